@@ -1,0 +1,34 @@
+"""What can go wrong at the command line; all of it ends the command with its sentence and exit code 1.
+
+ParleyError (runtime.errors)
+├── TalkError             no conversation took place                    fault: the caller or the gateway
+└── StartError
+    ├── ChildEnded        a process of `parley up` ended                fault: the child; its own sentence is in the text
+    └── SelfCheckFailed   everything started, but nobody can talk to it  fault: the settings, or the model behind
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.errors import ParleyError, StartError
+
+
+class TalkError(ParleyError):
+    """There is nothing to send, or nobody to send it to."""
+
+
+class ChildEnded(StartError):
+    """A child process ended, at start or too often."""
+
+    def __init__(self, name: str, what: str, words: str) -> None:
+        self.name, self.what, self.words = name, what, words
+        super().__init__(f"{name} {what}: {words}" if words else f"{name} {what}.")
+
+
+class SelfCheckFailed(StartError):
+    """The gateway, asked as a client would ask it, did not answer with speech."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        self.sentences = tuple(sentences)
+        super().__init__("The self-check failed: " + " ".join(sentences))

@@ -1,0 +1,66 @@
+"""A service process: settings, logs, event loop, signals, readiness, one clear sentence when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import uvloop
+
+from runtime import logs
+from runtime.child import die_with_parent
+from runtime.errors import ParleyError
+from runtime.notify import stopping
+from runtime.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+logger = logging.getLogger(__name__)
+
+
+def run_service(name: str, settings_class: type[S], main: Callable[[S, asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main(settings, stop)` until it returns; SIGTERM and SIGINT set `stop`. Never returns: exits the process.
+
+    `main` calls `runtime.notify.ready()` when it takes work and, once `stop` is set, closes what it opened and returns.
+    A ParleyError ends the process with its sentence on standard error and exit code 1.
+    """
+    if os.environ.get("PARLEY_PARENT_PID"):
+        die_with_parent()
+    try:
+        settings = settings_class.load()
+        logs.configure(settings.log_level, settings.log_format)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_stopped(name, settings, main))
+    except ParleyError as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(ParleyError)
+        if unknown is not None or known is None:
+            raise
+        print(f"{name}: {_leaves(known)[0]}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return leaves
+
+
+async def _until_stopped(name: str, settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stop.set)
+    logger.info("%s starts (pid %d)", name, os.getpid())
+    await main(settings, stop)
+    stopping()
+    logger.info("%s has stopped", name)

@@ -1,0 +1,69 @@
+"""Settings: read from the environment once, checked at start, frozen afterwards.
+
+Each service declares its own class on top of `Settings`; a field's `alias` is the environment variable, its `description`
+is the line in the README's table (a test holds the two together).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.errors import SettingsError
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Settings(BaseSettings):
+    """What every process needs."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=True, hide_input_in_errors=True
+    )
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        alias="REDIS_URL",
+        description="The Redis or Valkey server. `make run` starts one of its own when this is not set.",
+    )
+    log_level: LogLevel = Field("INFO", alias="LOG_LEVEL", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+    log_format: Literal["text", "json"] = Field(
+        "text", alias="PARLEY_LOG_FORMAT", description="`text` for people, `json` for machines: a record a line."
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        alias="PARLEY_METRICS_PORT",
+        description="Prometheus metrics of a transcoder or bridge on this port; 0 = off. The gateway serves `/metrics`.",
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must look like redis://host:6379/0, rediss://… (TLS) or unix:///path/to/socket")
+        return value
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read and check the environment. Raises SettingsError with one sentence for each wrong value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError("\n".join(_sentence(e["loc"], e["msg"]) for e in error.errors())) from None
+
+
+def _sentence(loc: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    name = str(loc[0]) if loc else "the environment"
+    return f"{name} is not usable: {message[:1].lower()}{message[1:]}."

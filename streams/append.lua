@@ -1,0 +1,100 @@
+-- Append one entry to a stream of a session: store it and, if it was stored, publish it; else say why not.
+-- Nothing refused is ever heard, and nothing stored is ever silent (a pipeline of XADD and PUBLISH, or a MULTI,
+-- would publish what XADD has refused).
+--
+-- KEYS[1]  the stream; also the name of its channel
+-- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
+-- ARGV[1]  PUBLISH or SPUBLISH
+-- ARGV[2]  how the id is made:
+--   exact    ARGV[3] id, ARGV[4] the id that must be last now, or '' for any
+--   numbered ARGV[3] gen, ARGV[4] first, ARGV[5] last number of the client's events in this entry; id <gen>-<last * 4096>
+--   marked   ARGV[3] writer, ARGV[4] first, ARGV[5] last count of its events in this entry; id <newest gen>-*
+-- ARGV[6]  bytes up to which the message carries the entry itself; a larger one is a ring without body
+-- ARGV[7…] field, value, field, value …
+--
+-- Answers {what, id or number}:
+--   ok        the new id
+--   over      ''        the stream is gone: the session has ended
+--   stored    last id   this was stored before: a resend
+--   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced)
+--   want      last id or count   something before it is missing; send from there
+
+local STRIDE = 4096
+
+local stream, marks = KEYS[1], KEYS[2]
+local publish, scheme = ARGV[1], ARGV[2]
+local name = string.match(stream, '([^:]*)$')
+
+local function split(id)
+  local left, right = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(left), tonumber(right)
+end
+
+local function last_id_from_stream()
+  local entries = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  return entries[1] and entries[1][1] or nil
+end
+
+local tip = redis.call('HGET', marks, name) or last_id_from_stream()
+if not tip then return {'over', ''} end
+
+-- What id may this entry take, seen from `tip`? Returns the id, or nil and the answer.
+local function take_id()
+  local left, right = split(tip)
+  if scheme == 'exact' then
+    local wanted_left, wanted_right = split(ARGV[3])
+    if wanted_left < left then return nil, {'newer', tip} end
+    if wanted_left == left and wanted_right <= right then return nil, {'stored', tip} end
+    if ARGV[4] ~= '' and ARGV[4] ~= tip then return nil, {'want', tip} end
+    return ARGV[3]
+  elseif scheme == 'numbered' then
+    local gen, first, last = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+    if gen < left then return nil, {'newer', tip} end
+    local have = (gen == left) and math.floor(right / STRIDE) or 0
+    if last <= have then return nil, {'stored', tip} end
+    if first ~= have + 1 then return nil, {'want', tostring(have)} end
+    return string.format('%.0f-%.0f', gen, last * STRIDE)
+  else
+    local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
+    local have = tonumber(redis.call('HGET', marks, name .. '/' .. ARGV[3]) or first - 1)
+    if last <= have then return nil, {'stored', tip} end
+    if first ~= have + 1 then return nil, {'want', tostring(have)} end
+    return string.format('%.0f-*', left)
+  end
+end
+
+local fields, size = {}, 0
+for i = 7, #ARGV do
+  fields[i - 6] = ARGV[i]
+  size = size + #ARGV[i]
+end
+
+local id, refusal = take_id()
+if refusal then return refusal end
+local stored = redis.pcall('XADD', stream, 'NOMKSTREAM', id, unpack(fields))
+if type(stored) == 'table' and stored.err then
+  if not string.find(stored.err, 'equal or smaller', 1, true) then return stored end
+  -- The hash did not know the last id (somebody wrote without this script): look, decide again, once.
+  tip = last_id_from_stream() or tip
+  redis.call('HSET', marks, name, tip)
+  id, refusal = take_id()
+  if refusal then return refusal end
+  stored = redis.call('XADD', stream, 'NOMKSTREAM', id, unpack(fields))
+end
+if not stored then return {'over', ''} end
+
+if scheme == 'marked' then
+  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[3], ARGV[5])
+else
+  redis.call('HSET', marks, name, stored)
+end
+if redis.call('PTTL', marks) < 0 then
+  redis.call('PEXPIRE', marks, math.max(redis.call('PTTL', stream), 1000))
+end
+
+if size <= tonumber(ARGV[6]) then
+  redis.call(publish, stream, cmsgpack.pack({stored, tip, fields}))
+else
+  redis.call(publish, stream, cmsgpack.pack({stored, tip}))
+end
+return {'ok', stored}

@@ -1,0 +1,161 @@
+"""Sessions handed to workers, and the bridge's lease.
+
+A pending entry of a dispatch stream is a hand-out, not a lease: a zombie can steal it back, and anybody can acknowledge
+it. Which bridge may speak for a session is decided by its lease and, at the resource, by the epoch in every id it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from streams import keys
+from streams.connection import text
+from streams.errors import StreamUnavailable
+from streams.ids import EntryId
+from streams.sessions import Session
+
+logger = logging.getLogger(__name__)
+
+BLOCK_MS = 5_000
+"""How long one XREADGROUP waits for work."""
+
+LEASE_MS = 4_000
+"""A bridge that does not renew for this long has lost the session."""
+LEASE_RENEW_S = 1.3
+"""Three tries in a lease's life."""
+LEASE_MARGIN_S = 0.5
+"""The holder believes in its lease this much shorter than the server does: a paused process cannot be told."""
+
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+async def hand_out(redis: Redis, session: Session, role: keys.Role) -> None:
+    """Put a session on the dispatch stream of a role. Raises StreamUnavailable."""
+    try:
+        await redis.xadd(keys.dispatch(role), {"sid": session.sid, "at": session.at})
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{keys.dispatch(role)}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A session that was handed to this worker."""
+
+    id: EntryId
+    session: Session
+
+
+class Assignments:
+    """A worker's end of a dispatch stream. `redis` may wait for ever: `streams.connection.connect(url, waits=True)`."""
+
+    def __init__(self, redis: Redis, role: keys.Role, consumer: str) -> None:
+        self._redis, self._stream, self._consumer = redis, keys.dispatch(role), consumer
+
+    async def open(self) -> None:
+        """Make the stream and its group, if nobody has yet."""
+        try:
+            await self._redis.xgroup_create(self._stream, keys.DISPATCH_GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+
+    async def take(self, count: int) -> list[Assignment]:
+        """Wait a while for new sessions, and take at most `count` of them."""
+        try:
+            answer = await self._redis.xreadgroup(
+                keys.DISPATCH_GROUP, self._consumer, {self._stream: ">"}, count=count, block=BLOCK_MS
+            )
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise StreamUnavailable(f"{self._stream}: {error}") from error
+            await self.open()  # the server was emptied
+            return []
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+        return [_assignment(entry_id, fields) for entry_id, fields in _entries(answer)]
+
+    async def done(self, assignment: Assignment) -> None:
+        """The session needs this worker no more: nobody shall find it again."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.xack(self._stream, keys.DISPATCH_GROUP, str(assignment.id))
+                pipeline.xdel(self._stream, str(assignment.id))
+                await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+
+
+def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """Of the one stream in an XREADGROUP answer, in RESP2's or RESP3's shape."""
+    if not answer:
+        return []
+    value = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
+    return cast(list[tuple[bytes, dict[bytes, bytes]]], value)
+
+
+def _assignment(entry_id: bytes, fields: dict[bytes, bytes]) -> Assignment:
+    return Assignment(EntryId.parse(entry_id), Session(fields[b"sid"].decode(), fields[b"at"].decode()))
+
+
+class Lease:
+    """The right to be a session's bridge, for four seconds at a time."""
+
+    def __init__(self, redis: Redis, session: Session, owner: str) -> None:
+        self._redis, self._key = redis, session.keys.lease
+        self._value = f"{owner}|{time.time_ns() // 1_000_000}"
+        self._held_until = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether the holder may still have an effect outside Redis; by this process's own monotonic clock."""
+        return time.monotonic() < self._held_until
+
+    async def acquire(self) -> bool:
+        """Take it if nobody has it."""
+        asked = time.monotonic()
+        try:
+            taken = await self._redis.set(self._key, self._value, nx=True, px=LEASE_MS)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._key}: {error}") from error
+        if taken:
+            self._held_until = asked + LEASE_MS / 1000 - LEASE_MARGIN_S
+        return bool(taken)
+
+    async def holder(self) -> str | None:
+        """Who has it now: `owner|since_ms`."""
+        value = await self._redis.get(self._key)
+        return None if value is None else text(value)
+
+    async def keep(self) -> None:
+        """Renew until it is lost; returns then. What the holder does next is to stop."""
+        while True:
+            await asyncio.sleep(LEASE_RENEW_S)
+            asked = time.monotonic()
+            try:
+                renewed = await self._redis.eval(_RENEW, 1, self._key, self._value, LEASE_MS)
+            except (RedisError, OSError) as error:
+                logger.warning("%s could not be renewed: %s", self._key, error)
+                renewed = None
+            if renewed:
+                self._held_until = asked + LEASE_MS / 1000 - LEASE_MARGIN_S
+            elif renewed is not None or not self.held:
+                self._held_until = 0.0
+                return
+
+    async def release(self) -> None:
+        """Give it back, so that nobody waits for it to run out."""
+        self._held_until = 0.0
+        try:
+            await self._redis.eval(_RELEASE, 1, self._key, self._value)
+        except (RedisError, OSError) as error:
+            logger.warning("%s runs out by itself: %s", self._key, error)

@@ -1,0 +1,70 @@
+"""`parley:{sid}:down`: what the bridge, and only the bridge, says to the client. Gateways (and the encoder) read."""
+
+from __future__ import annotations
+
+import msgspec
+
+from streams.codec import Decoder
+from streams.messages import Message
+
+
+class Opened(Message, frozen=True, tag="opened"):
+    """The stream exists; nothing has been said yet."""
+
+
+class EpochTaken(Message, frozen=True, tag="epoch"):
+    """A bridge begins its reign; its entries follow."""
+
+    owner: str
+
+
+class Audio(Message, frozen=True, tag="audio"):
+    """A piece of the answer, at most ~100 ms: PCM16 little-endian, 24 kHz, mono."""
+
+    response: str
+    item: str
+    part: int
+    start_ms: int
+    """position of its first sample in that part's audio"""
+    audio: bytes
+
+
+class ServerEvent(Message, frozen=True, tag="event"):
+    """An event of the model's, in its own name and words. Audio deltas are not among them: they are `Audio`."""
+
+    type: str
+    body: msgspec.Raw
+    """the event as JSON"""
+
+
+class Interrupted(Message, frozen=True, tag="interrupted"):
+    """The user spoke: the rest of this item is void, also for every later replay."""
+
+    item: str
+    part: int
+    at_ms: int
+    """how much of the part counts as heard"""
+
+
+class PersonaSet(Message, frozen=True, tag="persona_set"):
+    """The model answers as this persona from here on."""
+
+    persona: str
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """Something did not work; a sentence for the person. The session goes on unless `Ended` follows."""
+
+    code: str
+    message: str
+
+
+class Ended(Message, frozen=True, tag="ended"):
+    """The last entry of a session."""
+
+    reason: str
+
+
+DownMessage = Opened | EpochTaken | Audio | ServerEvent | Interrupted | PersonaSet | Failed | Ended
+
+decoder: Decoder[DownMessage] = Decoder(DownMessage)

@@ -1,0 +1,100 @@
+"""Every key, group and channel name; no other file spells one.
+
+All keys of a session share the hash tag `{sid}`, so that Redis Cluster keeps them in one slot. A stream's channel has the
+stream's own name. See docs/streams.md for what each holds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+SESSION_TTL_MS = 15 * 60_000
+"""How long the keys of a session outlive the last renewal: longer than any zombie, so that no fence falls early."""
+
+RENEW_S = 60.0
+"""How often whoever holds the lease or the connection renews them."""
+
+SESSIONS = "parley:sessions"
+"""zset: live sessions by start time (ms). No TTL; swept."""
+
+Role = Literal["bridge", "transcoder"]
+
+
+def dispatch(role: Role) -> str:
+    """The stream that hands sessions to workers of this role. No TTL; entries are deleted when a session ends."""
+    return f"parley:dispatch:{role}"
+
+
+DISPATCH_GROUP = "workers"
+
+
+def at(user: str, conversation: str) -> str:
+    """The index: which session this user's conversation is. Both parts are percent-encoded."""
+    return f"parley:at:{quote(user, safe='')}:{quote(conversation, safe='')}"
+
+
+def new_sid() -> str:
+    """A session id: 128 random bits as 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """The keys of one session."""
+
+    sid: str
+
+    def _key(self, name: str) -> str:
+        return f"parley:{{{self.sid}}}:{name}"
+
+    @property
+    def meta(self) -> str:
+        return self._key("meta")
+
+    @property
+    def attach(self) -> str:
+        return self._key("attach")
+
+    @property
+    def cursors(self) -> str:
+        return self._key("cursors")
+
+    @property
+    def up(self) -> str:
+        return self._key("up")
+
+    @property
+    def pcm(self) -> str:
+        return self._key("pcm")
+
+    @property
+    def down(self) -> str:
+        return self._key("down")
+
+    @property
+    def turns(self) -> str:
+        return self._key("turns")
+
+    @property
+    def lease(self) -> str:
+        return self._key("lease")
+
+    @property
+    def marks(self) -> str:
+        return self._key("marks")
+
+    @property
+    def streams(self) -> tuple[str, str, str, str]:
+        return (self.up, self.pcm, self.down, self.turns)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.streams, self.meta, self.attach, self.cursors, self.lease, self.marks)
+
+
+def marks_of(stream: str) -> str:
+    """The marks hash that belongs to a session's stream."""
+    return stream.rsplit(":", 1)[0] + ":marks"

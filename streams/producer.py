@@ -1,0 +1,261 @@
+"""Append to one stream, in order, until it is stored or finally refused.
+
+A producer is the only one that appends *its* events: a connection's uplink, a bridge's downlink, a transcoder's pieces. What
+Redis did not answer is sent again as it was; the append script knows a resend from everything else (see append.lua), so an
+entry is stored once however often it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from redis.typing import EncodableT
+
+from streams import codec, keys
+from streams.errors import Fenced, Over, Replaced, StreamError, StreamFull, StreamRefusal, StreamUnavailable, Wanted
+from streams.ids import EntryId, next_left
+from streams.messages import Message
+from streams.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+RESEND_AFTER_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Pauses before what was not answered is sent again; the last one repeats."""
+
+GIVE_UP_AFTER_S = 30.0
+"""The whole time for which an entry is offered to a server that does not answer."""
+
+MAX_WAITING_BYTES = 16 << 20
+"""Of entries not yet stored; past it `append` raises StreamFull."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An entry on its way: events `first` to `last` of this producer in one message."""
+
+    first: int
+    last: int
+    message: Message
+    fields: codec.Fields
+    stored: list[asyncio.Future[EntryId]] = field(default_factory=list)
+    frozen: bool = False
+    """sent once: from now on it is resent as it is, and nothing joins it"""
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.fields))
+
+
+class Scheme(ABC):
+    """How a producer's events get their ids: ARGV[2…5] of append.lua."""
+
+    refusal: type[StreamRefusal] = Replaced
+    """what it means when somebody has opened a newer gen or epoch"""
+
+    @abstractmethod
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        """For the entry that carries events `first` to `last`, counted from 1."""
+
+    def stored(self, last: int) -> None:  # noqa: B027 - most schemes need not know
+        """Event `last` and all before it are stored."""
+
+
+class Marked(Scheme):
+    """Whoever does not number: `<newest gen>-*`, told apart by writer and count."""
+
+    def __init__(self, writer_id: str) -> None:
+        self.writer_id = writer_id
+
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        return (b"marked", self.writer_id, first, last)
+
+
+class Numbered(Scheme):
+    """A client that numbers: `<gen>-<n * 4096>`; the script takes the next number only."""
+
+    def __init__(self, gen: int) -> None:
+        self.gen = gen
+
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        return (b"numbered", self.gen, first, last)
+
+
+class Chained(Scheme):
+    """The only writer of a reign: its n-th event is `<epoch>-<n>`, right behind the one before."""
+
+    refusal = Fenced
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        return (b"exact", f"{self.epoch}-{last}", f"{self.epoch}-{first - 1}", b"")
+
+
+class Assigned(Scheme):
+    """Ids that follow from what the work was made of (`streams.ids.piece`): work done twice is refused once."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, EntryId] = {}
+
+    def assign(self, number: int, entry_id: EntryId) -> None:
+        """The id of the producer's event `number`; call it before `append`."""
+        self._ids[number] = entry_id
+
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        before = self._ids.get(first - 1)
+        return (b"exact", str(self._ids[last]), str(before) if before else b"", b"")
+
+    def stored(self, last: int) -> None:
+        self._ids.pop(last - 1, None)
+
+
+class Producer:
+    """Appends messages to one stream. Made in the loop; needs no closing: without work it has no task.
+
+    `first` is the number of its first event (a numbering client that resumes does not begin at 1).
+    """
+
+    def __init__(self, writer: Writer, stream: str, scheme: Scheme, *, first: int = 1) -> None:
+        self.stream = stream
+        self._writer, self._scheme = writer, scheme
+        self._marks = keys.marks_of(stream)
+        self._next = first
+        self._queue: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._pump: asyncio.Task[None] | None = None
+        self._failure: StreamError | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of entries that are not stored yet."""
+        return self._waiting_bytes
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next message gets."""
+        return self._next
+
+    def append(self, message: Message) -> asyncio.Future[EntryId]:
+        """Queue a message; the future gives the id it is stored under (of a resend: the stream's last id).
+
+        The future may be dropped: a failure is also raised by the next `append` and by `flush`.
+        Raises what ended this producer before (Over, Replaced, Fenced, StreamUnavailable), or StreamFull.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            raise StreamFull(f"{self.stream}: {self._waiting_bytes} bytes wait for Redis")
+        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
+        number, self._next = self._next, self._next + 1
+        tail = self._queue[-1] if self._queue else None
+        joined = tail.message.join(message) if tail is not None and not tail.frozen else None
+        if tail is not None and joined is not None:
+            self._waiting_bytes -= tail.size
+            tail.message, tail.last, tail.fields = joined, number, codec.encode(joined)
+            tail.fields += (b"first", b"%d" % tail.first)
+            tail.stored.append(future)
+            self._waiting_bytes += tail.size
+        else:
+            waiting = _Waiting(number, number, message, codec.encode(message), [future])
+            self._waiting_bytes += waiting.size
+            self._queue.append(waiting)
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run(), name=f"streams.producer {self.stream}")
+        return future
+
+    async def flush(self) -> None:
+        """Wait until all that was appended is stored. Raises what ended the producer."""
+        while self._pump is not None:
+            await asyncio.wait([self._pump])
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures, since = 0, loop.time()
+        try:
+            while self._queue:
+                try:
+                    await self._offer(list(self._queue))
+                    failures, since = 0, loop.time()
+                except StreamUnavailable as error:
+                    if loop.time() - since > GIVE_UP_AFTER_S:
+                        raise
+                    pause = RESEND_AFTER_S[min(failures, len(RESEND_AFTER_S) - 1)]
+                    failures += 1
+                    logger.warning("%s: %s; sent again in %.2f s", self.stream, error, pause)
+                    await asyncio.sleep(pause)
+        except StreamError as error:
+            self._fail(error)
+        finally:
+            self._pump = None
+
+    async def _offer(self, batch: list[_Waiting]) -> None:
+        """Send these entries in one pipeline, and settle them in order up to the first that was not answered."""
+        answers = []
+        for waiting in batch:
+            waiting.frozen = True
+            scheme = self._scheme.arguments(waiting.first, waiting.last)
+            answers.append(self._writer.append(self.stream, self._marks, scheme, waiting.fields))
+        results = await asyncio.gather(*answers, return_exceptions=True)
+        for waiting, result in zip(batch, results, strict=True):
+            if isinstance(result, BaseException):
+                raise result
+            self._settle(waiting, result)
+
+    def _settle(self, waiting: _Waiting, answer: list[bytes]) -> None:
+        what, where = answer
+        if what in (b"ok", b"stored"):
+            entry_id = EntryId.parse(where)
+            self._scheme.stored(waiting.last)
+            self._queue.popleft()
+            self._waiting_bytes -= waiting.size
+            for future in waiting.stored:
+                if not future.done():
+                    future.set_result(entry_id)
+        elif what == b"over":
+            raise Over(self.stream)
+        elif what == b"newer":
+            raise self._scheme.refusal(self.stream, EntryId.parse(where))
+        else:
+            raise Wanted(self.stream, where.decode())
+
+    def _fail(self, error: StreamError) -> None:
+        self._failure = error
+        self._waiting_bytes = 0
+        for waiting in self._queue:
+            for future in waiting.stored:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # whoever dropped the future hears of it by the next append or flush
+        self._queue.clear()
+
+
+async def open_left(writer: Writer, stream: str, message: Message, now_ms: int) -> int:
+    """Open a new gen or epoch by writing `<left>-0`, and give it: above all others, whatever this machine's clock says.
+
+    A refusal means that somebody was quicker; then a higher one is tried. After an unanswered try a higher one is taken, so
+    that two openers never believe in the same number. Raises Over, or StreamUnavailable when the server stays away.
+    """
+    left, tries = now_ms, 0
+    while True:
+        scheme = (b"exact", f"{left}-0", b"", b"")
+        try:
+            what, where = await writer.append(stream, keys.marks_of(stream), scheme, codec.encode(message))
+        except StreamUnavailable:
+            if tries >= len(RESEND_AFTER_S):
+                raise
+            await asyncio.sleep(RESEND_AFTER_S[tries])
+            left, tries = left + 1, tries + 1
+            continue
+        if what == b"ok":
+            return left
+        if what == b"over":
+            raise Over(stream)
+        left = next_left(EntryId.parse(where), now_ms)

@@ -1,0 +1,155 @@
+"""The life of a session in Redis: created whole, found by its name, renewed while somebody holds it, ended once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from streams import codec, down, keys, turns, up
+from streams.connection import text
+from streams.errors import StreamUnavailable
+from streams.ids import BIRTH
+from streams.keys import SESSION_TTL_MS, SessionKeys
+
+logger = logging.getLogger(__name__)
+
+LINGER_MS = 10_000
+"""How long an ended session's last words stay readable."""
+
+# Compare-and-delete and compare-and-expire on the index: only while it still names this session.
+_FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that exists in Redis."""
+
+    sid: str
+    at: str
+    """its index key"""
+
+    @property
+    def keys(self) -> SessionKeys:
+        return SessionKeys(self.sid)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What came of `create`."""
+
+    session: Session
+    created: bool
+    """False: somebody else was quicker, and this is theirs"""
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Sessions:
+    """Creates, finds, renews and ends sessions. Every call raises StreamUnavailable when the server does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def create(
+        self, opened: turns.Opened, conversation: str, *, source: str = "files", meta: Mapping[str, str] | None = None
+    ) -> Creation:
+        """A session for this user's conversation: first its four streams, whole and with their TTL, then the index.
+
+        The loser of a race deletes its own and is given the winner's.
+        """
+        session = Session(keys.new_sid(), keys.at(opened.user, conversation))
+        try:
+            await self._create_streams(session, opened, source, meta or {})
+            winner: Any = await self._redis.set(session.at, session.sid, nx=True, px=SESSION_TTL_MS, get=True)
+            if winner is not None:
+                await self._delete(session)
+                return Creation(Session(text(winner), session.at), created=False)
+            await self._redis.zadd(keys.SESSIONS, {session.sid: now_ms()})
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"no session could be created: {error}") from error
+        return Creation(session, created=True)
+
+    async def _create_streams(self, session: Session, opened: turns.Opened, source: str, meta: Mapping[str, str]) -> None:
+        k, born = session.keys, now_ms()
+        gen = codec.encode(up.GenOpened(source=source))
+        births = (
+            (k.up, f"{born}-0", gen),
+            (k.pcm, f"{born}-0", gen),
+            (k.down, str(BIRTH), codec.encode(down.Opened())),
+            (k.turns, str(BIRTH), codec.encode(opened)),
+        )
+        about: dict[Any, Any] = {
+            "user": opened.user,
+            "door": opened.door,
+            "persona": opened.persona or "",
+            "created_ms": born,
+            **meta,
+        }
+        async with self._redis.pipeline(transaction=True) as multi:
+            for stream, entry_id, fields in births:
+                multi.execute_command("XADD", stream, entry_id, *fields)
+                multi.pexpire(stream, SESSION_TTL_MS)
+            multi.hset(k.meta, mapping=about)
+            multi.pexpire(k.meta, SESSION_TTL_MS)
+            await multi.execute()
+
+    async def find(self, user: str, conversation: str) -> Session | None:
+        """The live session of this name."""
+        at = keys.at(user, conversation)
+        try:
+            sid = await self._redis.get(at)
+            if sid is None or not await self._redis.exists(SessionKeys(text(sid)).down):
+                return None
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        return Session(text(sid), at)
+
+    async def renew(self, session: Session) -> None:
+        """Its keys live another 15 minutes; the index only while it still names this session."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key in session.keys.all:
+                    if key != session.keys.lease and key != session.keys.attach:
+                        pipeline.pexpire(key, SESSION_TTL_MS)
+                pipeline.eval(_RENEW, 1, session.at, session.sid, SESSION_TTL_MS)
+                await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+
+    async def forget_name(self, session: Session) -> None:
+        """Free the name, so that a new session may take it, while the old one is still saying its last words."""
+        try:
+            await self._redis.eval(_FORGET, 1, session.at, session.sid)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+
+    async def end(self, session: Session, *, linger_ms: int = LINGER_MS) -> None:
+        """The session is over: its name is free, whoever still writes to it is told Over.
+
+        What was said last stays readable for `linger_ms`, for a client that has not heard it yet.
+        """
+        await self.forget_name(session)
+        k = session.keys
+        kept = (k.down, k.turns, k.meta) if linger_ms > 0 else ()
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.unlink(*(key for key in k.all if key not in kept))
+                for key in kept:
+                    pipeline.pexpire(key, linger_ms)
+                await pipeline.execute()
+            await self._redis.zrem(keys.SESSIONS, session.sid)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+
+    async def _delete(self, session: Session) -> None:
+        await self._redis.unlink(*session.keys.all)

@@ -1,0 +1,60 @@
+"""`parley:{sid}:turns`: what the session is, and what was said, by whom, as heard.
+
+All that a rebuild or a takeover needs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from streams.codec import Decoder
+from streams.down import EpochTaken
+from streams.messages import Message
+
+TurnMode = Literal["utterance", "server_vad"]
+"""`utterance`: the client sends whole recordings, each a turn; `server_vad`: it streams, the model finds the turns"""
+
+
+class HistoryLine(Message, frozen=True, tag="line"):
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Opened(Message, frozen=True, tag="opened"):
+    """How the session was asked for. Always the first entry."""
+
+    user: str
+    door: str
+    persona: str | None = None
+    turn_mode: TurnMode = "server_vad"
+    history: tuple[HistoryLine, ...] = ()
+    """what was said before this session, as the client told it"""
+
+
+class Committed(Message, frozen=True, tag="committed"):
+    """The user's speech up to here is an item of the conversation; a takeover re-appends only what follows."""
+
+    item: str
+    pcm_id: str
+    """the last entry of `pcm` whose audio is in the item"""
+    offset: int
+    """samples of that entry that are in the item"""
+
+
+class UserSaid(Message, frozen=True, tag="user"):
+    item: str
+    text: str
+
+
+class AssistantSaid(Message, frozen=True, tag="assistant"):
+    response: str
+    item: str
+    text: str
+    """as generated; of an interrupted item, what is estimated to have been heard"""
+    heard_ms: int | None = None
+    """None: all of it"""
+
+
+TurnsMessage = Opened | EpochTaken | Committed | UserSaid | AssistantSaid
+
+decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

@@ -1,0 +1,50 @@
+"""`parley:{sid}:up`: client bytes as they came, and control, in order. Gateways write, the transcoder reads."""
+
+from __future__ import annotations
+
+from streams.codec import Decoder
+from streams.messages import Clear, Commit, End, Message, SetPersona, Text
+
+JOINED_BYTES = 48_000
+"""Audio entries that wait together become one of at most this size: a second of PCM16 at 24 kHz."""
+
+
+class GenOpened(Message, frozen=True, tag="gen"):
+    """A new numbering begins: a client that numbers, a new codec, or a new stream header."""
+
+    source: str
+    """what follows: `files` (each entry a whole recording, sniffed), `pcm16` (s16 mono 24 kHz)"""
+
+
+class File(Message, frozen=True, tag="file"):
+    """One whole recording, as it came."""
+
+    data: bytes
+    arrived_ms: int
+    """milliseconds since 1970 at the gateway when the last byte was there"""
+
+
+class Audio(Message, frozen=True, tag="audio"):
+    """PCM16 of a client that also sends recordings: it goes the same way, so that nothing overtakes."""
+
+    audio: bytes
+
+    def join(self, later: Message) -> Audio | None:
+        if isinstance(later, Audio) and len(self.audio) + len(later.audio) <= JOINED_BYTES:
+            return Audio(self.audio + later.audio)
+        return None
+
+
+class UtteranceEnd(Message, frozen=True, tag="utterance"):
+    """The audio since the last one of these was one whole recording of the client."""
+
+    samples: int
+    arrived_ms: int
+    """milliseconds since 1970 when the whole recording was there"""
+    source: str
+    """what it was: container, codec, rate, channels"""
+
+
+UpMessage = GenOpened | File | Audio | UtteranceEnd | Commit | Clear | Text | SetPersona | End
+
+decoder: Decoder[UpMessage] = Decoder(UpMessage)

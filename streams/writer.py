@@ -1,0 +1,92 @@
+"""All that one process writes: what one turn of the event loop wants to write goes out as one pipeline.
+
+While a pipeline is unanswered the next one gathers, so the batch grows with the load and there is never more than one in
+flight: what was given in order is executed in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.typing import EncodableT
+
+from streams.errors import StreamUnavailable
+
+INLINE_BYTES = 8192
+"""An entry up to this size travels with its message; of a larger one only the ids do."""
+
+
+class Writer:
+    """Appends to any number of streams through one connection. Use as an async context manager."""
+
+    def __init__(self, redis: Redis, *, sharded: bool = False) -> None:
+        self._redis = redis
+        self._publish = b"SPUBLISH" if sharded else b"PUBLISH"
+        self._source = files("streams").joinpath("append.lua").read_bytes()
+        self._sha = ""
+        self._pending: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Writer:
+        try:
+            self._sha = await self._redis.script_load(self._source)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
+    def append(
+        self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]
+    ) -> asyncio.Future[Any]:
+        """Run the append script in the next pipeline. `scheme` is ARGV[2…5] of append.lua.
+
+        The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
+        was stored, and the same call may be made again.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending.append(((stream, marks, self._publish, *scheme, INLINE_BYTES, *fields), future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush(), name="streams.writer")
+        return future
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending = self._pending, []
+                await self._send(batch)
+        finally:
+            self._flusher = None
+
+    async def _send(self, batch: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]]) -> None:
+        try:
+            answers = await self._execute([args for args, _ in batch])
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                # The server has restarted or was flushed. None of these ran, and none after them can have overtaken:
+                # the script checks what must come before.
+                self._sha = await self._redis.script_load(self._source)
+                answers = await self._execute([args for args, _ in batch])
+        except (RedisError, OSError) as error:
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if not isinstance(answer, Exception):
+                future.set_result(answer)
+            elif isinstance(answer, ResponseError) and not isinstance(answer, OutOfMemoryError | NoScriptError):
+                future.set_exception(answer)
+            else:
+                future.set_exception(StreamUnavailable(f"{type(answer).__name__}: {answer}"))
+
+    async def _execute(self, batch: list[tuple[EncodableT, ...]]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for args in batch:
+                pipeline.execute_command("EVALSHA", self._sha, 2, *args)
+            return await pipeline.execute(raise_on_error=False)
