@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -73,7 +74,7 @@ class Child:
         """Its own sentence about why it ended (`name: sentence` on standard error), else the last line it wrote."""
         errors = [line.strip() for line in self.errors if line.strip()]
         for at in range(len(errors) - 1, -1, -1):
-            if found := re.match(r"(?:gateway|transcoder|realtime_bridge|bridge|simulator): (.+)", errors[at]):
+            if found := re.match(r"[a-z_]+: (.+)", errors[at]):  # log records start with the time
                 return " ".join([found[1], *errors[at + 1 :]])
         lines = [line.strip() for line in self.lines if line.strip()]
         return errors[-1] if errors else lines[-1] if lines else ""
@@ -121,7 +122,8 @@ class Supervisor:
             self._notify.close()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
-        self._failure.cancel()
+        if not self._failure.cancel() and not self._failure.cancelled():
+            self._failure.exception()  # known, or of no interest any more
 
     @property
     def directory(self) -> Path:
@@ -159,7 +161,7 @@ class Supervisor:
         """Await `work`; when meanwhile a child ends for good, cancel it and raise that ChildEnded."""
         task = asyncio.create_task(work)
         try:
-            await asyncio.wait({task, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task, self._failure), return_when=asyncio.FIRST_COMPLETED)
             if self._failure.done():
                 self._failure.result()
             return task.result()
@@ -195,7 +197,7 @@ class Supervisor:
         ends = asyncio.gather(*(process.wait() for process in processes))
         hurry = asyncio.create_task(self._hurry.wait())
         try:
-            await asyncio.wait({ends, hurry}, timeout=STOP_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ends, hurry), timeout=STOP_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             for process in processes:
                 if process.returncode is None:
                     with contextlib.suppress(ProcessLookupError):
@@ -207,13 +209,13 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         """Run the child, again and again as its policy allows. Raises ChildEnded when that is over."""
         name = child.spec.name
-        while True:
+        while not self._stopping.is_set():
             code = await self._run(child)
             if self._stopping.is_set():
                 return
             how = _how_it_ended(code)
             if not child.ready.is_set() and not child.restarts:
-                raise ChildEnded(name, how, child.last_words)
+                raise ChildEnded(name, "did not start" if code >= 0 and child.last_words else how, child.last_words)
             match child.policy.died(time.monotonic()):
                 case GiveUp(deaths, within_s):
                     raise ChildEnded(name, f"ended {deaths} times within {within_s:.0f} s", child.last_words or how)
@@ -223,8 +225,6 @@ class Supervisor:
                     self._say(f"{name} {how} and is started again.")
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), restart.wait_s)
-            if self._stopping.is_set():
-                return
 
     async def _run(self, child: Child) -> int:
         """One life of the child; its exit code, negative for a signal."""
@@ -232,6 +232,8 @@ class Supervisor:
         tasks = [asyncio.create_task(reader) for reader in readers]
         probe = asyncio.create_task(self._probe(child, process))
         child.process = process
+        if self._stopping.is_set():  # `stop` did not see it
+            process.kill()
         if process.pid in self._ready_pids:  # it was faster than our book-keeping
             child.ready.set()
         try:
@@ -263,7 +265,7 @@ class Supervisor:
                 stderr=their_err,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=functools.partial(die_with_parent, parent=os.getpid()),
             )
         except OSError as error:
             os.close(out)
@@ -304,7 +306,7 @@ class Supervisor:
     async def _probe(self, child: Child, process: asyncio.subprocess.Process) -> None:
         if child.spec.probe is None:
             return
-        while not child.spec.probe(process.pid):
+        while not child.spec.probe(process.pid):  # noqa: ASYNC110 - another process: no event to wait for
             await asyncio.sleep(_PROBE_S)
         self._notified("READY=1", process.pid)
 

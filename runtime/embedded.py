@@ -7,7 +7,9 @@ directory that goes with it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import os
 import re
 import shutil
 import socket
@@ -238,7 +240,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the server when we are done with it
-                preexec_fn=die_with_parent,
+                preexec_fn=functools.partial(die_with_parent, parent=os.getpid()),
             )
         return time.monotonic() + _START_LIMIT_S
 

@@ -68,7 +68,8 @@ def convert(audio: bytes, source: AudioFormat, target: AudioFormat) -> bytes:
         samples = samples.repeat(3)
     if target is PCM:
         return samples.astype("<i2").tobytes()
-    return _COMPRESSED[target][(samples.astype(np.int32) + 32768) >> 2].tobytes()
+    codes: npt.NDArray[np.uint8] = _COMPRESSED[target][(samples.astype(np.int32) + 32768) >> 2]
+    return codes.tobytes()
 
 
 def _expand_ulaw() -> Samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.errors import InvalidType, MissingParameter, UnknownType
 from simulator.items import CREATED_ITEM, INPUT_ITEM
 from simulator.schema import Anything, Flag, ListOf, MapOf, Nullable, Record, Shape, Text, Whole
-from simulator.session_config import (
+from simulator.session_shapes import (
     FORMAT,
     MAX_OUTPUT_TOKENS,
     MODALITIES,
@@ -45,7 +45,7 @@ def _event(required: tuple[str, ...] = (), /, **fields: Shape) -> Record:
 
 
 SHAPES: dict[str, Record] = {
-    "session.update": _event(("session",), session=Anything()),  # session_config.SESSION checks it
+    "session.update": _event(("session",), session=Anything()),  # session_config checks it, for its own errors
     "input_audio_buffer.append": _event(("audio",), audio=Text(max_length=APPEND_LIMIT)),
     "input_audio_buffer.commit": _event(),
     "input_audio_buffer.clear": _event(),

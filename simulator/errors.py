@@ -92,9 +92,7 @@ class InvalidType(Refused):
     code = "invalid_type"
 
     def __init__(self, param: str, expected: str, value: Json) -> None:
-        super().__init__(
-            f"Invalid type for '{param}': expected {expected}, but got {json_name(value)} instead.", param
-        )
+        super().__init__(f"Invalid type for '{param}': expected {expected}, but got {json_name(value)} instead.", param)
 
 
 class InvalidValue(Refused):

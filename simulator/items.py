@@ -32,9 +32,7 @@ _MESSAGES: dict[str, Shape] = {
     "user": _message(
         input_text=_INPUT_TEXT,
         input_audio=Record({"type": Text(), "audio": Text(), "transcript": Nullable(Text())}, ("audio",)),
-        input_image=Record(
-            {"type": Text(), "image_url": Text(), "detail": Text(("auto", "low", "high"))}, ("image_url",)
-        ),
+        input_image=Record({"type": Text(), "image_url": Text(), "detail": Text(("auto", "low", "high"))}, ("image_url",)),
     ),
     # A client may replay what the assistant said only as text; its audio is refused for the text it lacks.
     "assistant": _message(
@@ -44,9 +42,7 @@ _MESSAGES: dict[str, Shape] = {
 }
 _ITEMS: dict[str, Shape] = {
     "message": Tagged("role", _MESSAGES),
-    "function_call": _item(
-        ("name", "arguments"), name=Text(), arguments=Text(), call_id=Text(max_length=_ID_LENGTH)
-    ),
+    "function_call": _item(("name", "arguments"), name=Text(), arguments=Text(), call_id=Text(max_length=_ID_LENGTH)),
     "function_call_output": _item(("call_id", "output"), call_id=Text(max_length=_ID_LENGTH), output=Text()),
     "mcp_approval_response": Record(
         {
@@ -61,9 +57,7 @@ _ITEMS: dict[str, Shape] = {
 }
 CREATED_ITEM: Shape = Tagged("type", _ITEMS)
 """What `conversation.item.create` accepts."""
-INPUT_ITEM: Shape = Tagged(
-    "type", {**_ITEMS, "item_reference": Record({"type": Text(), "id": Text()}, ("id",))}
-)
+INPUT_ITEM: Shape = Tagged("type", {**_ITEMS, "item_reference": Record({"type": Text(), "id": Text()}, ("id",))})
 """What the `input` of a `response.create` accepts."""
 
 
@@ -101,7 +95,7 @@ class Sound:
         return self.format.ms(self.length)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     body: Object
     """as on the wire, but for audio bytes"""

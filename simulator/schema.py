@@ -20,6 +20,9 @@ from simulator.errors import (
 )
 from simulator.wire import Json, Object
 
+_LARGEST = 2**53
+"""Beyond this not every integer is a number of JSON, and arithmetic would have to be careful."""
+
 
 class Shape(Protocol):
     def check(self, value: Json, path: str) -> None: ...
@@ -176,6 +179,8 @@ def _object(value: Json, path: str) -> Object:
 
 
 def _check_range(value: float, low: float | None, high: float | None, path: str) -> None:
+    if abs(value) > _LARGEST:
+        raise InvalidValue(f"Invalid '{path}': the number is out of range.", path)
     if low is not None and value < low:
         raise BelowMinimum(path, value, low)
     if high is not None and value > high:

@@ -1,4 +1,4 @@
-"""PURE. The session object: what it may hold, how `session.update` merges into it, and what may not change any more.
+"""PURE. The session object: how it begins, how `session.update` merges into it, and what may not change any more.
 
 The effective session is kept as the JSON that `session.created` and `session.updated` show; `SessionConfig.view` is the
 same, typed, for those who act on it. A refused update changes nothing, for an update makes a new SessionConfig.
@@ -6,7 +6,6 @@ same, typed, for those who act on it. A refused update changes nothing, for an u
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,155 +16,12 @@ import msgspec
 from simulator import audio_format
 from simulator.audio_format import AudioFormat
 from simulator.errors import CannotUpdateVoice, InvalidValue
-from simulator.schema import Anything, Either, Flag, ListOf, MapOf, Nullable, Number, Record, Shape, Tagged, Text, Whole
+from simulator.session_shapes import SESSION
 from simulator.wire import Json, Object, member
 
-VOICES = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar")
-_EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _WITHOUT_REASONING = re.compile(r"gpt-realtime(-mini)?(-1\.5)?(-\d{4}-\d{2}-\d{2})?")
 _SILENCE_MS = {"high": 500, "medium": 1000, "auto": 1000, "low": 2000}
 """Semantic turn detection without a model: the more eager, the less silence it waits for."""
-
-FORMAT: Shape = Tagged(
-    "type",
-    {
-        "audio/pcm": Record({"type": Text(), "rate": Whole(24_000, 24_000)}),
-        "audio/pcmu": Record({"type": Text()}),
-        "audio/pcma": Record({"type": Text()}),
-    },
-)
-VOICE: Shape = Either(Text(VOICES), Record({"id": Text()}, ("id",)))
-MODALITIES: Shape = ListOf(Text(("text", "audio")), min_length=1)
-MAX_OUTPUT_TOKENS: Shape = Either(Text(("inf",)), Whole(1, 4096))
-REASONING: Shape = Record({"effort": Nullable(Text(_EFFORTS))})
-PROMPT: Shape = Nullable(
-    Record({"id": Text(), "version": Nullable(Text()), "variables": Nullable(MapOf(Anything(), 64, 64))}, ("id",))
-)
-TOOL_CHOICE: Shape = Either(
-    Text(("none", "auto", "required")),
-    Tagged(
-        "type",
-        {
-            "function": Record({"type": Text(), "name": Text()}, ("name",)),
-            "mcp": Record({"type": Text(), "server_label": Text(), "name": Nullable(Text())}, ("server_label",)),
-        },
-    ),
-)
-TOOLS: Shape = ListOf(
-    Tagged(
-        "type",
-        {
-            "function": Record(
-                {"type": Text(), "name": Text(), "description": Text(), "parameters": Anything()}, ("name",)
-            ),
-            "mcp": Record(
-                {
-                    "type": Text(),
-                    "server_label": Text(),
-                    **dict.fromkeys(
-                        (
-                            "server_url",
-                            "connector_id",
-                            "tunnel_id",
-                            "authorization",
-                            "headers",
-                            "allowed_tools",
-                            "require_approval",
-                            "server_description",
-                            "defer_loading",
-                            "allowed_callers",
-                        ),
-                        Anything(),
-                    ),
-                },
-                ("server_label",),
-            ),
-        },
-    )
-)
-_TURN_DETECTION: Shape = Tagged(
-    "type",
-    {
-        "server_vad": Record(
-            {
-                "type": Text(),
-                "threshold": Number(0.0, 1.0),
-                "prefix_padding_ms": Whole(0),
-                "silence_duration_ms": Whole(0),
-                "idle_timeout_ms": Nullable(Whole(1)),
-                "create_response": Flag(),
-                "interrupt_response": Flag(),
-            }
-        ),
-        "semantic_vad": Record(
-            {
-                "type": Text(),
-                "eagerness": Text(("low", "medium", "high", "auto")),
-                "create_response": Flag(),
-                "interrupt_response": Flag(),
-            }
-        ),
-    },
-)
-_TRANSCRIPTION: Shape = Record(
-    {
-        "model": Text(),
-        "language": Nullable(Text()),
-        "prompt": Nullable(Text()),
-        "languages": ListOf(Text()),
-        "keywords": ListOf(Text()),
-        "delay": Text(_EFFORTS),
-    }
-)
-_TRUNCATION: Shape = Either(
-    Text(("auto", "disabled")),
-    Record(
-        {
-            "type": Text(("retention_ratio",)),
-            "retention_ratio": Number(0.0, 1.0),
-            "token_limits": Record({"post_instructions": Whole(0)}),
-        },
-        ("type", "retention_ratio"),
-    ),
-)
-SESSION: Shape = Record(
-    {
-        "type": Text(("realtime",)),
-        "model": Text(),
-        "output_modalities": MODALITIES,
-        "instructions": Text(),
-        "audio": Record(
-            {
-                "input": Record(
-                    {
-                        "format": FORMAT,
-                        "noise_reduction": Nullable(
-                            Record({"type": Text(("near_field", "far_field")), "strength": Number(0.0)}, ("type",))
-                        ),
-                        "transcription": Nullable(_TRANSCRIPTION),
-                        "turn_detection": Nullable(_TURN_DETECTION),
-                    }
-                ),
-                "output": Record({"format": FORMAT, "voice": VOICE, "speed": Number(0.25, 1.5)}),
-            }
-        ),
-        "tools": TOOLS,
-        "tool_choice": TOOL_CHOICE,
-        "parallel_tool_calls": Flag(),
-        "reasoning": REASONING,
-        "max_output_tokens": MAX_OUTPUT_TOKENS,
-        "truncation": _TRUNCATION,
-        "tracing": Nullable(
-            Either(
-                Text(("auto",)),
-                Record({"workflow_name": Text(), "group_id": Text(), "metadata": MapOf(Anything(), 16, 64)}),
-            )
-        ),
-        "include": Nullable(ListOf(Text(("item.input_audio_transcription.logprobs",)))),
-        "prompt": PROMPT,
-    },
-    ("type",),
-)
 
 SERVER_VAD: Object = {
     "type": "server_vad",
@@ -284,7 +140,7 @@ class SessionConfig:
         self._check_immutable(patch)
         voice = member(member(patch, "audio"), "output").get("voice")
         check_voice(self, voice, "session.audio.output.voice", has_spoken=has_spoken)
-        return SessionConfig(_merge(self.wire, copy.deepcopy(patch), ()))
+        return SessionConfig(_merge(self.wire, patch, ()))
 
     def _check_immutable(self, patch: Object) -> None:
         model = self.wire["model"]

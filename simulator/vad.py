@@ -3,7 +3,7 @@
 Audio is cut into frames of 20 ms from the first byte on, however it was split on its way here. A frame is *loud* when it
 stands out from the noise floor, which follows what is not speech: down at once, up slowly.
 
-    quiet ──ONSET_FRAMES loud in a row──▶ speaking ──silence_duration_ms without that──▶ quiet
+    quiet ──ONSET_FRAMES loud in a row──▶ speaking ──silence_duration_ms without RESUME_FRAMES loud in a row──▶ quiet
 
 Time is how much audio has come, in milliseconds since the session started; no clock is read.
 """
@@ -22,6 +22,8 @@ from simulator.audio_format import AudioFormat, decode
 FRAME_MS = 20
 ONSET_FRAMES = 3
 """60 ms: a click or a key stroke is shorter, the shortest word is longer."""
+RESUME_FRAMES = 2
+"""Within a turn, less is enough to go on."""
 NO_BREATH_FRAMES = 10_000 // FRAME_MS
 """Nobody speaks for ten seconds without 20 ms of pause: what has none is a machine that was switched on, and is floor."""
 
@@ -38,13 +40,13 @@ _HYSTERESIS_DB = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    at_ms: int
+    at_ms: float
     """where the first loud frame begins, without padding"""
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    at_ms: int
+    at_ms: float
     """where the last frame of the silence ends"""
 
 
@@ -71,7 +73,7 @@ class Sensitivity:
 class Vad:
     """Call `feed` with all audio in order; it returns the marks that audio completes."""
 
-    def __init__(self, sensitivity: Sensitivity, audio_format: AudioFormat, start_ms: int = 0) -> None:
+    def __init__(self, sensitivity: Sensitivity, audio_format: AudioFormat, start_ms: float = 0.0) -> None:
         self.sensitivity = sensitivity
         """May be replaced at any time; holds from the next frame on."""
         self._format = audio_format
@@ -101,8 +103,13 @@ class Vad:
             if (mark := self._frame(level_db)) is not None:
                 yield mark
 
-    def reset(self) -> None:
-        """The turn was ended by somebody else: quiet again, and the noise floor is kept."""
+    def restart(self, at_ms: float) -> None:
+        """The turn was ended by somebody else: frames begin anew there, and the noise floor is kept."""
+        self._carry = b""
+        self._now_ms = at_ms
+        self._rest()
+
+    def _rest(self) -> None:
         self._frame = self._quiet
         self._loud = self._silent = 0
 
@@ -135,7 +142,8 @@ class Vad:
     def _speaking(self, level_db: float) -> Mark | None:
         if self._is_loud(level_db, _HYSTERESIS_DB):
             self._loud += 1
-            self._silent = 0 if self._loud >= ONSET_FRAMES else self._silent + 1
+            if self._loud >= RESUME_FRAMES:
+                self._silent = 0
             self._notice_machine(level_db)
         else:
             self._loud = self._unbroken = 0
@@ -144,7 +152,7 @@ class Vad:
             self._follow(level_db)
         if self._silent * FRAME_MS < self.sensitivity.silence_duration_ms:
             return None
-        self.reset()
+        self._rest()
         return Stopped(self._now_ms)
 
     def _follow(self, level_db: float) -> None:

@@ -9,8 +9,11 @@ import pybase64
 
 from simulator.errors import InvalidBase64, NotAnObject, NotJson
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Object: TypeAlias = dict[str, Json]
+
+_DEPTH = 64
+"""Objects in objects. Tools bring the deepest: JSON schemas. What comes in here must also go out again, unharmed."""
 
 _decoder = msgspec.json.Decoder()
 encode = msgspec.json.Encoder().encode
@@ -25,7 +28,17 @@ def decode(frame: bytes | str) -> Object:
         raise NotJson(str(error)) from error
     if not isinstance(value, dict):
         raise NotAnObject(value)
+    if not _is_flatter_than(_DEPTH, value):
+        raise NotJson(f"nested deeper than {_DEPTH} levels")
     return value
+
+
+def _is_flatter_than(depth: int, value: Json) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_flatter_than(depth - 1, each) for each in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_flatter_than(depth - 1, each) for each in value)
+    return True
 
 
 def audio_bytes(payload: str, param: str) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -32,12 +32,16 @@ _KEEPALIVE = {
 
 
 def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis:
-    """A client for `url`. `waits`: for blocking reads and the bus, which may wait for ever for an answer."""
+    """A client for `url`. `waits`: for blocking reads and the bus, which may wait for ever for an answer.
+
+    When all of its connections are busy, the next command waits for one: a hundred sessions may open at once.
+    """
     tcp: dict[str, Any] = {}
     if not url.startswith("unix:"):
         tcp = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        timeout=ANSWER_TIMEOUT_S,
         socket_timeout=None if waits else ANSWER_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -46,6 +50,7 @@ def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis
         health_check_interval=0,
         **tcp,
     )
+    return Redis.from_pool(pool)
 
 
 async def check_server(redis: Redis) -> str:

@@ -46,6 +46,26 @@ class Entry(NamedTuple, Generic[M]):
     message: M
 
 
+async def read(
+    redis: Redis,
+    stream: str,
+    decoder: Decoder[M],
+    *,
+    after: EntryId = ZERO,
+    upto: EntryId | None = None,
+    count: int | None = None,
+) -> list[Entry[M]]:
+    """The entries behind `after`, up to and with `upto`, at most `count`: once, as they are now.
+
+    Raises StreamUnavailable, or MalformedEntry for an entry that does not read.
+    """
+    try:
+        page = await redis.xrange(stream, min=f"({after}", max="+" if upto is None else str(upto), count=count)
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{stream}: {error}") from error
+    return [Entry(EntryId.parse(entry_id), decoder.decode(fields)) for entry_id, fields in cast(_Page, page)]
+
+
 class Consumer(Generic[M]):
     """Reads one stream from behind the id `after`. Iterate over it inside its context.
 
@@ -88,6 +108,7 @@ class Consumer(Generic[M]):
         self._wake.set()
 
     async def __aiter__(self) -> AsyncIterator[Entry[M]]:
+        self._behind = True  # an earlier iteration may have ended in the middle of a page
         while True:
             if self._behind:
                 # Lowered before the read: what is said meanwhile is kept, and what the read has seen too is known by its id.

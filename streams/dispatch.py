@@ -17,9 +17,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from streams import keys
 from streams.connection import text
+from streams.down import EpochTaken
 from streams.errors import StreamUnavailable
 from streams.ids import EntryId
-from streams.sessions import Session
+from streams.producer import open_left
+from streams.sessions import Session, now_ms
+from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +108,22 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
 
 def _assignment(entry_id: bytes, fields: dict[bytes, bytes]) -> Assignment:
     return Assignment(EntryId.parse(entry_id), Session(fields[b"sid"].decode(), fields[b"at"].decode()))
+
+
+async def take_epoch(writer: Writer, session: Session, owner: str) -> int:
+    """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
+
+    Whoever reigned before is fenced from then on. Raises Over, or StreamUnavailable.
+    """
+    message = EpochTaken(owner=owner)
+    k = session.keys
+    at_least = now_ms()
+    while True:
+        epoch = await open_left(writer, k.turns, message, at_least)
+        opened = await open_left(writer, k.down, message, epoch)
+        if opened == epoch:
+            return epoch
+        at_least = opened + 1  # somebody reigned in `down` beyond what `turns` knew: both must agree
 
 
 class Lease:

@@ -11,6 +11,8 @@ from streams.codec import Decoder
 from streams.down import EpochTaken
 from streams.messages import Message
 
+__all__ = ["AssistantSaid", "Committed", "EpochTaken", "HistoryLine", "Opened", "TurnMode", "TurnsMessage", "UserSaid"]
+
 TurnMode = Literal["utterance", "server_vad"]
 """`utterance`: the client sends whole recordings, each a turn; `server_vad`: it streams, the model finds the turns"""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SAMPLE_RATE = 24_000
 """Hertz: what the model listens to."""
@@ -29,8 +29,8 @@ class SourceInfo:
 class Decoded:
     """A whole file as the model wants it."""
 
-    pcm: bytes
-    """PCM16, little-endian, mono, at `SAMPLE_RATE`."""
+    pcm: bytes = field(repr=False)
+    """PCM16, little-endian, mono, at `SAMPLE_RATE`. No log shows it: voices are personal."""
     source: SourceInfo
     lost_packets: int = 0
     """Coded packets too damaged to decode. Each became silence of its own length, unless nothing came after it."""

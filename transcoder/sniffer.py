@@ -50,7 +50,7 @@ class Kind(Enum):
     HEIF = "a HEIF/AVIF image"
     PROGRAM = "a program"
     ZEROS = "nothing but zero bytes"
-    UNKNOWN = "no file of a kind that is known here"
+    UNKNOWN = "nothing that is known here"
 
     @property
     def is_media(self) -> bool:

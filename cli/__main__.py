@@ -1,0 +1,5 @@
+"""`python -m cli`, the same as `parley`."""
+
+from cli.app import main
+
+main()

@@ -1,0 +1,86 @@
+"""The `parley` command: which commands there are and what they take; what they do stands in a file each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.errors import ParleyError
+
+app = typer.Typer(
+    name="parley",
+    help="Parley, a voice gateway: any client, codec and transport, in real time, to one speech-to-speech model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+HELLO = Path(__file__).parent / "media" / "hello.m4a"
+
+
+class AudioFormatName(StrEnum):
+    """How the answer travels."""
+
+    PCM16 = "pcm16"
+    WAV = "wav"
+
+
+class DoorName(StrEnum):
+    """The client contracts that `parley talk` speaks."""
+
+    MOBILE = "mobile"
+
+
+@app.command()
+def up(
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateways, on consecutive ports from PORT on.")] = 1,
+    transcoders: Annotated[int, typer.Option(min=1, max=64, help="Transcoder processes.")] = 1,
+    bridges: Annotated[int, typer.Option(min=1, max=64, help="Bridge processes.")] = 1,
+    check: Annotated[bool, typer.Option(help="Speak to it once after it has started.")] = True,
+    check_file: Annotated[Path, typer.Option(help="What to say in the check.", show_default=False)] = HELLO,
+) -> None:
+    """Start everything on this machine: Redis and a simulated model where none is set, and the three services."""
+    from cli.up import UpOptions, run
+
+    raise typer.Exit(asyncio.run(run(UpOptions(gateways, transcoders, bridges, check_file if check else None))))
+
+
+@app.command()
+def talk(
+    file: Annotated[Path, typer.Argument(help="The recording to send: M4A, WebM, WAV … or raw .pcm (24 kHz mono).")],
+    url: Annotated[str, typer.Option(help="The gateway.")] = "ws://127.0.0.1:8000",
+    door: Annotated[DoorName, typer.Option(help="The client contract to speak.")] = DoorName.MOBILE,
+    user: Annotated[str | None, typer.Option(help="Who is talking; random when left out.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the answer goes.")] = Path(".parley/answer.wav"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    audio_format: Annotated[AudioFormatName, typer.Option(help="How the answer travels.")] = AudioFormatName.PCM16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the next message.")] = 30.0,
+) -> None:
+    """Send a recording to a running gateway and keep the spoken answer as a WAV file."""
+    from cli.talk import read_recording, run
+
+    raise typer.Exit(asyncio.run(run(read_recording(file), url, user, audio_format.value, timeout, output, as_json)))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Look at everything that Parley needs on this machine and say what to do about what is missing."""
+    from cli.doctor import run
+
+    raise typer.Exit(asyncio.run(run(as_json)))
+
+
+def main() -> None:
+    """The console script. Ends the process: 0 when all went well, 1 with a sentence when not, 2 for wrong usage."""
+    try:
+        app()
+    except ParleyError as error:
+        print(f"parley: {error}", file=sys.stderr)
+        sys.exit(1)

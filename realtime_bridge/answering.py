@@ -1,0 +1,118 @@
+"""PURE. One answer at a time: asked for, created, cancelled, done.
+
+```
+            want                created
+  IDLE ───────────▶ REQUESTED ───────────▶ ACTIVE
+   ▲  ▲                 │ interrupt           │ interrupt (we cancel, or the model has heard the user itself)
+   │  │  done           ▼                     ▼
+   │  └───────────── UNWANTED ──created──▶ CANCELLED ──done──▶ IDLE
+   └───────────────────────────────────────── done
+```
+The model refuses a second answer while one is active; a wish that comes too early is kept, and asked for when the first is
+done.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from realtime_bridge.client_events import ResponseCancel, ResponseCreate
+from realtime_bridge.effects import Effect, Send
+
+ANSWER_WITHIN_S = 30.0
+"""From asking to `response.created`. Past it the person is told."""
+
+
+class State(Enum):
+    IDLE = auto()
+    REQUESTED = auto()
+    """asked for; the model has not said that it began"""
+    UNWANTED = auto()
+    """asked for, and interrupted before it began: cancelled as soon as its id is known"""
+    ACTIVE = auto()
+    CANCELLED = auto()
+    """told to stop; its last events are still to come"""
+
+
+class Answering:
+    """The state of the default conversation's answer."""
+
+    def __init__(self) -> None:
+        self.state = State.IDLE
+        self.response: str | None = None
+        """id of the active one"""
+        self.deadline: float | None = None
+        """when a requested answer is overdue"""
+        self._wanted: ResponseCreate | None = None
+        self._latest: ResponseCreate | None = None
+        """what was asked for last"""
+        self._void: set[str] = set()
+        self._asked = 0
+
+    def want(self, now: float, options: dict[str, object] | None = None) -> list[Effect]:
+        """Ask for an answer, now or as soon as the active one is done. Several wishes are one."""
+        self._asked += 1
+        create = ResponseCreate(response=options, event_id=f"create_{self._asked}")
+        if self.state is State.IDLE:
+            return self._ask(create, now)
+        self._wanted = create
+        return []
+
+    def _ask(self, create: ResponseCreate, now: float) -> list[Effect]:
+        self.state, self._latest, self._wanted = State.REQUESTED, create, None
+        self.deadline = now + ANSWER_WITHIN_S
+        return [Send(create)]
+
+    def created(self, response: str) -> list[Effect]:
+        """The model has begun, asked by us or by its own VAD."""
+        unwanted = self.state is State.UNWANTED
+        self.state, self.response, self.deadline = State.ACTIVE, response, None
+        return self.interrupt() if unwanted else []
+
+    def interrupt(self, *, by_model: bool = False) -> list[Effect]:
+        """The answer is not wanted any more. `by_model`: the model has noticed by itself and stops without being told."""
+        self._wanted = None
+        if self.state is State.REQUESTED:
+            self.state = State.UNWANTED
+        elif self.state is State.ACTIVE and self.response is not None:
+            self.state = State.CANCELLED
+            self._void.add(self.response)
+            return [] if by_model else [Send(ResponseCancel(response_id=self.response))]
+        return []
+
+    def done(self, response: str, now: float) -> list[Effect]:
+        """The model has said its last word about this answer (which it may never have announced)."""
+        self._void.discard(response)
+        if self.response not in (None, response):
+            return []
+        self.state, self.response, self.deadline = State.IDLE, None, None
+        return self._ask(self._wanted, now) if self._wanted is not None else []
+
+    def refused(self, event_id: str | None, *, busy: bool) -> bool:
+        """A `response.create` of ours was refused. `busy`: another answer is active; ours is asked for again after it.
+
+        Returns whether the refusal was about an answer of ours at all.
+        """
+        latest = self._latest
+        if self.state not in (State.REQUESTED, State.UNWANTED) or latest is None or event_id not in (None, latest.event_id):
+            return False
+        if busy and self._wanted is None and self.state is State.REQUESTED:
+            self._wanted = latest
+        self.state, self.deadline = State.ACTIVE if busy else State.IDLE, None
+        return True
+
+    def overdue(self, now: float) -> bool:
+        """Whether a requested answer did not begin in time; then it counts as not asked for."""
+        if self.deadline is None or now < self.deadline:
+            return False
+        self.state, self.deadline = State.IDLE, None
+        return True
+
+    def is_void(self, response: str) -> bool:
+        """Whether what this answer still says is not to be heard."""
+        return response in self._void
+
+    @property
+    def busy(self) -> bool:
+        """An answer is asked for or being generated."""
+        return self.state is not State.IDLE or self._wanted is not None

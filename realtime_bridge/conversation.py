@@ -1,0 +1,262 @@
+"""PURE. The conversation: what the client said and what the model says → what to do. Time is an argument, in seconds.
+
+Feed it with `dialled` (a fresh upstream socket), `said` (an entry of `pcm`, once `ready`), `received` (an event of the
+model's) and `wake` (it is `next_wake`); each returns effects, to be done in order. The user's half is in `user_speech.py`,
+the model's in `answers.py`; here they meet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+
+from realtime_bridge import client_events as say
+from realtime_bridge import server_events as hear
+from realtime_bridge.answers import Answers
+from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
+from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.user_speech import UserSpeech
+from streams import down, pcm, turns
+from streams.consumer import Entry
+from streams.ids import ZERO
+from streams.messages import Clear, Commit, End, SetPersona, Text
+from streams.up import GenOpened
+
+GREET = "Greet the user now, in one short sentence, in character."
+
+BENIGN = frozenset(
+    {
+        "response_cancel_not_active",
+        "input_audio_buffer_commit_empty",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "unsupported_content_type",
+    }
+)
+"""Error codes of races that both sides come out of by themselves: cancelling what is done, deleting what is gone."""
+
+FATAL = frozenset(
+    {
+        "account_deactivated",
+        "billing_hard_limit_reached",
+        "insufficient_permissions",
+        "insufficient_quota",
+        "invalid_api_key",
+        "session_expired",
+    }
+)
+"""Error codes after which nothing will work until somebody changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """A `session.update` that is not answered yet."""
+
+    event_id: str
+    persona: str | None
+    """that it brings, and who greets when it is there"""
+
+
+class Conversation:
+    """One session's conversation with the model."""
+
+    def __init__(self, opened: turns.Opened, personas: Personas, transcription_model: str | None) -> None:
+        self.ready = False
+        """the model is configured; nothing that was said goes upstream before"""
+        self._personas = personas
+        self._persona: Persona = personas.default
+        self._asked_for = opened.persona
+        self._recordings = opened.turn_mode == "utterance"
+        self._transcription_model = transcription_model
+        self._updates: deque[_Update] = deque()
+        self._update_count = 0
+        self._greets: str | None = None
+        """the persona that greets on the next socket"""
+        self._last_id = ZERO
+        self._answers = Answers()
+        self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings)
+
+    # ── the socket ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def dialled(self) -> list[Effect]:
+        """A fresh upstream socket is open: configure it before anything else."""
+        self.ready = False
+        self._updates.clear()
+        self._answers = Answers()
+        self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings)
+        effects = self._choose_first_persona()
+        greets, self._greets = self._greets, None
+        return [*effects, self._configure(greets)]
+
+    def _choose_first_persona(self) -> list[Effect]:
+        asked_for, self._asked_for = self._asked_for, None
+        if asked_for is None:
+            return []
+        persona = self._personas.get(asked_for)
+        if persona is None:
+            return [self._unknown_persona(asked_for)]
+        self._persona = persona
+        return []
+
+    def _configure(self, persona: str | None = None) -> Effect:
+        """A full `session.update`. `persona`: it brings this one, who greets when it is there."""
+        self._update_count += 1
+        event_id = f"update_{self._update_count}"
+        self._updates.append(_Update(event_id, persona))
+        detection = self._persona.turn_detection
+        if self._recordings and self._speech.vad:
+            detection = detection or say.ServerVad()  # slices of one speech: push-to-talk is not what this client does
+        config = say.session_config(
+            instructions=self._persona.instructions,
+            voice=self._persona.voice,
+            turn_detection=detection if self._speech.vad else None,
+            transcription_model=self._transcription_model,
+        )
+        return Send(say.SessionUpdate(session=config, event_id=event_id))
+
+    # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
+
+    def said(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
+        """An entry of `pcm`, in order."""
+        before, self._last_id = self._last_id, entry.id
+        match entry.message:
+            case pcm.Audio(audio=audio):
+                return self._speech.audio(entry.id, before, audio, now)
+            case pcm.UtteranceEnd() as end:
+                return self._speech.recording_end(end, now)
+            case pcm.MediaError(code=code, message=message):
+                return [Say(down.Failed(code=code, message=message))]
+            case pcm.Gap(missing_ms=missing_ms):
+                return self._speech.gap(missing_ms)
+            case Commit(respond=respond):
+                return self._speech.commit(now, respond=respond)
+            case Clear():
+                return self._speech.clear()
+            case Text(text=text):
+                item = f"user_{entry.id.left}_{entry.id.right}"[:32]
+                create = say.ConversationItemCreate(item=say.user_text(text, item))
+                told: list[Effect] = [Send(create), Record(turns.UserSaid(item=item, text=text))]
+                return [*self._answers.interrupt(now), *told, *self._answers.answering.want(now)]
+            case SetPersona(persona=persona):
+                return self._set_persona(persona, now)
+            case End(reason=reason):
+                return [Finish(reason)]
+            case GenOpened():
+                return []
+
+    def _set_persona(self, persona_id: str, now: float) -> list[Effect]:
+        persona = self._personas.get(persona_id)
+        if persona is None:
+            return [self._unknown_persona(persona_id)]
+        effects = self._answers.interrupt(now)
+        other_voice = self._answers.voiced and persona.voice != self._persona.voice
+        self._persona = persona
+        if not other_voice:
+            return [*effects, self._configure(persona_id)]
+        # Once it has spoken, the model refuses another voice: another person begins another conversation.
+        self._greets = persona_id
+        self.ready = False
+        return [*effects, Redial()]
+
+    def _greet(self, now: float) -> list[Effect]:
+        greeting = GREET if self._persona.greeting is None else self._persona.greeting
+        if not greeting:
+            return []
+        # A response's own instructions replace the session's, so they begin with them.
+        return self._answers.answering.want(now, {"instructions": f"{self._persona.instructions}\n\n{greeting}"})
+
+    def _unknown_persona(self, persona_id: str) -> Say:
+        known = ", ".join(self._personas.by_id)
+        message = f"There is no persona {persona_id!r} here. Known are: {known}."
+        return Say(down.Failed(code="unknown_persona", message=message))
+
+    # ── what the model says ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def received(self, event: hear.ServerEvent | hear.Unknown, raw: str, now: float) -> list[Effect]:
+        """An event of the model's, and its JSON text, which goes on to the client (audio as audio)."""
+        if isinstance(event, hear.ResponseOutputAudioDelta):
+            return self._answers.audio(event, now)
+        before, after = self._handle(event, now)
+        if isinstance(event, hear.SessionCreated | hear.SessionUpdated | hear.Error):
+            return [*before, *after]
+        passed_on = Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(raw.encode())))
+        return [*before, passed_on, *after]
+
+    def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
+        """What to do before the client is told of the event, and after."""
+        answers, speech = self._answers, self._speech
+        match event:
+            case hear.SessionUpdated():
+                return [], self._updated(now)
+            case hear.InputAudioBufferSpeechStarted():
+                speech.started()
+                return [], answers.interrupt(now, by_model=True)
+            case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
+                speech.stopped(audio_end_ms)
+            case hear.InputAudioBufferCommitted(item_id=item):
+                return [], speech.committed(item)
+            case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
+                return [], [Record(turns.UserSaid(item=item, text=transcript))]
+            case hear.ResponseCreated(response=response):
+                return [], answers.answering.created(response.id)
+            case hear.ResponseOutputAudioDone():
+                return answers.audio_done(event, now), []
+            case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
+                answers.text_done(event)
+            case hear.ResponseDone(response=response):
+                # What is left of the audio goes before the event that says that all has come.
+                effects = answers.done(response, now)
+                told = [effect for effect in effects if isinstance(effect, Say)]
+                return list(told), [effect for effect in effects if not isinstance(effect, Say)]
+            case hear.Error(error=error):
+                return [], self._error(error, now)
+            case _:
+                pass
+        return [], []
+
+    def _updated(self, now: float) -> list[Effect]:
+        if not self._updates:
+            return []
+        update = self._updates.popleft()
+        self.ready = True
+        if update.persona is None:
+            return []
+        return [Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
+
+    def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:
+        code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."
+        refused = next((update for update in self._updates if update.event_id == error.event_id), None)
+        if refused is None and not self.ready and self._updates:
+            refused = self._updates[0]  # servers that do not name the event: nothing else was asked yet
+        if code in FATAL or (refused is not None and not self.ready):
+            return [Say(down.Failed(code=code, message=message)), Finish(code)]
+        if refused is not None:
+            self._updates.remove(refused)
+        elif code == "conversation_already_has_active_response":
+            if self._answers.answering.refused(error.event_id, busy=True):
+                return []
+        elif code in BENIGN:
+            return []
+        else:
+            self._answers.answering.refused(error.event_id, busy=False)
+        return [Say(down.Failed(code=code, message=message))]
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def next_wake(self) -> float | None:
+        """When `wake` wants to be called; None: not before something happens."""
+        deadlines = (self._speech.deadline, self._answers.answering.deadline)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def wake(self, now: float) -> list[Effect]:
+        """A deadline may have passed."""
+        effects: list[Effect] = []
+        if self._speech.deadline is not None and now >= self._speech.deadline:
+            effects += self._speech.no_more_slices(now)
+        if self._answers.answering.overdue(now):
+            message = "The model did not begin to answer in time. Please say it again."
+            effects.append(Say(down.Failed(code="no_answer", message=message)))
+        return effects

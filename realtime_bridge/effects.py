@@ -1,0 +1,68 @@
+"""PURE. What a conversation wants done; the shell (`session_bridge.py`) does it, in the order given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from realtime_bridge.client_events import ClientEvent
+from streams.down import DownMessage
+from streams.ids import EntryId
+from streams.turns import TurnsMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say this to the model."""
+
+    event: ClientEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SendAudio:
+    """Append this speech to the model's input buffer: PCM16 24 kHz mono."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reappend:
+    """Append again what `pcm` holds from behind `after` up to and with `upto`: the model has forgotten it, Redis has not."""
+
+    after: EntryId
+    upto: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the client: an entry of `down`."""
+
+    message: DownMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Remember what was said: an entry of `turns`."""
+
+    message: TurnsMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """All of `pcm` up to and with this entry has been dealt with."""
+
+    upto: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Redial:
+    """Open a fresh upstream socket, and call `Conversation.dialled` when it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The session is over; say so to the client and close everything."""
+
+    reason: str
+
+
+Effect = Send | SendAudio | Reappend | Say | Record | Trim | Redial | Finish

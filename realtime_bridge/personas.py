@@ -1,0 +1,123 @@
+"""Personas: who the model is to be. Read from a JSON file at start, checked then, never changed afterwards.
+
+    {
+      "default": "receptionist",
+      "personas": {
+        "receptionist": {
+          "instructions": "You answer the telephone of a small hotel. …",
+          "voice": "marin",
+          "greeting": "Say good day and ask how you can help.",
+          "turn_detection": {"type": "server_vad", "silence_duration_ms": 700}
+        }
+      }
+    }
+
+`greeting` is what the model is asked to say first (null or left out: it waits to be spoken to). `turn_detection` is
+`server_vad` or `semantic_vad` with their settings, null for push-to-talk; left out, it is `server_vad` with its defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Self
+
+import msgspec
+
+from realtime_bridge.client_events import ServerVad, TurnDetection
+from runtime.errors import SettingsError
+
+VARIABLE = "PARLEY_PERSONAS"
+"""The environment variable that names the file; every sentence begins with it."""
+
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    instructions: NonEmpty
+    voice: NonEmpty
+    """any name: which voices there are is for the server to say"""
+    greeting: str | None = None
+    """what to say first; None: wait to be spoken to"""
+    turn_detection: TurnDetection | None = ServerVad()
+    """None: push-to-talk"""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    default: str
+    personas: dict[NonEmpty, msgspec.Raw]
+
+
+BUILT_IN = Persona(
+    instructions=(
+        "You are a friendly voice assistant. Speak in the language you are spoken to. Be brief: a sentence or two, then"
+        " let the other one speak. Say so when you do not know something."
+    ),
+    voice="marin",
+)
+"""Who the model is when nobody has said so."""
+
+
+@dataclass(frozen=True)
+class Personas:
+    by_id: Mapping[str, Persona]
+    default_id: str
+
+    @property
+    def default(self) -> Persona:
+        return self.by_id[self.default_id]
+
+    def get(self, persona_id: str) -> Persona | None:
+        return self.by_id.get(persona_id)
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        """The personas in a file, or the built-in one. Raises SettingsError, with a sentence that says what to mend."""
+        if path is None:
+            return cls(MappingProxyType({"default": BUILT_IN}), "default")
+        try:
+            return cls.parse(path.read_text("utf-8-sig"))
+        except OSError as error:
+            raise SettingsError(f"{VARIABLE}: {path} cannot be read: {error.strerror}.") from error
+        except UnicodeError as error:
+            raise SettingsError(f"{VARIABLE}: {path} is not UTF-8 text.") from error
+        except PersonasError as error:
+            raise SettingsError(f"{VARIABLE}: {path}: {error}") from error
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The personas in the text of a file. Raises PersonasError."""
+        try:
+            file = msgspec.json.decode(text, type=_File)
+        except msgspec.ValidationError as error:
+            raise PersonasError(f"{error}.") from error
+        except msgspec.DecodeError as error:
+            raise PersonasError(f"it is not JSON{_where(text)}.") from error
+        personas = {persona_id: _persona(persona_id, raw) for persona_id, raw in file.personas.items()}
+        if file.default not in personas:
+            known = ", ".join(personas) or "none"
+            raise PersonasError(f'"default" is "{file.default}", but the personas are: {known}.')
+        return cls(MappingProxyType(personas), file.default)
+
+
+class PersonasError(ValueError):
+    """The text of a personas file does not hold; the message says where."""
+
+
+def _persona(persona_id: str, raw: msgspec.Raw) -> Persona:
+    try:
+        return msgspec.json.decode(raw, type=Persona)
+    except msgspec.ValidationError as error:
+        raise PersonasError(f'persona "{persona_id}": {error}.') from error
+
+
+def _where(text: str) -> str:
+    """Which line is not JSON. msgspec counts bytes, the standard library counts lines, as editors do."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f": line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
+    return ""

@@ -1,0 +1,37 @@
+"""The bridge process: what its sessions share, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import aiohttp
+
+from realtime_bridge.personas import Personas
+from realtime_bridge.session_bridge import Resources, SessionBridge
+from realtime_bridge.settings import BridgeSettings
+from runtime.errors import StartError
+from runtime.notify import ready
+from streams.dispatch import Assignments
+from streams.errors import ServerUnfit, StreamUnavailable
+from streams.hub import open_hub
+from streams.workforce import Workforce
+
+
+async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
+    """Bridge sessions until `stop` is set. Raises StartError when Redis is not there or not fit, SettingsError."""
+    personas = Personas.load(settings.personas)
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        async with open_hub(settings.redis_url) as hub, aiohttp.ClientSession() as http:
+            assignments = Assignments(hub.waiting, "bridge", owner)
+            await assignments.open()
+            resources = Resources(settings, personas, hub, http, owner)
+            workforce = Workforce(
+                assignments, lambda session: SessionBridge(session, resources), settings.max_sessions
+            )
+            ready()
+            await workforce.run(stop)
+    except (StreamUnavailable, ServerUnfit) as error:
+        raise StartError(str(error)) from error

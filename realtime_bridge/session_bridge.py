@@ -1,0 +1,303 @@
+"""One session's bridge: the shell that does what its conversation decides.
+
+One task group a socket: pump up (`pcm` → conversation), pump down (the model's events → conversation), the writer of the
+socket, the clock, and the watch over the lease. When one ends, all end, with a reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from realtime_bridge import client_events, retry
+from realtime_bridge.conversation import Conversation
+from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.errors import UpstreamError
+from realtime_bridge.outbox import Outbox
+from realtime_bridge.personas import Personas
+from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.upstream import Upstream, dial, realtime_url
+from runtime.logs import SessionLogger
+from streams import down, keys, pcm, turns
+from streams.consumer import Consumer, read
+from streams.dispatch import Lease, take_epoch
+from streams.errors import Fenced, Over, StreamError
+from streams.hub import Hub
+from streams.ids import ZERO, EntryId
+from streams.producer import Chained, Producer
+from streams.sessions import Session, Sessions
+from streams.trim import trim
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What all sessions of a bridge process share."""
+
+    settings: BridgeSettings
+    personas: Personas
+    hub: Hub
+    http: aiohttp.ClientSession
+    owner: str
+    """this process, in leases and epochs"""
+
+
+class _Finished(Exception):
+    """The session is over; the client is to be told."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class _Redial(Exception):
+    """This socket will not do any more; another one is wanted."""
+
+
+class _LeaseLost(Exception):
+    """Somebody else may be this session's bridge by now: no effect any more, not a word."""
+
+
+class SessionBridge:
+    """Bridges one session from taking the lease to its end."""
+
+    def __init__(self, session: Session, resources: Resources) -> None:
+        self._session, self._r = session, resources
+        self._log = SessionLogger(logger, session.sid)
+        self._lease = Lease(resources.hub.redis, session, resources.owner)
+        self._sessions = Sessions(resources.hub.redis)
+        self._outbox: Outbox[str | Reappend | Trim] = Outbox()
+        self._ready = asyncio.Event()
+        self._stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._handled = ZERO
+        """the entry of `pcm` up to which everything has been handed to the conversation"""
+        settings = resources.settings
+        self._url = realtime_url(settings.openai_base_url, settings.openai_realtime_model)
+        self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+        self._armed: float | None = None
+        self._rearmed = asyncio.Event()
+        self._conversation: Conversation
+        self._down: Producer
+        self._turns: Producer
+
+    def stop(self, reason: str) -> None:
+        """End the session for a reason of the process's own; `run` returns soon after."""
+        if not self._stop.done():
+            self._stop.set_result(reason)
+
+    async def run(self) -> None:
+        """Bridge until the session ends. Returns when it is over, or when somebody else has it."""
+        if not await self._lease.acquire():
+            self._log.info("another bridge has this session")
+            return
+        try:
+            opened = await self._open()
+            self._log.info("bridging begins", extra={"door": opened.door, "epoch": self._epoch})
+            self._conversation = Conversation(opened, self._r.personas, self._r.settings.transcription_model)
+            await self._bridge()
+        except _Finished as finished:
+            await self._end(finished.reason)
+        except Fenced:
+            self._log.warning("fenced: another bridge has taken this session over")
+        except _LeaseLost:
+            self._log.warning("the lease is lost; this bridge falls silent")
+        except Over:
+            self._log.info("the session's streams are gone")
+            await self._sessions.end(self._session)
+        except Exception:
+            self._say(down.Failed(code="internal_error", message="Something went wrong on our side. Please connect again."))
+            await self._end("internal_error")
+            raise
+        finally:
+            await self._lease.release()
+
+    async def _open(self) -> turns.Opened:
+        self._epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
+        first = await read(self._r.hub.redis, self._session.keys.turns, turns.decoder, count=1)
+        if not first or not isinstance(opened := first[0].message, turns.Opened):
+            raise Over(self._session.keys.turns)
+        self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
+        self._turns = Producer(self._r.hub.writer, self._session.keys.turns, Chained(self._epoch))
+        return opened
+
+    async def _end(self, reason: str) -> None:
+        """Tell the client, and free what the session held."""
+        self._log.info("bridging ends", extra={"reason": reason})
+        try:
+            self._down.append(down.Ended(reason=reason))
+            await self._down.flush()
+            await self._turns.flush()
+        except StreamError as error:
+            self._log.warning("the last word could not be said: %s", error)
+        await self._sessions.end(self._session)
+
+    # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _bridge(self) -> None:
+        while True:
+            upstream = await self._dial()
+            try:
+                await self._converse(upstream)
+            except ExceptionGroup as group:
+                match cause := _cause(group):
+                    case _Redial():
+                        self._log.info("a fresh upstream socket is wanted")
+                    case UpstreamError():
+                        self._log.warning("the upstream socket broke: %s", cause, extra={"code": cause.code})
+                        self._say(down.Failed(code="upstream_lost", message=str(cause)))
+                        raise _Finished("upstream_lost") from group
+                    case _:
+                        raise cause from group
+            finally:
+                await upstream.close()
+
+    async def _dial(self) -> Upstream:
+        failures = 0
+        while True:
+            try:
+                return await dial(self._r.http, self._url, self._key)
+            except UpstreamError as error:
+                failures += 1
+                decision = retry.after(failures, error, random.random())
+                if isinstance(decision, retry.GiveUp):
+                    self._log.error("no upstream: %s", decision.because, extra={"code": error.code})
+                    self._say(down.Failed(code=error.code, message=decision.because))
+                    raise _Finished(error.code) from error
+                self._log.warning("no upstream yet: %s", error, extra={"code": error.code})
+                await asyncio.sleep(decision.seconds)
+                if not self._lease.held:
+                    raise _LeaseLost from error
+
+    async def _converse(self, upstream: Upstream) -> None:
+        """Everything that happens on one socket. Raises an exception group with why it ended."""
+        self._outbox, self._armed = Outbox(), None
+        self._ready.clear()
+        async with asyncio.TaskGroup() as group:
+            self._perform(self._conversation.dialled())
+            for name, pump in (
+                ("down", self._pump_down(upstream)),
+                ("write", self._write(upstream)),
+                ("up", self._pump_up()),
+                ("clock", self._clock()),
+                ("watch", self._watch()),
+                ("renew", self._renew()),
+                ("stop", self._wait_for_stop()),
+            ):
+                group.create_task(pump, name=f"{name} {self._session.sid}")
+
+    async def _pump_up(self) -> None:
+        """What the client said → the conversation."""
+        await self._ready.wait()
+        k = self._session.keys
+        async with Consumer(self._r.hub.redis, self._r.hub.bus, k.pcm, pcm.decoder, after=self._handled) as entries:
+            async for entry in entries:
+                await self._outbox.room()
+                self._handled = entry.id
+                self._perform(self._conversation.said(entry, self._now()))
+
+    async def _pump_down(self, upstream: Upstream) -> None:
+        """What the model says → the conversation."""
+        async for received in upstream:
+            self._perform(self._conversation.received(received.event, received.raw, self._now()))
+            if self._conversation.ready and not self._ready.is_set():
+                self._ready.set()
+
+    async def _write(self, upstream: Upstream) -> None:
+        """The outbox → the socket, one after the other; what needs Redis first waits for it in its place."""
+        while True:
+            match await self._outbox.get():
+                case str(frame):
+                    if not self._lease.held:
+                        raise _LeaseLost
+                    await upstream.send(frame)
+                case Reappend(after=after, upto=upto):
+                    await self._append_again(upstream, after, upto)
+                case Trim(upto=upto):
+                    await trim(self._r.hub.redis, self._session.keys.pcm, upto)
+
+    async def _append_again(self, upstream: Upstream, after: EntryId, upto: EntryId) -> None:
+        k = self._session.keys
+        for entry in await read(self._r.hub.redis, k.pcm, pcm.decoder, after=after, upto=upto):
+            if isinstance(entry.message, pcm.Audio):
+                if not self._lease.held:
+                    raise _LeaseLost
+                await upstream.send(client_events.append_frame(entry.message.audio))
+
+    async def _clock(self) -> None:
+        """Wakes the conversation when it wants to be."""
+        while True:
+            self._rearmed.clear()
+            wait = None if self._armed is None else max(0.0, self._armed - self._now())
+            try:
+                async with asyncio.timeout(wait):
+                    await self._rearmed.wait()
+            except TimeoutError:
+                self._perform(self._conversation.wake(self._now()))
+
+    async def _watch(self) -> None:
+        await self._lease.keep()
+        raise _LeaseLost
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(keys.RENEW_S)
+            await self._sessions.renew(self._session)
+
+    async def _wait_for_stop(self) -> None:
+        raise _Finished(await asyncio.shield(self._stop))
+
+    # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Say(message=message):
+                    self._say(message)
+                case Send(event=event):
+                    frame = client_events.encode(event)
+                    self._outbox.put(frame, len(frame))
+                case SendAudio(audio=audio):
+                    frame = client_events.append_frame(audio)
+                    self._outbox.put(frame, len(frame))
+                case Record(message=message):
+                    self._turns.append(message)
+                case Reappend() | Trim():
+                    self._outbox.put(effect, 0)
+                case Redial():
+                    raise _Redial
+                case Finish(reason=reason):
+                    raise _Finished(reason)
+        if (wake := self._conversation.next_wake) != self._armed:
+            self._armed = wake
+            self._rearmed.set()
+
+    def _say(self, message: down.DownMessage) -> None:
+        self._down.append(message)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+_BY_WEIGHT = (Fenced, _LeaseLost, Over, _Finished, _Redial, UpstreamError)
+
+
+def _cause(group: ExceptionGroup[Exception]) -> Exception:
+    """Why a socket's task group ended. Several tasks may have failed at once: who may not speak any more comes first."""
+    for kind in _BY_WEIGHT:
+        matching = group.subgroup(kind)
+        if matching is not None:
+            return _leaf(matching)
+    return _leaf(group)
+
+
+def _leaf(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,64 @@
+"""What a bridge reads from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from runtime.settings import Settings
+
+OPENAI = "https://api.openai.com/v1"
+
+
+class BridgeSettings(Settings):
+    openai_base_url: str = Field(
+        OPENAI,
+        alias="OPENAI_BASE_URL",
+        description="Where the model's server is; `/realtime` is appended. `http(s)://` or `ws(s)://`.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        alias="OPENAI_API_KEY",
+        description="The key for the model's server. OpenAI's wants one; a server of one's own may not.",
+    )
+    openai_realtime_model: str = Field(
+        "gpt-realtime-2.1", alias="OPENAI_REALTIME_MODEL", description="The speech-to-speech model."
+    )
+    transcription_model: str | None = Field(
+        "gpt-transcribe",
+        alias="PARLEY_TRANSCRIPTION_MODEL",
+        description="The model that writes down what the user says, billed apart; `none` for no captions of the user.",
+    )
+    personas: Path | None = Field(
+        None,
+        alias="PARLEY_PERSONAS",
+        description="A JSON file of personas, like `deploy/personas.example.json`. Without it there is one, built in.",
+    )
+    max_sessions: int = Field(
+        100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
+    )
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https", "ws", "wss") or not url.hostname:
+            raise ValueError("it must look like https://api.openai.com/v1 (http, https, ws or wss)")
+        return value
+
+    @field_validator("transcription_model")
+    @classmethod
+    def _none(cls, value: str | None) -> str | None:
+        return None if value is None or value.strip().lower() in ("", "none") else value
+
+    @model_validator(mode="after")
+    def _key_for_openai(self) -> Self:
+        if self.openai_api_key is None and urlsplit(self.openai_base_url).hostname == urlsplit(OPENAI).hostname:
+            raise ValueError(
+                "it has no OPENAI_API_KEY; set it to a key of OpenAI's, or start the simulator (`python -m simulator`) and"
+                " set OPENAI_BASE_URL to its address"
+            )
+        return self

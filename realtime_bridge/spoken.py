@@ -1,0 +1,61 @@
+"""PURE. Where in `pcm` each sample of the model's input came from: its audio clock ↔ our entries."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from streams.ids import EntryId
+
+SAMPLES_PER_MS = 24
+
+
+class Position(NamedTuple):
+    """A place in `pcm`: this many samples into this entry."""
+
+    entry: EntryId
+    samples: int
+
+
+class _Span(NamedTuple):
+    entry: EntryId
+    start: int
+    """first sample of the entry on the model's audio clock"""
+    end: int
+
+
+class Spoken:
+    """The entries that were sent to one upstream socket, since the last place that nobody asks about any more."""
+
+    def __init__(self) -> None:
+        self._spans: deque[_Span] = deque()
+        self._clock = 0
+        """samples appended since the socket opened"""
+
+    @property
+    def clock(self) -> int:
+        """The model's audio clock: samples appended since its socket opened."""
+        return self._clock
+
+    def appended(self, entry: EntryId, samples: int) -> None:
+        """These samples of `pcm` went upstream."""
+        self._spans.append(_Span(entry, self._clock, self._clock + samples))
+        self._clock += samples
+
+    def inserted(self, samples: int) -> None:
+        """Silence of ours went upstream; it is in no entry."""
+        self._clock += samples
+
+    def at(self, sample: int) -> Position | None:
+        """The entry that holds this sample of the clock; None when nothing so far back (or so far ahead) is known."""
+        for span in self._spans:
+            if span.start < sample <= span.end:
+                return Position(span.entry, sample - span.start)
+        return None
+
+    def forget_before(self, sample: int) -> EntryId | None:
+        """Drop what ends at or before this sample; the last entry that was dropped."""
+        dropped = None
+        while self._spans and self._spans[0].end <= sample:
+            dropped = self._spans.popleft().entry
+        return dropped

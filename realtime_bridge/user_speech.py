@@ -1,0 +1,231 @@
+"""PURE. The user's half: speech on its way to the model, and where a turn ends.
+
+A streaming client's speech goes upstream as it comes. A client that sends whole recordings has them held here until their
+end is there, because only then is it known what they are: a turn of their own, or a slice of one speech (`slices.py`).
+Slices are said to the model as one: what was committed too early is taken back (its item deleted) and appended again from
+`pcm`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from realtime_bridge.answers import Answers
+from realtime_bridge.client_events import ConversationItemDelete, InputAudioBufferClear, InputAudioBufferCommit
+from realtime_bridge.effects import Effect, Reappend, Record, Say, Send, SendAudio, Trim
+from realtime_bridge.slices import Kind, Slices
+from realtime_bridge.spoken import SAMPLES_PER_MS, Position, Spoken
+from streams import down, pcm, turns
+from streams.ids import EntryId
+
+MIN_COMMIT_SAMPLES = 100 * SAMPLES_PER_MS
+"""The API refuses to commit less than 100 ms."""
+
+MAX_OPEN_SAMPLES = 120_000 * SAMPLES_PER_MS
+"""An utterance that is open for two minutes is committed: nothing is kept for ever."""
+
+KEEP_UNSPOKEN_SAMPLES = 15_000 * SAMPLES_PER_MS
+"""While the VAD hears no speech, so much of what was sent is kept."""
+
+SLICES_END_AFTER_S = 1.5
+"""A series of slices whose next one is this late has ended, though no silence said so."""
+
+BYTES_PER_SAMPLE = 2
+
+END_OF_SPEECH = bytes(800 * SAMPLES_PER_MS * BYTES_PER_SAMPLE)
+"""Silence by which the VAD finds the end of a speech whose client fell silent by not sending."""
+
+MAX_GAP_MS = 300
+"""A hole becomes at most this much silence, lest it end the user's turn."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """One whole recording, from its first entry in `pcm` to its commit and its item."""
+
+    after: EntryId
+    """the entry before its first one"""
+    spans: list[tuple[EntryId, int]] = field(default_factory=list)
+    """its entries, and how many samples each"""
+    audio: list[bytes] = field(default_factory=list)
+    """not sent yet"""
+    item: str | None = None
+    taken_back: bool = False
+    """its item is to be deleted as soon as it is known"""
+
+    @property
+    def samples(self) -> int:
+        return sum(samples for _, samples in self.spans)
+
+
+class UserSpeech:
+    """The speech that goes up one upstream socket."""
+
+    def __init__(self, answers: Answers, configure: Callable[[], Effect], *, recordings: bool) -> None:
+        self.vad = not recordings
+        """the model finds the turns"""
+        self.deadline: float | None = None
+        """when a series of slices counts as ended"""
+        self._answers, self._configure = answers, configure
+        self._recordings = recordings
+        self._slices = Slices()
+        self._recording: Recording | None = None
+        self._speech: list[Recording] = []
+        """the recordings that are one speech, as far as they are not answered and heard"""
+        self._committing: deque[Recording] = deque()
+        self._spoken = Spoken()
+        self._committed_at = 0
+        """the model's audio clock at the last commit"""
+        self._speaking = False
+        self._stopped_at: int | None = None
+        """the model's audio clock where its VAD heard the end of speech"""
+
+    # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def audio(self, entry: EntryId, before: EntryId, audio: bytes, now: float) -> list[Effect]:
+        """Speech. `before` is the entry before this one."""
+        samples = len(audio) // BYTES_PER_SAMPLE
+        if self._recordings:
+            if self._recording is None:
+                self._recording = Recording(after=before)
+            self._recording.spans.append((entry, samples))
+            self._recording.audio.append(audio)
+            return []
+        self._spoken.appended(entry, samples)
+        if self._open_samples >= MAX_OPEN_SAMPLES:
+            return [SendAudio(audio), *self.commit(now, respond=True)]
+        return [SendAudio(audio), *self._forget_unspoken()]
+
+    def gap(self, missing_ms: int) -> list[Effect]:
+        """A hole in a streaming client's speech."""
+        return [] if self._recordings else [self._silence(bytes(min(missing_ms, MAX_GAP_MS) * 48))]
+
+    def commit(self, now: float, *, respond: bool) -> list[Effect]:
+        """The client says that its turn ends here."""
+        if self._open_samples < MIN_COMMIT_SAMPLES:
+            return [*self.clear(), _too_short()]
+        self._committed_at = self._spoken.clock
+        return [Send(InputAudioBufferCommit()), *(self._answers.answering.want(now) if respond else [])]
+
+    def clear(self) -> list[Effect]:
+        """The client says to forget what is not committed."""
+        self._committed_at = self._spoken.clock
+        return [Send(InputAudioBufferClear())]
+
+    def recording_end(self, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
+        """A whole recording is there: decide what it is."""
+        recording, self._recording = self._recording, None
+        if recording is None or recording.samples < MIN_COMMIT_SAMPLES:
+            return [_too_short()]
+        kind = self._slices.arrived(end.arrived_ms, end.samples // SAMPLES_PER_MS)
+        if self.vad and kind is Kind.SLICE:
+            self._expect_next_slice(end, now)
+            self._speech = [recording]
+            return self._send(recording)
+        if kind is Kind.UTTERANCE or not (self.vad or self._answers.in_progress(now)):
+            return self._new_turn(recording, now)
+        effects = [*self._answers.interrupt(now), *self._take_back()]
+        self._speech.append(recording)
+        if kind is Kind.SLICE:
+            self.vad = True
+            self._expect_next_slice(end, now)
+            return [*effects, self._configure(), *self._append_again(), *self._send(recording)]
+        return [*effects, *self._append_again(), *self._send(recording), *self._commit_recording(recording, now)]
+
+    def _new_turn(self, recording: Recording, now: float) -> list[Effect]:
+        effects = self._answers.interrupt(now)
+        if self.vad:
+            self.vad, self.deadline = False, None
+            effects += [self._configure(), Send(InputAudioBufferClear())]
+        if self._speech:
+            effects.append(Trim(recording.after))
+        self._speech = [recording]
+        return [*effects, *self._send(recording), *self._commit_recording(recording, now)]
+
+    def _take_back(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for recording in self._speech:
+            recording.taken_back = True
+            if recording.item is not None:
+                effects.append(Send(ConversationItemDelete(item_id=recording.item)))
+        return effects
+
+    def _append_again(self) -> list[Effect]:
+        *earlier, last = self._speech
+        for entry, samples in (span for recording in earlier for span in recording.spans):
+            self._spoken.appended(entry, samples)
+        return [Reappend(after=earlier[0].after, upto=last.after)] if earlier else []
+
+    def _send(self, recording: Recording) -> list[Effect]:
+        for entry, samples in recording.spans:
+            self._spoken.appended(entry, samples)
+        audio, recording.audio = recording.audio, []
+        return [SendAudio(piece) for piece in audio]
+
+    def _commit_recording(self, recording: Recording, now: float) -> list[Effect]:
+        self._committing.append(recording)
+        self._committed_at = self._spoken.clock
+        return [Send(InputAudioBufferCommit()), *self._answers.answering.want(now)]
+
+    def _expect_next_slice(self, end: pcm.UtteranceEnd, now: float) -> None:
+        self.deadline = now + end.samples / SAMPLES_PER_MS / 1000 + SLICES_END_AFTER_S
+
+    def no_more_slices(self, now: float) -> list[Effect]:
+        """The deadline has passed: the user has ended the recording, and an answer is due."""
+        self.deadline = None
+        if self._speaking:
+            return [self._silence(END_OF_SPEECH)]
+        return self.commit(now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else []
+
+    def _silence(self, audio: bytes) -> Effect:
+        self._spoken.inserted(len(audio) // BYTES_PER_SAMPLE)
+        return SendAudio(audio)
+
+    @property
+    def _open_samples(self) -> int:
+        return self._spoken.clock - self._committed_at
+
+    def _forget_unspoken(self) -> list[Effect]:
+        horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
+        if self._speaking or not self.vad or horizon <= 0:
+            return []
+        self._committed_at = max(self._committed_at, horizon)
+        dropped = self._spoken.forget_before(horizon)
+        return [Trim(dropped)] if dropped is not None else []
+
+    # ── from the model ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def started(self) -> None:
+        """The VAD hears speech."""
+        self._speaking = True
+
+    def stopped(self, audio_end_ms: int | None) -> None:
+        """The VAD hears its end, at this point of its audio clock."""
+        self._speaking = False
+        self._stopped_at = None if audio_end_ms is None else audio_end_ms * SAMPLES_PER_MS
+
+    def committed(self, item: str) -> list[Effect]:
+        """The input buffer became this item."""
+        if self._committing:
+            recording = self._committing.popleft()
+            recording.item = item
+            if recording.taken_back:
+                return [Send(ConversationItemDelete(item_id=item))]
+            return [self._record(item, Position(*recording.spans[-1]))]
+        end = self._spoken.clock if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
+        self._stopped_at = None
+        self._committed_at = max(self._committed_at, end)
+        position = self._spoken.at(end)
+        effects: list[Effect] = [self._record(item, position)] if position is not None else []
+        dropped = self._spoken.forget_before(end)
+        return [*effects, Trim(dropped)] if dropped is not None and not self._recordings else effects
+
+    def _record(self, item: str, position: Position) -> Record:
+        return Record(turns.Committed(item=item, pcm_id=str(position.entry), offset=position.samples))
+
+
+def _too_short() -> Say:
+    message = "That was shorter than a tenth of a second. Hold the button while you speak, and send it again."
+    return Say(down.Failed(code="too_short", message=message))

@@ -1,0 +1,180 @@
+"""The shell: sockets around `Session`. It reads, asks the session what is due, sends that, and sleeps until more is.
+
+Everything that is sent goes through `_Connection.flush`, one effect after the other. Faults on demand belong between the
+session's effects and the socket, there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, TypeAlias
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from simulator.agenda import Close
+from simulator.connect import ConnectionRefused, admit
+from simulator.ids import Ids
+from simulator.options import Options
+from simulator.session import Session
+from simulator.wire import encode
+
+PATH = "/v1/realtime"
+MAX_FRAME = 16 * 1024 * 1024
+"""An append of 15 MiB of base64, and the JSON around it."""
+_GOODBYE_S = 1.0
+"""How long a client may take to answer a close."""
+_REMEMBERED = 1024
+"""Sessions whose recordings outlive their connection."""
+
+_Socket: TypeAlias = "web.WebSocketResponse[Literal[False]]"
+"""Its text frames come as bytes, for a JSON decoder that wants bytes."""
+
+OPTIONS = web.AppKey("options", Options)
+SESSIONS: web.AppKey[deque[Session]] = web.AppKey("sessions", deque)
+SOCKETS: web.AppKey[set[_Socket]] = web.AppKey("sockets", set)
+
+
+class CannotListen(Exception):
+    """The address is taken, not ours, or not allowed; the message is a sentence."""
+
+
+def create_app(options: Options) -> web.Application:
+    app = web.Application()
+    app[OPTIONS] = options
+    app[SESSIONS] = deque(maxlen=_REMEMBERED)
+    app[SOCKETS] = set()
+    app.router.add_get(PATH, _realtime)
+    app.on_shutdown.append(_close_sockets)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    base_url: str
+    """what an SDK takes as its base URL: http://HOST:PORT/v1"""
+    sessions: deque[Session]
+    """all sessions since the start, the latest last, also those that ended"""
+
+    @property
+    def url(self) -> str:
+        """Where to open the WebSocket, but for `?model=`."""
+        return f"ws{self.base_url.removeprefix('http')}/realtime"
+
+
+@asynccontextmanager
+async def running(options: Options, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
+    """A simulator in this process, for as long as the context lasts; port 0 picks a free one. Raises CannotListen."""
+    app = create_app(options)
+    runner = web.AppRunner(app, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise CannotListen(f"The simulator cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        bound = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        yield Running(f"http://{shown}:{bound}/v1", app[SESSIONS])
+    finally:
+        await runner.cleanup()
+
+
+async def _realtime(request: web.Request) -> web.StreamResponse:
+    options = request.app[OPTIONS]
+    if options.reject_http is not None:
+        return web.json_response({"error": {"message": "Rejected on demand."}}, status=options.reject_http)
+    ws: _Socket = web.WebSocketResponse(
+        protocols=("realtime",), max_msg_size=MAX_FRAME, decode_text=False, timeout=_GOODBYE_S
+    )
+    await ws.prepare(request)
+    try:
+        model = admit(options, request.headers, request.query)
+    except ConnectionRefused as refused:
+        await _refuse(ws, refused)
+        return ws
+    session = Session(options, model, now=asyncio.get_running_loop().time(), wall=time.time())
+    request.app[SESSIONS].append(session)
+    request.app[SOCKETS].add(ws)
+    try:
+        await _Connection(ws, session).serve(options.ping_interval_s)
+    finally:
+        request.app[SOCKETS].discard(ws)
+    return ws
+
+
+async def _refuse(ws: _Socket, refused: ConnectionRefused) -> None:
+    event = {**refused.event(None), "event_id": Ids(Random()).new("event")}
+    await ws.send_frame(encode(event), WSMsgType.TEXT)
+    await ws.close(code=refused.close_code, message=refused.reason.encode())
+
+
+class _Connection:
+    """One socket and its session: a task that reads, one that waits for the timer, one that pings."""
+
+    def __init__(self, ws: _Socket, session: Session) -> None:
+        self._ws = ws
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._sending = asyncio.Lock()
+        self._timer_moved = asyncio.Event()
+
+    async def serve(self, ping_interval_s: float) -> None:
+        """Until the client leaves, the session closes it, or the server stops."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [tasks.create_task(self._keep_time(), name="timer")]
+                if ping_interval_s:
+                    helpers.append(tasks.create_task(self._ping(ping_interval_s), name="ping"))
+                await self._read()
+                for helper in helpers:
+                    helper.cancel()
+        except* ConnectionError:
+            pass  # the client is gone without a goodbye; nobody is left to be told
+
+    async def flush(self) -> None:
+        """Send what is due. A client that does not read makes its own reader wait here, and so is not read either."""
+        async with self._sending:
+            for effect in self._session.due(self._loop.time()):
+                if isinstance(effect, Close):
+                    await self._ws.close(code=effect.code, message=effect.reason.encode())
+                    return
+                await self._ws.send_frame(encode(effect), WSMsgType.TEXT)
+
+    async def _read(self) -> None:
+        await self.flush()
+        async for message in self._ws:
+            planned = self._session.timer()
+            if message.type is WSMsgType.TEXT:
+                self._session.receive_frame(message.data, self._loop.time())
+            elif message.type is WSMsgType.BINARY:
+                self._session.receive_binary(self._loop.time())
+            await self.flush()
+            if self._session.timer() != planned:
+                self._timer_moved.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout_at(self._session.timer()):
+                    await self._timer_moved.wait()
+            except TimeoutError:
+                await self.flush()
+            self._timer_moved.clear()
+
+    async def _ping(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            await self._ws.ping(os.urandom(4))
+
+
+async def _close_sockets(app: web.Application) -> None:
+    sockets = app[SOCKETS]
+    goodbye = b"The server is going away."
+    await asyncio.gather(*(ws.close(code=WSCloseCode.GOING_AWAY, message=goodbye) for ws in sockets))

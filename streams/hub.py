@@ -1,0 +1,41 @@
+"""One process's connections to Redis: one for reads, one for the writer, one each for whoever waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from streams.bus import Bus
+from streams.connection import check_server, connect
+from streams.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What a service reads, writes and hears with."""
+
+    redis: Redis
+    """for reads and small commands"""
+    waiting: Redis
+    """for commands that may wait for ever for their answer"""
+    writer: Writer
+    bus: Bus
+
+
+@asynccontextmanager
+async def open_hub(url: str) -> AsyncIterator[Hub]:
+    """Connect, and check that the server can keep our promises. Raises StreamUnavailable or ServerUnfit."""
+    async with AsyncExitStack() as stack:
+        clients = []
+        for waits in (False, False, True, True):
+            client = connect(url, waits=waits)
+            stack.push_async_callback(client.aclose)
+            clients.append(client)
+        reads, writes, waiting, hears = clients
+        await check_server(reads)
+        writer = await stack.enter_async_context(Writer(writes))
+        bus = await stack.enter_async_context(Bus(hears))
+        yield Hub(reads, waiting, writer, bus)

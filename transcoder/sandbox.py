@@ -1,0 +1,363 @@
+"""Decoder children: the processes that touch hostile bytes, seen from the worker, which never does.
+
+Codec libraries parse what strangers send. So they run in a few child processes that hold no secrets and no network
+(`transcoder.confine`), and the worker passes bytes over a socket pair (`transcoder.wire`). All sessions share the
+children. A job goes to the first child that is free, in the order they came; a child does one at a time. A child that
+dies, or shows no progress for `hang_s`, is killed and replaced, and its job is tried once more in the new one; if
+that dies too, this client is told so, and nobody else notices more than a wait.
+
+The children are started by exec, never by fork alone: no memory of the worker, with what it knows, is in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from transcoder import wire
+from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE, Decoded, SourceInfo
+from transcoder.errors import DecoderBusy, DecoderFailed, Empty, MediaError, TooLarge, rebuild
+from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
+
+__all__ = ["Decoded", "DecoderPool", "SourceInfo"]
+
+logger = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PASSED_ON = ("LD_LIBRARY_PATH",)
+"""All that a child's environment has of ours: where a Python that lives at an unusual place finds its libraries."""
+
+_SHUTTING_DOWN = "the decoder is shutting down; send it again"
+_TRIES = 2
+_MAX_WAITING_BYTES = 8 * MAX_FILE_BYTES
+"""What may wait at once; past it, as past `max_waiting`, a job is refused (DecoderBusy)."""
+
+_RESTART_WAITS_S = (0.1, 0.5, 2.0, 5.0)
+"""After the second failure in a row, the third, and so on. A child that dies at work is replaced at once."""
+
+_LAST_WORDS_S = 0.5
+_LAST_WORDS_BYTES = 2000
+
+
+class _ChildDied(Exception):
+    """It ended, hung, or said what no child of ours says."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    stream: int
+    data: bytes = field(repr=False)
+    max_seconds: float
+    result: asyncio.Future[Decoded]
+    tries: int = 0
+
+    def succeed(self, decoded: Decoded) -> None:
+        if not self.result.done():  # else the client has gone
+            self.result.set_result(decoded)
+
+    def fail(self, error: MediaError) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+
+
+class DecoderPool:
+    """`async with DecoderPool() as pool: decoded = await pool.decode_file(data, max_seconds=…)`.
+
+    Entering waits until all children are ready, and raises DecoderFailed when one does not start. Leaving ends them
+    all, and with DecoderFailed what still waits for them.
+    """
+
+    def __init__(
+        self, children: int = 2, *, hang_s: float = 2.0, start_timeout_s: float = 20.0, max_waiting: int = 256
+    ) -> None:
+        if children < 1:
+            raise ValueError(f"a pool has at least one child, not {children}")
+        self._size = children
+        self._hang_s = hang_s
+        self._start_timeout_s = start_timeout_s
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Job] = deque()
+        self._work = asyncio.Event()
+        self._children: dict[int, _Child] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._streams = 0
+        self._open = False
+        self.replaced = 0
+        """How many children died or hung since the start."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the children that are alive, as far as is known."""
+        return tuple(child.pid for child in self._children.values())
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no child has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return sum(len(job.data) for job in self._waiting)
+
+    async def decode_file(self, data: bytes, *, max_seconds: float) -> Decoded:
+        """The whole file as PCM. Raises a MediaError that names what was found; nothing else is raised for any bytes.
+
+        When the caller is cancelled the job is dropped, or, if a child has it already, its result is.
+        """
+        if not self._open:
+            raise RuntimeError("this DecoderPool is not open")
+        for task in self._tasks:
+            if task.done():
+                task.result()  # raises what is wrong with us
+        if not data:
+            raise Empty
+        if len(data) > MAX_FILE_BYTES:
+            raise TooLarge(len(data), MAX_FILE_BYTES)
+        if len(self._waiting) >= self._max_waiting or self._waiting_bytes + len(data) > _MAX_WAITING_BYTES:
+            raise DecoderBusy
+        self._streams += 1
+        result: asyncio.Future[Decoded] = asyncio.get_running_loop().create_future()
+        job = _Job(self._streams, bytes(data), min(float(max_seconds), MAX_DECODED_S), result)
+        self._waiting.append(job)
+        self._work.set()
+        try:
+            return await result
+        finally:
+            if job in self._waiting:  # we are cancelled, and nobody has begun it
+                self._waiting.remove(job)
+
+    async def __aenter__(self) -> DecoderPool:
+        started = await asyncio.gather(*(self._start(slot) for slot in range(self._size)), return_exceptions=True)
+        if failures := [outcome for outcome in started if isinstance(outcome, BaseException)]:
+            await self._end()
+            raise failures[0]
+        self._open = True
+        self._tasks = [asyncio.create_task(self._serve(slot), name=f"decoder child {slot}") for slot in range(self._size)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end()
+        if faults := [end for end in ended if not isinstance(end, asyncio.CancelledError | None)]:
+            raise faults[0]
+
+    async def _end(self) -> None:
+        self._fail_waiting(_SHUTTING_DOWN)
+        await asyncio.gather(*(child.kill() for child in self._children.values()))
+        self._children.clear()
+
+    async def _serve(self, slot: int) -> None:
+        """The life of one place in the pool: whoever sits there does the jobs that come."""
+        failures = 0  # since the last job: starts that failed, and children that died before they had one
+        while True:
+            if slot not in self._children:
+                try:
+                    await self._start(slot)
+                except DecoderFailed as error:
+                    logger.error("a decoder child does not start: %s", error)
+                    if not self._children:
+                        self._fail_waiting("no decoder can be started; send it again later")
+                    await self._pause(failures)
+                    failures += 1
+                    continue
+            child = self._children[slot]
+            if (job := await self._next_job(child)) is None:
+                await self._bury(slot, child, _ChildDied("it ended while it had nothing to do"))
+                await self._pause(failures)
+                failures += 1
+            else:
+                failures = 0
+                await self._do(slot, child, job)
+
+    async def _pause(self, failures: int) -> None:
+        if failures:
+            await asyncio.sleep(_RESTART_WAITS_S[min(failures, len(_RESTART_WAITS_S)) - 1])
+
+    async def _next_job(self, child: _Child) -> _Job | None:
+        """The job that has waited longest; None when the child ends before there is one."""
+        while not child.ended:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._work.clear()
+            await self._work.wait()
+        return None
+
+    async def _do(self, slot: int, child: _Child, job: _Job) -> None:
+        job.tries += 1
+        try:
+            decoded = await child.decode_file(job, self._hang_s)
+        except MediaError as error:
+            job.fail(error)
+        except _ChildDied as reason:
+            self._try_again(job)
+            await self._bury(slot, child, reason)
+        except BaseException:  # we are being cancelled, or wrong: nobody may wait for ever
+            job.fail(DecoderFailed(_SHUTTING_DOWN))
+            raise
+        else:
+            job.succeed(decoded)
+
+    async def _bury(self, slot: int, child: _Child, reason: _ChildDied) -> None:
+        self.replaced += 1
+        del self._children[slot]
+        trace = await child.kill()
+        last_line = trace.strip().rpartition("\n")[2]
+        logger.warning("decoder child %d is replaced: %s (%s)", child.pid, reason, last_line or "it said nothing")
+
+    def _try_again(self, job: _Job) -> None:
+        """Before all others, in whatever child is free first."""
+        if job.tries < _TRIES and not job.result.done():
+            self._waiting.appendleft(job)
+            self._work.set()
+        else:
+            job.fail(DecoderFailed("the decoder failed on this file, twice; it may be damaged: record it again"))
+
+    def _fail_waiting(self, message: str) -> None:
+        while self._waiting:
+            self._waiting.popleft().fail(DecoderFailed(message))
+
+    async def _start(self, slot: int) -> None:
+        child = await _Child.start(self._start_timeout_s)
+        child.when_ended(self._work.set)
+        self._children[slot] = child
+
+
+class _Child:
+    """One process and our end of its socket pair."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
+
+    @property
+    def ended(self) -> bool:
+        return self._end.done()
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        self._end.add_done_callback(lambda _: call())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @classmethod
+    async def start(cls, timeout_s: float) -> _Child:
+        """A child that is ready for work. Raises DecoderFailed."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "transcoder.child", str(theirs.fileno())),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    pass_fds=(theirs.fileno(),),
+                    env=_environment(),
+                    cwd="/",
+                    start_new_session=True,  # Ctrl-C is for the worker, which ends its children itself
+                )
+        except OSError as error:
+            ours.close()
+            raise DecoderFailed(f"no decoder can be started: {error}") from error
+        except asyncio.CancelledError:
+            ours.close()
+            raise
+        child = cls(process, *await asyncio.open_unix_connection(sock=ours))
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await child._receive()
+            if not isinstance(message, wire.Ready):
+                raise _ChildDied(f"it began with {type(message).__name__}")
+        except (_ChildDied, TimeoutError) as error:
+            trace = await child.kill()
+            raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
+        except asyncio.CancelledError:
+            await child.kill()
+            raise
+        return child
+
+    async def decode_file(self, job: _Job, hang_s: float) -> Decoded:
+        """Raises MediaError for what the child found, _ChildDied for what became of the child."""
+        try:
+            async with asyncio.timeout(hang_s):
+                self._writer.write(wire.pack(wire.DecodeFile(job.stream, job.data, job.max_seconds)))
+                await self._writer.drain()
+            while True:
+                async with asyncio.timeout(hang_s):
+                    message = await self._receive()
+                match message:
+                    case wire.Progress(stream=job.stream):
+                        continue
+                    case wire.Refused(stream=job.stream):
+                        raise rebuild(message.code, message.message, message.facts)
+                    case wire.FileDecoded(stream=job.stream):
+                        return _checked(message, job.max_seconds)
+                    case _:
+                        raise _ChildDied(f"it answered with {type(message).__name__}")
+        except TimeoutError as error:
+            raise _ChildDied(f"no progress for {hang_s} s") from error
+        except ConnectionError as error:
+            raise _ChildDied("it closed its socket") from error
+        except ValueError as error:  # no message, or no error, of ours
+            raise _ChildDied(f"it does not speak our language: {error}") from error
+
+    async def kill(self) -> str:
+        """End it and all it may have started, at once, and wait for that; the last of what it said on stderr."""
+        self._writer.close()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        await self._end
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        said = b""
+        if self._process.stderr is not None:
+            with contextlib.suppress(TimeoutError):  # whoever else may hold that pipe is not waited for
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    said = await self._process.stderr.read()
+        return said[-_LAST_WORDS_BYTES:].decode(errors="replace")
+
+    async def _receive(self) -> wire.Message:
+        try:
+            header = await self._reader.readexactly(wire.HEADER_BYTES)
+            return wire.unpack(await self._reader.readexactly(wire.body_bytes(header)))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise _ChildDied("it closed its socket") from error
+        except wire.WireError as error:
+            raise _ChildDied(f"it does not speak our language: {error}") from error
+
+
+def _checked(message: wire.FileDecoded, max_seconds: float) -> Decoded:
+    """A child's result, if it is one that a child of ours may give."""
+    if len(message.pcm) % BYTES_PER_SAMPLE or len(message.pcm) > (max_seconds * SAMPLE_RATE + 2) * BYTES_PER_SAMPLE:
+        raise _ChildDied(f"it made {len(message.pcm)} bytes of PCM")
+    source = SourceInfo(message.container, message.codec, message.sample_rate, message.channels, message.duration_s)
+    return Decoded(message.pcm, source, message.lost_packets)
+
+
+def _environment() -> dict[str, str]:
+    """Made by hand, so that no key, token or address of ours is in it."""
+    return {
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PARLEY_PARENT_PID": str(os.getpid()),
+    } | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

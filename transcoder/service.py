@@ -1,0 +1,33 @@
+"""The transcoder process: what its sessions share, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from runtime.errors import StartError
+from runtime.notify import ready
+from streams.dispatch import Assignments
+from streams.errors import ServerUnfit, StreamUnavailable
+from streams.hub import open_hub
+from streams.workforce import Workforce
+from transcoder.errors import DecoderFailed
+from transcoder.sandbox import DecoderPool
+from transcoder.settings import TranscoderSettings
+from transcoder.worker import Resources, SessionTranscoder
+
+
+async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
+    """Transcode sessions until `stop` is set. Raises StartError when Redis or the decoders are not there."""
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        async with open_hub(settings.redis_url) as hub, DecoderPool(settings.decoders) as pool:
+            assignments = Assignments(hub.waiting, "transcoder", owner)
+            await assignments.open()
+            resources = Resources(hub, pool)
+            workforce = Workforce(assignments, lambda session: SessionTranscoder(session, resources), settings.max_sessions)
+            ready()
+            await workforce.run(stop)
+    except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:
+        raise StartError(str(error)) from error

@@ -1,0 +1,23 @@
+"""What the transcoder reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from runtime.settings import Settings
+
+
+class TranscoderSettings(Settings):
+    decoders: int = Field(
+        2,
+        ge=1,
+        le=64,
+        alias="PARLEY_DECODERS",
+        description="Child processes of a transcoder that decode what clients send; about one a core.",
+    )
+    max_sessions: int = Field(
+        500,
+        ge=1,
+        alias="PARLEY_MAX_TRANSCODED_SESSIONS",
+        description="Sessions that one transcoder takes on at a time.",
+    )

@@ -1,0 +1,125 @@
+"""The transcoder's Redis side: `up` → the decoder children → `pcm`.
+
+What it makes of an entry is named by that entry's id (`streams.ids.piece`) and cut at fixed lengths, so another worker that
+does the work again writes the same ids and is refused: it needs no lease, and nothing is lost or doubled when one dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.logs import SessionLogger
+from streams import pcm, up
+from streams.consumer import Consumer, Entry
+from streams.errors import Over, Replaced
+from streams.hub import Hub
+from streams.ids import EntryId, piece
+from streams.messages import Clear, Commit, End, Message, SetPersona, Text
+from streams.producer import Assigned, Producer
+from streams.sessions import Session
+from streams.trim import trim
+from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
+from transcoder.errors import MediaError
+from transcoder.framer import cut
+from transcoder.limits import DecodedSeconds
+from transcoder.sandbox import DecoderPool
+
+logger = logging.getLogger(__name__)
+
+PIECE_SAMPLES = SAMPLE_RATE
+"""A whole recording is cut into entries of one second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What all sessions of a transcoder process share."""
+
+    hub: Hub
+    pool: DecoderPool
+
+
+class SessionTranscoder:
+    """Turns one session's `up` into `pcm`."""
+
+    def __init__(self, session: Session, resources: Resources) -> None:
+        self._session, self._r = session, resources
+        self._log = SessionLogger(logger, session.sid)
+        self._ids = Assigned()
+        self._pcm = Producer(resources.hub.writer, session.keys.pcm, self._ids)
+        self._bucket = DecodedSeconds(self._now())
+        self._offset: int | None = None
+        """samples that were made before the next piece; None: to be looked up, somebody else may have made some"""
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Transcode until the session ends."""
+        self._task = asyncio.current_task()
+        k, hub = self._session.keys, self._r.hub
+        try:
+            async with Consumer(hub.redis, hub.bus, k.up, up.decoder) as entries:
+                async for entry in entries:
+                    await self._transcode(entry)
+                    await self._pcm.flush()
+                    await trim(hub.redis, k.up, entry.id)
+                    if isinstance(entry.message, End):
+                        break
+        except Over:
+            self._log.info("the session's streams are gone")
+        except Replaced:
+            self._log.warning("a newer gen has overtaken this transcoder's work")
+
+    def stop(self, reason: str) -> None:
+        """Leave off. What is not done stays in `up` for whoever comes next."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _transcode(self, entry: Entry[up.UpMessage]) -> None:
+        match entry.message:
+            case up.File() as file:
+                await self._file(entry.id, file)
+            case up.Audio(audio=audio):
+                self._append(entry.id, [pcm.Audio(audio, offset=await self._advance(entry.id, audio))])
+            case up.GenOpened() | up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | End():
+                self._append(entry.id, [entry.message])
+
+    async def _file(self, source: EntryId, file: up.File) -> None:
+        try:
+            decoded = await self._r.pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
+        except MediaError as error:
+            self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
+            self._append(source, [pcm.MediaError(code=error.code, message=str(error))])
+            return
+        samples = len(decoded.pcm) // BYTES_PER_SAMPLE
+        self._bucket.take(samples / SAMPLE_RATE, self._now())
+        audio = [pcm.Audio(part, offset=await self._advance(source, part)) for part in cut(decoded.pcm, PIECE_SAMPLES)]
+        info = decoded.source
+        what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
+        self._append(source, [*audio, up.UtteranceEnd(samples=samples, arrived_ms=file.arrived_ms, source=what)])
+
+    async def _advance(self, source: EntryId, audio: bytes) -> int:
+        """The absolute offset of this audio, and count it."""
+        if self._offset is None:
+            self._offset = await self._offset_before(source)
+        offset = self._offset
+        self._offset += len(audio) // BYTES_PER_SAMPLE
+        return offset
+
+    async def _offset_before(self, source: EntryId) -> int:
+        """Where the pieces that were made before this source end: after a takeover they are another worker's."""
+        before = piece(source, 0)
+        page = await self._r.hub.redis.xrevrange(self._session.keys.pcm, max=f"({before}")
+        for _, fields in page or ():
+            if fields and b"offset" in fields and b"audio" in fields:
+                return int(fields[b"offset"]) + len(fields[b"audio"]) // BYTES_PER_SAMPLE
+        return 0
+
+    def _append(self, source: EntryId, pieces: Sequence[Message]) -> None:
+        for k, message in enumerate(pieces):
+            self._ids.assign(self._pcm.next_number, piece(source, k))
+            self._pcm.append(message)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
