@@ -67,7 +67,7 @@ class Answering:
         """The model has begun, asked by us or by its own VAD."""
         unwanted = self.state is State.UNWANTED
         self.state, self.response, self.deadline = State.ACTIVE, response, None
-        return self.interrupt() if unwanted else []
+        return self._cancel() if unwanted else []
 
     def interrupt(self, *, by_model: bool = False) -> list[Effect]:
         """The answer is not wanted any more. `by_model`: the model has noticed by itself and stops without being told."""
@@ -75,10 +75,15 @@ class Answering:
         if self.state is State.REQUESTED:
             self.state = State.UNWANTED
         elif self.state is State.ACTIVE and self.response is not None:
-            self.state = State.CANCELLED
-            self._void.add(self.response)
-            return [] if by_model else [Send(ResponseCancel(response_id=self.response))]
+            cancel = self._cancel()
+            return [] if by_model else cancel
         return []
+
+    def _cancel(self) -> list[Effect]:
+        assert self.response is not None
+        self.state = State.CANCELLED
+        self._void.add(self.response)
+        return [Send(ResponseCancel(response_id=self.response))]
 
     def done(self, response: str, now: float) -> list[Effect]:
         """The model has said its last word about this answer (which it may never have announced)."""
@@ -111,8 +116,3 @@ class Answering:
     def is_void(self, response: str) -> bool:
         """Whether what this answer still says is not to be heard."""
         return response in self._void
-
-    @property
-    def busy(self) -> bool:
-        """An answer is asked for or being generated."""
-        return self.state is not State.IDLE or self._wanted is not None

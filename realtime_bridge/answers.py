@@ -35,10 +35,6 @@ class Answers:
         self._heard_ms: dict[str, int] = {}
         """how much of an item was heard, where that is not all of it"""
 
-    def in_progress(self, now: float) -> bool:
-        """Whether an answer is asked for, generated, or still heard."""
-        return self.answering.busy or self._playback.is_heard(now)
-
     def audio(self, event: ResponseOutputAudioDelta, now: float) -> list[Effect]:
         """A piece of the answer: to the client, unless nobody wants to hear it any more."""
         if self.answering.is_void(event.response_id):

@@ -228,7 +228,7 @@ class Conversation:
     def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:
         code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."
         refused = next((update for update in self._updates if update.event_id == error.event_id), None)
-        if refused is None and not self.ready and self._updates:
+        if refused is None and error.event_id is None and not self.ready and self._updates:
             refused = self._updates[0]  # servers that do not name the event: nothing else was asked yet
         if code in FATAL or (refused is not None and not self.ready):
             return [Say(down.Failed(code=code, message=message)), Finish(code)]

@@ -124,7 +124,7 @@ class UserSpeech:
             self._expect_next_slice(end, now)
             self._speech = [recording]
             return self._send(recording)
-        if kind is Kind.UTTERANCE or not (self.vad or self._answers.in_progress(now)):
+        if kind is Kind.UTTERANCE or not self._speech:
             return self._new_turn(recording, now)
         effects = [*self._answers.interrupt(now), *self._take_back()]
         self._speech.append(recording)
@@ -147,9 +147,9 @@ class UserSpeech:
     def _take_back(self) -> list[Effect]:
         effects: list[Effect] = []
         for recording in self._speech:
-            recording.taken_back = True
-            if recording.item is not None:
+            if recording.item is not None and not recording.taken_back:
                 effects.append(Send(ConversationItemDelete(item_id=recording.item)))
+            recording.taken_back = True
         return effects
 
     def _append_again(self) -> list[Effect]:

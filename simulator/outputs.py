@@ -153,9 +153,12 @@ class Live(Spoken):
     def deltas(self) -> Iterator[Step]:
         yield Pause(math.inf)
 
-    def heard(self, payload: str, length: int) -> Object:
-        """The base64 text of the append goes out as it came in."""
-        self.sound.grow(length)
+    def heard(self, payload: str, audio: bytes, source: AudioFormat) -> Object:
+        """The base64 text of the append goes out as it came in, unless the answer has another format."""
+        if source is not self.sound.format:
+            audio = convert(audio, source, self.sound.format)
+            payload = audio_text(audio)
+        self.sound.grow(len(audio))
         return self._place.part_event("output_audio.delta", delta=payload)
 
 

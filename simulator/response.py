@@ -1,6 +1,7 @@
 """PURE. One response: from `response.created`, through its output items, to the `response.done` that every response gets.
 
 in_progress ─┬─ all was said ──▶ completed
+             ├─ max_output_tokens ──▶ incomplete
              └─ stop(reason) ──▶ cancelled   (client_cancelled, turn_detected)
 """
 
@@ -61,6 +62,12 @@ class Response:
         """Seconds of audio sent so far."""
         return sum(output.item.sound.ms for output in self._begun if output.item.sound is not None) / 1000
 
+    @property
+    def _is_spent(self) -> bool:
+        """Whether more was said than was allowed: by less than one delta, since a delta is not cut."""
+        allowed = self._terms.max_output_tokens
+        return isinstance(allowed, int) and self.tokens_written.total > allowed
+
     def stop(self, reason: str) -> Iterator[Object]:
         """The events that end it early: what was open is closed as incomplete."""
         self.steps.close()
@@ -74,7 +81,12 @@ class Response:
             yield Pause(think_s)
         for output in self._outputs:
             yield from self._begin(output)
-            yield from output.deltas()
+            for step in output.deltas():
+                yield step
+                if self._is_spent:
+                    yield from self._close(output, "incomplete")
+                    yield self._done("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+                    return
             yield from self._close(output, "completed")
         yield self._done("completed", None)
 

@@ -138,7 +138,7 @@ class Run:
                 self._anytime.append(step)
             elif isinstance(step, Client):
                 raise OutOfOrder(f"{self._order.name}: {event['type']} came before the client sent {step.event['type']}.")
-            elif step.is_of_type(event) and (step.times is not Times.ONCE or not self._seen):
+            elif step.is_of_type(event):
                 self._expect(step.fields, event)
                 self._seen += 1
                 self._pass_once()
@@ -161,7 +161,8 @@ class Run:
 
     def _pass_satisfied_before_client(self) -> None:
         """What was seen often enough ends when the client speaks next."""
-        if len(self._rest) > 1 and self._is_satisfied(self._rest[0]) and isinstance(self._rest[1], Client):
+        following = next((step for step in self._rest[1:] if not isinstance(step, Anytime)), None)
+        if self._rest and self._is_satisfied(self._rest[0]) and isinstance(following, Client):
             self._next()
 
     def _next(self) -> None:

@@ -31,7 +31,7 @@ MAX_FRAME = 16 * 1024 * 1024
 _GOODBYE_S = 1.0
 """How long a client may take to answer a close."""
 _REMEMBERED = 1024
-"""Sessions whose recordings outlive their connection."""
+"""Sessions that outlive their connection, for their recordings; none when nothing is recorded."""
 
 _Socket: TypeAlias = "web.WebSocketResponse[Literal[False]]"
 """Its text frames come as bytes, for a JSON decoder that wants bytes."""
@@ -48,7 +48,7 @@ class CannotListen(Exception):
 def create_app(options: Options) -> web.Application:
     app = web.Application()
     app[OPTIONS] = options
-    app[SESSIONS] = deque(maxlen=_REMEMBERED)
+    app[SESSIONS] = deque(maxlen=_REMEMBERED if options.record_s else 0)
     app[SOCKETS] = set()
     app.router.add_get(PATH, _realtime)
     app.on_shutdown.append(_close_sockets)
@@ -60,7 +60,7 @@ class Running:
     base_url: str
     """what an SDK takes as its base URL: http://HOST:PORT/v1"""
     sessions: deque[Session]
-    """all sessions since the start, the latest last, also those that ended"""
+    """all sessions since the start, the latest last, also those that ended; empty when `record_s` is 0"""
 
     @property
     def url(self) -> str:

@@ -79,10 +79,10 @@ class Session:
     def receive(self, event: Object, now: float) -> None:
         self._agenda.run(now)
         event_id = event.get("event_id")
+        if event.get("type") != "input_audio_buffer.append":
+            self.recording.client_events.append(event)
         try:
             kind = client_events.check(event)
-            if kind != "input_audio_buffer.append":
-                self.recording.client_events.append(event)
             _HANDLERS[kind](self, event, now)
         except Refused as refused:
             self._outbox.refuse(refused, event_id if isinstance(event_id, str) else None)
@@ -107,7 +107,7 @@ class Session:
             else:
                 self._stop_speech(turn, now)
         if self._is_live:
-            self._speaker.hear_live(self.config, payload, len(audio), now)
+            self._speaker.hear_live(self.config, payload, audio, now)
 
     def _commit_audio(self, event: Object, now: float) -> None:
         item_id, audio = self._listener.commit()

@@ -79,13 +79,13 @@ class Speaker:
         self._bill(response, config, request, context)
         self._begin(response, now)
 
-    def hear_live(self, config: SessionConfig, payload: str, length: int, now: float) -> None:
-        """Answer an append at once, in the one long response that a live echo is."""
+    def hear_live(self, config: SessionConfig, payload: str, audio: bytes, now: float) -> None:
+        """Answer an append at once, in the one long response that a live echo is. `payload` is `audio` in base64."""
         if self._active is None:
             self._begin_live(self._terms(config, {}, self._conversation), now)
         if self._active is not None and (live := self._active.live) is not None:
             self.has_spoken = True
-            self._outbox.emit(live.heard(payload, length))
+            self._outbox.emit(live.heard(payload, audio, config.input_format))
 
     def cancel(self, response_id: str | None, reason: str, now: float) -> None:
         """Stop that response, or the active one for None. Raises NotActive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgpack
 import pytest
@@ -15,14 +16,15 @@ from streams.messages import Commit, Text
 from streams.producer import Assigned, Chained, Marked, Numbered, Producer, open_left
 from streams.sessions import Session, Sessions
 from streams.writer import INLINE_BYTES, Writer
+from tests.contract.streams.entries import raw, texts
 
 
 async def ids(redis: Redis, stream: str) -> list[EntryId]:
-    return [EntryId.parse(entry_id) for entry_id, _ in await redis.xrange(stream)]
+    return [entry_id for entry_id, _ in await raw(redis, stream)]
 
 
 async def kinds(redis: Redis, stream: str) -> list[bytes]:
-    return [fields[b"kind"] for _, fields in await redis.xrange(stream)]
+    return [fields[b"kind"] for _, fields in await raw(redis, stream)]
 
 
 class Ear:
@@ -40,7 +42,7 @@ class Ear:
     async def __aexit__(self, *_: object) -> None:
         await self._pubsub.aclose()
 
-    async def all(self) -> list[list[bytes]]:
+    async def all(self) -> list[Any]:
         heard = []
         while (message := await self._pubsub.get_message(timeout=0.05)) is not None:
             heard.append(msgpack.unpackb(message["data"], raw=True))
@@ -139,9 +141,9 @@ async def test_two_gateways_lose_nothing_un_numbered(redis: Redis, writer: Write
             if n % 7 == 0:
                 await asyncio.sleep(0)
         await asyncio.gather(*(producer.flush() for producer in producers))
-    texts = [fields[b"text"].decode() for _, fields in await redis.xrange(session.keys.up) if b"text" in fields]
+    found = await texts(redis, session.keys.up)
     for i in range(2):
-        assert [text for text in texts if text.startswith(f"{i}:")] == [f"{i}:{n}" for n in range(100)]
+        assert [text for text in found if text.startswith(f"{i}:")] == [f"{i}:{n}" for n in range(100)]
 
 
 async def test_numbers_come_in_order_or_not_at_all(redis: Redis, writer: Writer, session: Session) -> None:
@@ -153,8 +155,7 @@ async def test_numbers_come_in_order_or_not_at_all(redis: Redis, writer: Writer,
     assert caught.value.after == "1"
     await Producer(writer, session.keys.pcm, Numbered(gen), first=1).append(Text("1"))
     await Producer(writer, session.keys.pcm, Numbered(gen), first=2).append(Text("2"))
-    texts = [fields.get(b"text") for _, fields in await redis.xrange(session.keys.pcm)]
-    assert [text for text in texts if text] == [b"1", b"2"]
+    assert await texts(redis, session.keys.pcm) == ["1", "2"]
 
 
 async def test_a_joined_entry_is_never_doubled_by_a_part_of_it(redis: Redis, writer: Writer, session: Session) -> None:
@@ -163,14 +164,14 @@ async def test_a_joined_entry_is_never_doubled_by_a_part_of_it(redis: Redis, wri
     producer = Producer(writer, session.keys.pcm, Numbered(gen))
     stored = [producer.append(pcm.Audio(audio=bytes([n, 0]))) for n in range(1, 5)]
     assert {entry.result() for entry in stored if not (await asyncio.wait(stored))[1]} == {EntryId(gen, 4 * SEQ_STRIDE)}
-    entries = await redis.xrange(session.keys.pcm, min=f"({gen}-0")
+    entries = await raw(redis, session.keys.pcm, EntryId(gen, 0))
     assert [(fields[b"audio"], fields[b"first"]) for _, fields in entries] == [(bytes([1, 0, 2, 0, 3, 0, 4, 0]), b"1")]
     scheme = Numbered(gen)
     again = await writer.append(session.keys.pcm, session.keys.marks, scheme.arguments(2, 3), [b"kind", b"audio"])
     assert again[0] == b"stored"
     overlap = await writer.append(session.keys.pcm, session.keys.marks, scheme.arguments(3, 5), [b"kind", b"audio"])
     assert overlap == [b"want", b"4"]
-    assert len(await redis.xrange(session.keys.pcm, min=f"({gen}-0")) == 1
+    assert len(await raw(redis, session.keys.pcm, EntryId(gen, 0))) == 1
 
 
 async def test_control_is_never_joined_with_audio(redis: Redis, writer: Writer, session: Session) -> None:
@@ -219,7 +220,7 @@ async def test_work_done_twice_is_stored_once(redis: Redis, writer: Writer, sess
 
     await work(range(3))
     await work(range(6))
-    entries = await redis.xrange(session.keys.pcm)
+    entries = await raw(redis, session.keys.pcm)
     assert [fields[b"offset"] for _, fields in entries[1:]] == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
@@ -269,5 +270,4 @@ async def test_the_script_comes_back_after_a_flush(redis: Redis, writer: Writer,
     for n in (2, 3, 4):
         producer.append(Text(str(n)))
     await producer.flush()
-    texts = [fields.get(b"text") for _, fields in await redis.xrange(session.keys.up)]
-    assert texts[1:] == [b"1", b"2", b"3", b"4"]
+    assert await texts(redis, session.keys.up) == ["1", "2", "3", "4"]

@@ -1,0 +1,454 @@
+"""The conversation, without sockets and without waiting: what goes in, what is to be done."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import pybase64
+import pytest
+
+from realtime_bridge.client_events import ServerVad
+from realtime_bridge.conversation import Conversation
+from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.server_events import parse
+from realtime_bridge.user_speech import END_OF_SPEECH, SLICES_END_AFTER_S
+from streams import down, pcm, turns
+from streams.consumer import Entry
+from streams.ids import EntryId
+from streams.messages import Commit, End, SetPersona, Text
+
+MS = 48
+"""bytes of PCM16 at 24 kHz"""
+
+PERSONAS = Personas(
+    MappingProxyType(
+        {
+            "sun": Persona(instructions="Be warm.", voice="marin"),
+            "moon": Persona(instructions="Be cool.", voice="marin", greeting="Say good night."),
+            "mars": Persona(instructions="Be bold.", voice="cedar"),
+        }
+    ),
+    "sun",
+)
+
+
+class Talk:
+    """A conversation and both its sides, with a clock that is set by hand."""
+
+    def __init__(self, turn_mode: turns.TurnMode = "utterance", persona: str | None = None) -> None:
+        opened = turns.Opened(user="ann", door="mobile", turn_mode=turn_mode, persona=persona)
+        self.conversation = Conversation(opened, PERSONAS, None)
+        self.now = 100.0
+        self._seq = 0
+
+    def ready(self) -> Talk:
+        self.conversation.dialled()
+        self.hears({"type": "session.updated", "session": {"type": "realtime"}})
+        assert self.conversation.ready
+        return self
+
+    def says(self, message: pcm.PcmMessage) -> list[Effect]:
+        self._seq += 1
+        return self.conversation.said(Entry(EntryId(1, self._seq), message), self.now)
+
+    def records(self, ms: int, *, arrived_ms: int | None = None) -> list[Effect]:
+        """A whole recording of this length comes."""
+        arrived = int(self.now * 1000) if arrived_ms is None else arrived_ms
+        effects = self.says(pcm.Audio(bytes(ms * MS)))
+        return effects + self.says(pcm.UtteranceEnd(samples=ms * 24, arrived_ms=arrived, source="m4a"))
+
+    def hears(self, event: dict[str, Any]) -> list[Effect]:
+        raw = msgspec.json.encode({"event_id": "e", **event}).decode()
+        return self.conversation.received(parse(raw), raw, self.now)
+
+    def answer_begins(self, response: str = "r1", item: str = "a1", ms: int = 0) -> list[Effect]:
+        effects = self.hears({"type": "response.created", "response": {"id": response}})
+        return effects + (self.delta(ms, response, item) if ms else [])
+
+    def delta(self, ms: int, response: str = "r1", item: str = "a1") -> list[Effect]:
+        audio = pybase64.b64encode(bytes(ms * MS)).decode()
+        ids = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
+        return self.hears({"type": "response.output_audio.delta", **ids, "delta": audio})
+
+    def answer_ends(self, response: str = "r1", item: str = "a1", status: str = "completed") -> list[Effect]:
+        output = [{"id": item, "type": "message", "role": "assistant"}]
+        return self.hears({"type": "response.done", "response": {"id": response, "status": status, "output": output}})
+
+    def committed(self, item: str) -> list[Effect]:
+        return self.hears({"type": "input_audio_buffer.committed", "item_id": item})
+
+
+def sent(effects: list[Effect]) -> list[str]:
+    """The names of what goes upstream, in order."""
+    names = []
+    for effect in effects:
+        match effect:
+            case Send(event=event):
+                names.append(event.type)
+            case SendAudio():
+                names.append("audio")
+            case Reappend():
+                names.append("again")
+            case _:
+                pass
+    return names
+
+
+def told(effects: list[Effect]) -> list[down.DownMessage]:
+    return [effect.message for effect in effects if isinstance(effect, Say)]
+
+
+def test_a_fresh_socket_is_configured_before_anything() -> None:
+    """The first thing upstream is a full session.update, and nothing is ready before its answer."""
+    talk = Talk()
+    (configure,) = talk.conversation.dialled()
+    assert isinstance(configure, Send)
+    session = msgspec.to_builtins(configure.event)["session"]
+    assert session["instructions"] == "Be warm."
+    assert session["audio"]["input"]["turn_detection"] is None
+    assert not talk.conversation.ready
+
+
+def test_a_streaming_client_has_the_model_find_the_turns() -> None:
+    """Doors that stream ask for the VAD, with every number explicit."""
+    (configure,) = Talk("server_vad").conversation.dialled()
+    assert isinstance(configure, Send)
+    detection = msgspec.to_builtins(configure.event)["session"]["audio"]["input"]["turn_detection"]
+    assert detection == msgspec.to_builtins(ServerVad())
+
+
+def test_a_recording_goes_up_whole_and_is_asked_about() -> None:
+    """Nothing goes upstream before the recording's end; then all of it, a commit and one response.create."""
+    talk = Talk().ready()
+    assert talk.says(pcm.Audio(bytes(500 * MS))) == []
+    assert talk.says(pcm.Audio(bytes(500 * MS))) == []
+    effects = talk.says(pcm.UtteranceEnd(samples=24_000, arrived_ms=0, source="m4a"))
+    assert sent(effects) == ["audio", "audio", "input_audio_buffer.commit", "response.create"]
+
+
+def test_a_recording_too_short_to_commit_is_told() -> None:
+    """Less than 100 ms never reaches the model, and the person is told what to do."""
+    effects = Talk().ready().records(80)
+    assert sent(effects) == []
+    assert [message.code for message in told(effects) if isinstance(message, down.Failed)] == ["too_short"]
+
+
+def test_a_recording_during_an_answer_interrupts_it() -> None:
+    """Cancel, truncate at what was heard, void the rest, commit; the new answer is asked for when the old one is done."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=2000)
+    talk.now += 5.0  # far from where the recording before ended
+    talk.delta(6000)
+    talk.now += 0.5
+    effects = talk.records(300)
+    assert sent(effects) == ["response.cancel", "conversation.item.truncate", "audio", "input_audio_buffer.commit"]
+    truncate = next(e.event for e in effects if isinstance(e, Send) and e.event.type == "conversation.item.truncate")
+    assert msgspec.to_builtins(truncate) == {
+        "type": "conversation.item.truncate",
+        "item_id": "a1",
+        "content_index": 0,
+        "audio_end_ms": 5500,
+    }
+    assert told(effects) == [down.Interrupted(item="a1", part=0, at_ms=5500)]
+    assert told(talk.delta(200)) == []
+    assert sent(talk.answer_ends(status="cancelled")) == ["response.create"]
+
+
+def test_an_answer_that_nobody_heard_yet_is_deleted() -> None:
+    """Interrupted at its first millisecond an item is deleted, not truncated to nothing."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=1000)
+    effects = talk.records(300, arrived_ms=1)
+    assert "conversation.item.delete" in sent(effects)
+    assert "conversation.item.truncate" not in sent(effects)
+
+
+def test_an_answer_that_is_generated_but_still_heard_is_interrupted() -> None:
+    """The model is long done while the listener listens: truncate, and ask at once."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=4000)
+    talk.answer_ends()
+    talk.now += 2.0
+    effects = talk.records(300)
+    assert sent(effects) == ["conversation.item.truncate", "audio", "input_audio_buffer.commit", "response.create"]
+
+
+def test_an_answer_that_was_heard_to_its_end_is_left_alone() -> None:
+    """After the last sample was heard, the next recording interrupts nothing."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=1000)
+    talk.answer_ends()
+    talk.now += 3.0
+    effects = talk.records(300)
+    assert sent(effects) == ["audio", "input_audio_buffer.commit", "response.create"]
+    assert told(effects) == []
+
+
+def test_an_answer_interrupted_before_it_began_is_cancelled_when_it_begins() -> None:
+    """Asked for, not yet created: its cancel waits for its id, the next wish for its end."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.now += 9.0
+    assert "response.create" not in sent(talk.records(500))
+    assert sent(talk.answer_begins()) == ["response.cancel"]
+    assert sent(talk.answer_ends(status="cancelled")) == ["response.create"]
+
+
+def slices(talk: Talk, count: int) -> list[list[Effect]]:
+    """Recordings of a second, each begun when the one before arrived."""
+    effects = []
+    for n in range(count):
+        effects.append(talk.records(1000))
+        if n < 2:
+            talk.committed(f"u{n}")
+        if n == 0:
+            talk.answer_begins(ms=3000)
+        talk.now += 1.0
+    return effects
+
+
+def test_the_second_slice_makes_one_turn_of_both() -> None:
+    """What was committed too early is taken back and appended again in front of its continuation."""
+    _, second = slices(Talk().ready(), 2)
+    assert sent(second) == [
+        "response.cancel",
+        "conversation.item.truncate",
+        "conversation.item.delete",
+        "again",
+        "audio",
+        "input_audio_buffer.commit",
+    ]
+    assert Reappend(after=EntryId(0, 0), upto=EntryId(1, 2)) in second
+
+
+def test_from_the_third_slice_on_the_model_finds_the_turns() -> None:
+    """Two continuations in a row: the connection sends slices, the VAD takes over, and has heard all of it."""
+    *_, third = slices(Talk().ready(), 3)
+    assert sent(third) == ["conversation.item.delete", "session.update", "again", "audio"]
+    assert Reappend(after=EntryId(0, 0), upto=EntryId(1, 4)) in third
+
+
+def test_a_series_of_slices_that_stops_is_answered() -> None:
+    """A client that stops sending in mid-speech has ended its turn, though no silence said so."""
+    talk = Talk().ready()
+    slices(talk, 3)
+    talk.hears({"type": "input_audio_buffer.speech_started", "item_id": "u3", "audio_start_ms": 0})
+    talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
+    wake = talk.conversation.next_wake
+    assert wake is not None
+    assert wake == pytest.approx(talk.now - 1.0 + 1.0 + SLICES_END_AFTER_S)
+    assert talk.conversation.wake(wake) == [SendAudio(END_OF_SPEECH)]
+
+
+def test_slices_without_speech_for_the_vad_are_committed_all_the_same() -> None:
+    """What the VAD did not take for speech was still sent by a person who waits for an answer."""
+    talk = Talk().ready()
+    slices(talk, 3)
+    talk.answer_ends(status="cancelled")
+    wake = talk.conversation.next_wake
+    assert wake is not None
+    assert "input_audio_buffer.commit" in sent(talk.conversation.wake(wake))
+
+
+def test_a_recording_after_a_pause_is_a_turn_again() -> None:
+    """After slices, a recording that continues nothing goes back to being committed at once."""
+    talk = Talk().ready()
+    slices(talk, 3)
+    talk.answer_ends(status="cancelled")
+    talk.now += 20.0
+    effects = sent(talk.records(1000))
+    assert effects[0] == "session.update"
+    assert effects[-2:] == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_recordings_far_apart_stay_apart() -> None:
+    """A recording begun a second after the one before arrived is a turn of its own, and lets go of the older audio."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.committed("u1")
+    talk.now += 2.0
+    effects = talk.records(1000)
+    assert "again" not in sent(effects)
+    assert Trim(EntryId(1, 2)) in effects
+
+
+def test_a_commit_is_remembered_with_its_place_in_pcm() -> None:
+    """A takeover must know which samples are in which item."""
+    talk = Talk().ready()
+    talk.records(1000)
+    effects = talk.committed("u1")
+    assert Record(turns.Committed(item="u1", pcm_id="1-1", offset=24_000)) in effects
+
+
+def test_the_vads_commit_is_found_in_pcm_to_the_sample() -> None:
+    """The end of speech lies in the middle of an entry; the remaining audio belongs to what follows."""
+    talk = Talk("server_vad").ready()
+    for _ in range(3):
+        talk.says(pcm.Audio(bytes(1000 * MS)))
+    talk.hears({"type": "input_audio_buffer.speech_stopped", "item_id": "u1", "audio_end_ms": 1250})
+    effects = talk.committed("u1")
+    assert Record(turns.Committed(item="u1", pcm_id="1-2", offset=6000)) in effects
+    assert Trim(EntryId(1, 1)) in effects
+
+
+def test_speech_interrupts_what_is_heard_and_cancels_nothing_twice() -> None:
+    """With the VAD on, the model stops by itself; truncating what was not heard is ours."""
+    talk = Talk("server_vad").ready()
+    talk.answer_begins(ms=3000)
+    talk.now += 1.25
+    effects = talk.hears({"type": "input_audio_buffer.speech_started", "item_id": "u1", "audio_start_ms": 0})
+    assert sent(effects) == ["conversation.item.truncate"]
+    assert down.Interrupted(item="a1", part=0, at_ms=1250) in told(effects)
+    assert told(talk.delta(100)) == []
+
+
+def test_silence_that_the_vad_ignores_is_let_go() -> None:
+    """While nobody speaks, only the last 15 s are kept."""
+    talk = Talk("server_vad").ready()
+    trims = [effect for _ in range(20) for effect in talk.says(pcm.Audio(bytes(1000 * MS))) if isinstance(effect, Trim)]
+    assert trims[-1] == Trim(EntryId(1, 5))
+
+
+def test_an_utterance_without_end_is_committed() -> None:
+    """Speech that has been open for two minutes is answered."""
+    talk = Talk("server_vad").ready()
+    talk.hears({"type": "input_audio_buffer.speech_started", "item_id": "u1", "audio_start_ms": 0})
+    effects = [name for _ in range(121) for name in sent(talk.says(pcm.Audio(bytes(1000 * MS))))]
+    assert effects.count("input_audio_buffer.commit") == 1
+
+
+def test_a_persona_of_the_same_voice_is_a_new_configuration_and_greets() -> None:
+    """session.update first; when it is there the client is told and the persona greets, with its own words."""
+    talk = Talk().ready()
+    assert sent(talk.says(SetPersona("moon"))) == ["session.update"]
+    effects = talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
+    assert told(effects) == [down.PersonaSet(persona="moon")]
+    (create,) = [effect.event for effect in effects if isinstance(effect, Send)]
+    assert msgspec.to_builtins(create)["response"] == {"instructions": "Be cool.\n\nSay good night."}
+
+
+def test_another_voice_after_speech_is_another_socket() -> None:
+    """The model refuses another voice once it has spoken; the new one greets on a fresh socket."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=1000)
+    talk.answer_ends()
+    talk.now += 2.0
+    assert Redial() in talk.says(SetPersona("mars"))
+    assert not talk.conversation.ready
+    assert sent(talk.conversation.dialled()) == ["session.update"]
+    effects = talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
+    assert told(effects) == [down.PersonaSet(persona="mars")]
+    assert sent(effects) == ["response.create"]
+
+
+def test_another_voice_before_any_speech_needs_no_other_socket() -> None:
+    """Nothing was spoken yet: a new configuration is enough."""
+    assert sent(Talk().ready().says(SetPersona("mars"))) == ["session.update"]
+
+
+def test_an_unknown_persona_is_named_with_the_known_ones() -> None:
+    """The person reads what there is to choose from, and the session goes on as it was."""
+    (failed,) = told(Talk().ready().says(SetPersona("pluto")))
+    assert isinstance(failed, down.Failed)
+    assert "pluto" in failed.message
+    assert "sun, moon, mars" in failed.message
+
+
+def test_the_persona_asked_for_at_the_door_is_there_from_the_start() -> None:
+    """No greeting for it: the contract greets on config only."""
+    talk = Talk(persona="moon")
+    (configure,) = talk.conversation.dialled()
+    assert isinstance(configure, Send)
+    assert msgspec.to_builtins(configure.event)["session"]["instructions"] == "Be cool."
+    assert sent(talk.hears({"type": "session.updated", "session": {"type": "realtime"}})) == []
+
+
+@pytest.mark.parametrize("code", ["response_cancel_not_active", "item_delete_invalid_item_id"])
+def test_races_that_mend_themselves_are_not_told(code: str) -> None:
+    """Cancelling what is done and deleting what is gone concern nobody."""
+    assert Talk().ready().hears({"type": "error", "error": {"type": "invalid_request_error", "code": code}}) == []
+
+
+def test_a_fatal_error_ends_the_session_with_its_reason() -> None:
+    """No quota: say so, and stop."""
+    error = {"type": "invalid_request_error", "code": "insufficient_quota", "message": "You ran out."}
+    effects = Talk().ready().hears({"type": "error", "error": error})
+    assert effects == [Say(down.Failed(code="insufficient_quota", message="You ran out.")), Finish("insufficient_quota")]
+
+
+def test_a_refused_first_configuration_ends_the_session() -> None:
+    """Nothing can be said to a model that was not configured."""
+    talk = Talk()
+    talk.conversation.dialled()
+    error = {"type": "invalid_request_error", "code": "invalid_value", "message": "No such voice."}
+    assert Finish("invalid_value") in talk.hears({"type": "error", "error": error})
+
+
+def test_a_busy_model_is_asked_again() -> None:
+    """`conversation_already_has_active_response`: wait for the active one's end, then ask once more."""
+    talk = Talk().ready()
+    talk.records(1000)
+    error = {"type": "invalid_request_error", "code": "conversation_already_has_active_response"}
+    assert talk.hears({"type": "error", "error": error}) == []
+    assert sent(talk.answer_ends(response="somebody's")) == ["response.create"]
+
+
+def test_an_answer_that_does_not_begin_is_told() -> None:
+    """Thirty seconds after asking, the person is told instead of waiting for ever."""
+    talk = Talk().ready()
+    talk.records(1000)
+    wake = talk.conversation.next_wake
+    assert wake == talk.now + 30
+    (failed,) = told(talk.conversation.wake(wake))
+    assert isinstance(failed, down.Failed)
+    assert failed.code == "no_answer"
+
+
+def test_the_models_events_go_on_to_the_client_in_its_own_words() -> None:
+    """All but audio (which goes as audio) and the session's own."""
+    talk = Talk().ready()
+    (event,) = told(talk.hears({"type": "response.output_audio_transcript.delta", "delta": "Hel"}))
+    assert isinstance(event, down.ServerEvent)
+    assert msgspec.json.decode(event.body)["delta"] == "Hel"
+    (unknown,) = told(talk.hears({"type": "response.brand_new", "x": 1}))
+    assert isinstance(unknown, down.ServerEvent)
+    assert unknown.type == "response.brand_new"
+
+
+def test_the_rest_of_the_audio_goes_before_the_end_of_the_answer() -> None:
+    """Samples that did not fill a millisecond are not left behind, and come before response.done."""
+    talk = Talk().ready()
+    talk.answer_begins()
+    audio = pybase64.b64encode(bytes(10 * MS + 6)).decode()
+    ids = {"response_id": "r1", "item_id": "a1", "output_index": 0, "content_index": 0}
+    talk.hears({"type": "response.output_audio.delta", **ids, "delta": audio})
+    last, done = told(talk.answer_ends())
+    assert isinstance(last, down.Audio)
+    assert (last.start_ms, len(last.audio)) == (10, 6)
+    assert isinstance(done, down.ServerEvent)
+
+
+def test_text_is_a_turn() -> None:
+    """Typed text becomes a user item and is answered."""
+    effects = Talk().ready().says(Text("hello"))
+    assert sent(effects) == ["conversation.item.create", "response.create"]
+
+
+def test_an_explicit_commit_is_a_turn() -> None:
+    """A streaming client that says where its turn ends is answered there."""
+    talk = Talk("server_vad").ready()
+    talk.says(pcm.Audio(bytes(500 * MS)))
+    assert sent(talk.says(Commit())) == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_the_end_is_the_end() -> None:
+    """The client's end ends the session."""
+    assert Talk().ready().says(End("client_gone")) == [Finish("client_gone")]

@@ -1,0 +1,116 @@
+"""Personas come from a file that is checked as a whole, or there is one built in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from realtime_bridge.client_events import SemanticVad, ServerVad
+from realtime_bridge.personas import BUILT_IN, Personas, PersonasError
+from runtime.errors import SettingsError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def personas(default: str = "a", **by_id: object) -> str:
+    return json.dumps({"default": default, "personas": by_id})
+
+
+def test_without_a_file_there_is_one() -> None:
+    """The built-in persona is the default, and there is no other."""
+    loaded = Personas.load(None)
+    assert loaded.default is loaded.get("default") is BUILT_IN
+    assert loaded.get("teacher") is None
+
+
+def test_a_persona_needs_instructions_and_a_voice() -> None:
+    """The rest has defaults: no greeting, and turns found by silence."""
+    persona = Personas.parse(personas(a={"instructions": "Be kind.", "voice": "a voice of our own"})).default
+    assert (persona.instructions, persona.voice, persona.greeting) == ("Be kind.", "a voice of our own", None)
+    assert persona.turn_detection == ServerVad()
+
+
+@pytest.mark.parametrize(
+    ("turn_detection", "expected"),
+    [
+        (None, None),
+        ({"type": "server_vad"}, ServerVad()),
+        ({"type": "server_vad", "silence_duration_ms": 900}, ServerVad(silence_duration_ms=900)),
+        ({"type": "semantic_vad", "eagerness": "low"}, SemanticVad(eagerness="low")),
+    ],
+)
+def test_turn_detection_may_be_chosen(turn_detection: object, expected: object) -> None:
+    """Null is push-to-talk; left out is not null."""
+    text = personas(a={"instructions": "x", "voice": "y", "turn_detection": turn_detection})
+    assert Personas.parse(text).default.turn_detection == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '{"default": "a",\n "personas": {\n  "a": {,}}}',
+            "it is not JSON: line 3, column 9: expecting property name enclosed in double quotes.",
+        ),
+        ("", "it is not JSON: line 1, column 1: expecting value."),
+        ('{"default": "a", "personas": NaN}', "it is not JSON."),
+        ("[]", "Expected `object`, got `array`."),
+        ('{"personas": {}}', "Object missing required field `default`."),
+        ('{"default": "a", "personas": {}, "voice": "x"}', "Object contains unknown field `voice`."),
+        (personas(), '"default" is "a", but the personas are: none.'),
+        (
+            personas("c", a={"instructions": "x", "voice": "y"}, b={"instructions": "x", "voice": "y"}),
+            '"default" is "c", but the personas are: a, b.',
+        ),
+        (personas(a={"voice": "y"}), 'persona "a": Object missing required field `instructions`.'),
+        (
+            personas(a={"instructions": "x", "voice": 7}),
+            'persona "a": Expected `str`, got `int` - at `$.voice`.',
+        ),
+        (
+            personas(a={"instructions": "", "voice": "y"}),
+            'persona "a": Expected `str` of length >= 1 - at `$.instructions`.',
+        ),
+        (
+            personas(a={"instructions": "x", "voice": "y", "greetings": "Hi"}),
+            'persona "a": Object contains unknown field `greetings`.',
+        ),
+        (
+            personas(a={"instructions": "x", "voice": "y", "turn_detection": {"type": "server_vad", "silence_ms": 9}}),
+            'persona "a": Object contains unknown field `silence_ms` - at `$.turn_detection`.',
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_in_a_sentence(text: str, sentence: str) -> None:
+    """Which line, or which persona and which field."""
+    with pytest.raises(PersonasError) as caught:
+        Personas.parse(text)
+    assert str(caught.value) == sentence
+
+
+def test_the_start_fails_with_the_variable_and_the_file(tmp_path: Path) -> None:
+    """A file that is not there, is no text, or is wrong: the sentence names both."""
+    path = tmp_path / "personas.json"
+    with pytest.raises(SettingsError, match=r"^PARLEY_PERSONAS: .*personas.json cannot be read: No such file"):
+        Personas.load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"^PARLEY_PERSONAS: .*personas.json is not UTF-8 text\.$"):
+        Personas.load(path)
+    path.write_text("{")
+    with pytest.raises(SettingsError, match=r"^PARLEY_PERSONAS: .*personas.json: it is not JSON: line 1, column 2: "):
+        Personas.load(path)
+
+
+def test_an_editor_s_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    """Some editors begin every file with one."""
+    path = tmp_path / "personas.json"
+    path.write_text(personas(a={"instructions": "Sei nett, grüße alle.", "voice": "y"}), "utf-8-sig")
+    assert Personas.load(path).default.instructions == "Sei nett, grüße alle."
+
+
+def test_the_example_loads() -> None:
+    """The file that people copy works."""
+    loaded = Personas.load(REPOSITORY / "deploy" / "personas.example.json")
+    assert loaded.default is loaded.get("assistant")

@@ -1,0 +1,77 @@
+"""What a bridge reads from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realtime_bridge.settings import BridgeSettings
+from runtime.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in BridgeSettings.model_fields.values():
+        monkeypatch.delenv(str(field.alias), raising=False)
+
+
+def test_a_key_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else has a default."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    settings = BridgeSettings.load()
+    assert settings.openai_api_key
+    assert settings.openai_api_key.get_secret_value() == "sk-secret"
+    assert settings.openai_base_url == "https://api.openai.com/v1"
+    assert settings.openai_realtime_model == "gpt-realtime-2.1"
+    assert settings.transcription_model == "gpt-transcribe"
+    assert (settings.personas, settings.max_sessions) == (None, 100)
+
+
+def test_the_key_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings may be printed."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert "sk-secret" not in repr(BridgeSettings.load())
+
+
+def test_openai_wants_a_key() -> None:
+    """Without one, the sentence tells of the simulator."""
+    with pytest.raises(SettingsError, match=r"^the environment is not usable: it has no OPENAI_API_KEY; .*simulator"):
+        BridgeSettings.load()
+
+
+def test_a_server_of_one_s_own_may_want_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator lets in everybody."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8765/v1")
+    assert BridgeSettings.load().openai_api_key is None
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com", "api.openai.com/v1", "https://", "localhost:8765"])
+def test_the_address_must_be_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """One wrong value, one sentence."""
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(SettingsError, match=r"^OPENAI_BASE_URL is not usable: it must look like https://.*$"):
+        BridgeSettings.load()
+
+
+@pytest.mark.parametrize(("value", "model"), [("none", None), ("None", None), ("whisper-1", "whisper-1"), (" ", None)])
+def test_captions_of_the_user_can_be_off(monkeypatch: pytest.MonkeyPatch, value: str, model: str | None) -> None:
+    """The word none stands for no model."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("PARLEY_TRANSCRIPTION_MODEL", value)
+    assert BridgeSettings.load().transcription_model == model
+
+
+def test_personas_are_a_path_and_sessions_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values arrive as what they are; a bridge for no session at all is refused."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("PARLEY_PERSONAS", "deploy/personas.json")
+    assert BridgeSettings.load().personas == Path("deploy/personas.json")
+    monkeypatch.setenv("PARLEY_MAX_SESSIONS", "0")
+    with pytest.raises(SettingsError, match="PARLEY_MAX_SESSIONS"):
+        BridgeSettings.load()
+
+
+def test_each_setting_is_described() -> None:
+    """The README's table is made of these lines."""
+    assert all(field.description and field.alias for field in BridgeSettings.model_fields.values())
