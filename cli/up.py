@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.status import Status
 
 from cli import redis_server
-from cli.errors import SelfCheckFailed
+from cli.errors import SelfCheckFailed, TalkError
 from cli.screen import Screen
 from cli.settings import CommandSettings, http_url
 from cli.supervisor import ChildSpec, Supervisor
@@ -110,7 +110,10 @@ async def _serve(
 
 async def self_check(recording: Recording, url: str) -> TalkResult:
     """Speak to the gateway as a client would and keep the answer. Raises SelfCheckFailed with the sentences it gave."""
-    result = await talk(recording, url)
+    try:
+        result = await talk(recording, url)
+    except TalkError as error:
+        raise SelfCheckFailed([str(error)]) from None
     if result.errors:
         raise SelfCheckFailed(result.errors)
     if not result.audio:

@@ -7,13 +7,17 @@ because it knows that the append script refuses what is already stored.
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streams.errors import ServerUnfit, StreamUnavailable
 
@@ -50,7 +54,27 @@ def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis
         health_check_interval=0,
         **tcp,
     )
+    if sys.version_info < (3, 12):
+        pool.connection_class = type("Connection", (_CancellableSend, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+if sys.version_info < (3, 12):
+
+    class _CancellableSend(AbstractConnection):
+        """redis-py sends inside `asyncio.wait_for`. Before Python 3.12 that swallows a cancellation which comes just as the
+        send is done: the task that was to end goes on, and whoever waits for its end waits for ever."""
+
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            limit, self.socket_timeout = self.socket_timeout, None  # None: redis-py does without `wait_for`
+            try:
+                async with asyncio.timeout(limit):
+                    await super().send_packed_command(command, check_health)
+            except TimeoutError:
+                await self.disconnect(nowait=True)
+                raise RedisTimeoutError("Timeout writing to socket") from None
+            finally:
+                self.socket_timeout = limit
 
 
 async def check_server(redis: Redis) -> str:

@@ -15,7 +15,7 @@ SOCKET_FD = 3
 
 ADDRESS_SPACE_BYTES = 384 * 1024 * 1024
 """Measured on x86-64: 142 MB after start (libraries, three quarters of it never touched), 168 MB with two minutes of
-96 kHz stereo, 230 MB with the largest file. What asks for more gets no memory, which libavcodec reports and survives."""
+96 kHz stereo, 190 MB with the largest file. What asks for more gets no memory, which libavcodec reports and survives."""
 
 CPU_S_PER_JOB = 10
 """Measured: two minutes of 96 kHz stereo AAC take 0.3 s. A slow or busy machine may take many times that."""

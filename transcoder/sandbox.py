@@ -127,7 +127,7 @@ class DecoderPool:
             raise DecoderBusy
         self._streams += 1
         result: asyncio.Future[Decoded] = asyncio.get_running_loop().create_future()
-        job = _Job(self._streams, bytes(data), min(float(max_seconds), MAX_DECODED_S), result)
+        job = _Job(self._streams, bytes(data), max(0.0, min(max_seconds, MAX_DECODED_S)), result)
         self._waiting.append(job)
         self._work.set()
         try:
@@ -137,10 +137,15 @@ class DecoderPool:
                 self._waiting.remove(job)
 
     async def __aenter__(self) -> DecoderPool:
-        started = await asyncio.gather(*(self._start(slot) for slot in range(self._size)), return_exceptions=True)
-        if failures := [outcome for outcome in started if isinstance(outcome, BaseException)]:
+        starts = [asyncio.create_task(self._start(slot)) for slot in range(self._size)]
+        try:
+            await asyncio.gather(*starts)
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
             await self._end()
-            raise failures[0]
+            raise
         self._open = True
         self._tasks = [asyncio.create_task(self._serve(slot), name=f"decoder child {slot}") for slot in range(self._size)]
         return self
@@ -214,8 +219,8 @@ class DecoderPool:
 
     async def _bury(self, slot: int, child: _Child, reason: _ChildDied) -> None:
         self.replaced += 1
-        del self._children[slot]
         trace = await child.kill()
+        del self._children[slot]
         last_line = trace.strip().rpartition("\n")[2]
         logger.warning("decoder child %d is replaced: %s (%s)", child.pid, reason, last_line or "it said nothing")
 
@@ -326,7 +331,7 @@ class _Child:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        await self._end
+        await asyncio.shield(self._end)
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         said = b""

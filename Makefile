@@ -1,0 +1,76 @@
+# run · test · lint · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Another interpreter: make run PYTHON=/path/to/python3.12
+PYTHON ?=
+# Arguments for the command behind a target: make run ARGS="--transcoders 2", make test ARGS="-k talk"
+ARGS ?=
+
+# Only the virtualenv named above counts, whoever calls.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+
+.PHONY: help run test lint lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make run    start everything on this machine and speak to it once'
+	@echo 'make test   run all tests'
+	@echo 'make lint   ruff and mypy'
+	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
+	@echo 'make clean  remove the virtualenv and everything else that was made here'
+
+run: $(VENV)/.installed-run
+	@$(BIN)/parley up $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# What the developers' file installs includes what the users' file does: either one serves `make run`.
+$(VENV)/.installed-run: requirements.lock pyproject.toml | $(VENV)/bin/pip
+	@echo 'Installing what Parley needs (once; a minute or less) ...'
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml | $(VENV)/bin/pip
+	@echo 'Installing what the tests need (once; a minute or less) ...'
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $(VENV)/.installed-run $@
+
+$(VENV)/bin/pip:
+	@python=''; \
+	for candidate in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14); do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        python="$$candidate"; break; \
+	    fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo 'Parley needs Python 3.11 or newer, and $(or $(PYTHON),python3) is not. Install it, or name it: make PYTHON=/path/to/python3.11' >&2; \
+	    exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	    echo "$$python cannot make a virtualenv. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	fi; \
+	"$$python" -m venv --clear $(VENV)
+
+lock: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --extra embedded pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .parley .pytest_cache .mypy_cache .ruff_cache .hypothesis dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,15 @@
+"""What the handlers find in the application; `gateway.app` puts it there."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.backend import Backend
+from gateway.connections import Connections
+from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
+
+SETTINGS = web.AppKey("settings", GatewaySettings)
+METRICS = web.AppKey("metrics", Metrics)
+BACKEND = web.AppKey("backend", Backend)
+CONNECTIONS = web.AppKey("connections", Connections)

@@ -1,0 +1,66 @@
+"""The gateway's connections to Redis, opened at start and closed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from runtime.errors import StartError
+from streams.bus import Bus
+from streams.connection import check_server, connect
+from streams.errors import StreamError
+from streams.sessions import Sessions
+from streams.writer import Writer
+
+READ_CONNECTIONS = 16
+"""Of the client that reads and that opens and ends sessions; who comes when all are busy waits."""
+
+PING_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the doors need of Redis."""
+
+    redis: Redis
+    """for what is asked now and then, and for reading streams"""
+    writer: Writer
+    bus: Bus
+    sessions: Sessions
+
+    async def trouble(self) -> str | None:
+        """Why Redis cannot be used at the moment; None when it answers."""
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self.redis.ping()
+        except TimeoutError:
+            return f"Redis has not answered for {PING_TIMEOUT_S:g} s"
+        except (RedisError, OSError) as error:
+            return f"Redis does not answer: {str(error) or type(error).__name__}"
+        return None
+
+
+@asynccontextmanager
+async def open_backend(url: str) -> AsyncIterator[Backend]:
+    """Connect, and check that the server can keep our promises. Raises StartError, which says what to do."""
+    async with AsyncExitStack() as stack:
+        # A client each: a pipeline of appends waits for no read, and the bus may wait for ever.
+        reads, writes, waits = (
+            connect(url, max_connections=READ_CONNECTIONS),
+            connect(url, max_connections=1),
+            connect(url, waits=True, max_connections=1),
+        )
+        for client in (reads, writes, waits):
+            stack.push_async_callback(client.aclose)
+        try:
+            await check_server(reads)
+            writer = await stack.enter_async_context(Writer(writes))
+        except StreamError as error:
+            raise StartError(str(error)) from error
+        bus = await stack.enter_async_context(Bus(waits))
+        yield Backend(reads, writer, bus, Sessions(reads))

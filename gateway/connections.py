@@ -1,0 +1,184 @@
+"""One client on one WebSocket: its tasks, what ends them, and the end itself.
+
+And all of them together, for when this process stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.backend import Backend
+from gateway.downlink import Downlink
+from gateway.errors import (
+    ClientLeft,
+    ConnectionOver,
+    DoorError,
+    Restarting,
+    SessionEnded,
+    SessionFailed,
+    SessionGone,
+    TooLate,
+)
+from gateway.metrics import Metrics
+from gateway.outbox import Frame, Outbox
+from gateway.transports.websocket import TextSocket
+from gateway.uplink import Uplink
+from runtime.logs import SessionLogger
+from streams.errors import StreamUnavailable
+from streams.keys import RENEW_S
+from streams.sessions import Session
+
+logger = logging.getLogger(__name__)
+
+DISMISS_TIMEOUT_S = 6.0
+"""How long the connections may take to end when the process stops."""
+
+
+class Connection:
+    """Joins a socket and a session until one of them is over. Made in the loop; `run` must follow.
+
+    `error_frame` says an error in the door's own words.
+    """
+
+    def __init__(
+        self,
+        door: str,
+        socket: TextSocket,
+        session: Session,
+        backend: Backend,
+        metrics: Metrics,
+        error_frame: Callable[[DoorError], Frame],
+        *,
+        max_waiting_bytes: int,
+    ) -> None:
+        self.door, self.socket, self.session, self.metrics = door, socket, session, metrics
+        self.log = SessionLogger(logger, session.sid)
+        self.outbox = Outbox()
+        self.downlink = Downlink(backend, session)
+        self.uplink = Uplink(backend, session, self.trouble, self.log, max_waiting_bytes=max_waiting_bytes)
+        self._sessions = backend.sessions
+        self._error_frame = error_frame
+        self._since = time.monotonic()
+
+    def trouble(self, error: DoorError) -> None:
+        """Tell the client what went wrong; the connection goes on, unless it reads nothing of what it is told."""
+        self.metrics.errors.labels(self.door, error.code).inc()
+        try:
+            self.outbox.reply(self._error_frame(error))
+        except ConnectionOver as over:
+            self.over(over)
+        if isinstance(error, TooLate):
+            self.downlink.look_again()
+
+    def over(self, why: ConnectionOver) -> None:
+        """End the connection now."""
+        self.outbox.fail(why)
+
+    async def run(self, *ways: Coroutine[Any, Any, None]) -> None:
+        """Run the door's `ways`, the sender and the keeper together: when one ends, all end, and with them the session.
+
+        A way ends the connection by raising a ConnectionOver.
+        """
+        self.log.info("a client of the %s door has connected", self.door)
+        over = ConnectionOver("Something went wrong here. Please connect again.")
+        try:
+            over = await self._until_over(ways)
+        except asyncio.CancelledError:
+            over = ClientLeft()
+            raise
+        finally:
+            await _to_its_end(self._end(over))
+
+    async def _until_over(self, ways: tuple[Coroutine[Any, Any, None], ...]) -> ConnectionOver:
+        first: BaseException = ClientLeft()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for way in (*ways, self._send(), self._keep()):
+                    tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
+        except* ConnectionOver as group:
+            first = group.exceptions[0]
+        assert isinstance(first, ConnectionOver)
+        return first
+
+    async def _send(self) -> None:
+        """The only task that writes to the socket."""
+        while True:
+            frame = await self.outbox.get()
+            await self.socket.send(frame.data)
+            self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
+
+    async def _keep(self) -> None:
+        """Renew the session's keys, and end the connection if its uplink dies of a fault of ours."""
+        while not (await asyncio.wait([self.uplink.worker], timeout=RENEW_S))[0]:
+            try:
+                await self._sessions.renew(self.session)
+            except StreamUnavailable as error:
+                self.log.warning("the session could not be renewed, and will be in %g s: %s", RENEW_S, error)
+        self.uplink.worker.result()
+
+    async def _end(self, over: ConnectionOver) -> None:
+        if over.fault != "nobody":
+            self.metrics.errors.labels(self.door, over.code).inc()
+        if isinstance(over, SessionEnded | SessionFailed | SessionGone):
+            self.uplink.is_over()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.uplink.leave(over.code))
+            tasks.create_task(self.socket.close(over))
+        lasted = time.monotonic() - self._since
+        self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`, also when cancelled meanwhile, as aiohttp does when the client hangs up during our goodbye."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class Connections:
+    """All connections of this process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.draining = False
+        """the process takes no more clients"""
+        self._metrics = metrics
+        self._open: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextmanager
+    def joined(self, connection: Connection) -> Iterator[None]:
+        """While it runs."""
+        self._open.add(connection)
+        self._empty.clear()
+        if self.draining:
+            connection.over(Restarting())
+        try:
+            with self._metrics.connections.labels(connection.door).track_inprogress():
+                yield
+        finally:
+            self._open.discard(connection)
+            if not self._open:
+                self._empty.set()
+
+    async def dismiss(self) -> None:
+        """Tell every client that this process stops, and wait until their sessions have ended, for a few seconds."""
+        self.draining = True
+        for connection in self._open:
+            connection.over(Restarting())
+        try:
+            async with asyncio.timeout(DISMISS_TIMEOUT_S):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.warning("%d connections have not ended in %g s", len(self._open), DISMISS_TIMEOUT_S)

@@ -1,0 +1,234 @@
+"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
+
+This door's clients send no token and number nothing. Each connection has a session of its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.connections import Connection
+from gateway.doors import mobile_messages as wire
+from gateway.errors import (
+    BinaryFrame,
+    ClientLeft,
+    ConnectionOver,
+    DoorError,
+    EmptyAudio,
+    InvalidMessage,
+    Refused,
+    SlowClient,
+    Unavailable,
+    UnknownType,
+)
+from gateway.naming import open_session
+from gateway.outbox import Frame
+from gateway.session import Persona, Recording, Speech
+from gateway.settings import GatewaySettings
+from gateway.transports.websocket import TextSocket
+from gateway.wav import wav
+from streams import down, pcm, turns
+from streams.errors import StreamUnavailable
+from streams.sessions import now_ms
+
+DOOR = "mobile"
+
+MAX_USER_CHARS = 256
+
+MAX_MESSAGE_BYTES = 32 << 20
+"""A larger frame breaks the connection (1009): whatever is below it can be read, and refused by name."""
+
+_JSON_ROOM_BYTES = 64 << 10
+"""For what is around the base64 of the largest recording."""
+
+WAITING_RECORDINGS = 2
+"""Recordings of the largest size that one connection may have waiting for Redis."""
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/ws-mobile/{user_id}", _converse), web.post("/api/process-audio", _signpost)]
+
+
+@dataclass(slots=True)
+class Phone:
+    """One connected app."""
+
+    connection: Connection
+    answers: Answers
+    input_format: wire.InputFormat
+    max_file_bytes: int
+
+    def reply(self, message: wire.ToClient) -> None:
+        """Say it at once. Raises SlowClient."""
+        self.connection.outbox.reply(_frame(message))
+
+    async def say(self, message: wire.ToClient, item: str | None = None) -> None:
+        """Say it when there is room; audio of an `item` is dropped when that is interrupted before."""
+        await self.connection.outbox.put(_frame(message, item))
+
+
+async def uplink(phone: Phone) -> None:
+    """Read all that the app says until it leaves. What is wrong with a message is told, and the next one works."""
+    received = phone.connection.metrics.messages
+    async with aclosing(phone.connection.socket.received()) as texts:
+        async for text in texts:
+            try:
+                if text is None:
+                    raise BinaryFrame
+                message = wire.decode(text)
+                received.labels(DOOR, "received", wire.kind(message)).inc()
+                _take(phone, message)
+            except Refused as error:
+                if isinstance(error, BinaryFrame | InvalidMessage | UnknownType):
+                    received.labels(DOOR, "received", "refused").inc()
+                phone.connection.trouble(error)
+    raise ClientLeft
+
+
+def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:
+    match message:
+        case wire.Ping():
+            phone.reply(wire.Pong())
+        case wire.Audio(base64):
+            data = wire.audio_bytes(base64, max_bytes=phone.max_file_bytes)
+            phone.connection.uplink.put(_recording(data, phone.input_format))
+        case wire.Config(persona, audio_format, input_format):
+            if persona is not None:
+                phone.connection.uplink.put(Persona(persona))
+            if audio_format is not None:
+                phone.answers.whole = audio_format == "wav"
+            if input_format is not None:
+                phone.input_format = input_format
+            if persona is None:
+                phone.reply(wire.ConfigAck(None, "The settings are taken."))
+
+
+def _recording(data: bytes, input_format: wire.InputFormat) -> Recording | Speech:
+    if input_format == "auto":
+        return Recording(data, now_ms())
+    whole = data[: len(data) // pcm.BYTES_PER_SAMPLE * pcm.BYTES_PER_SAMPLE]
+    if not whole:
+        raise EmptyAudio
+    return Speech(whole, now_ms())
+
+
+async def downlink(phone: Phone) -> None:
+    """Say all that the model says, in order, until the session ends."""
+    connection = phone.connection
+    async with aclosing(connection.downlink.messages()) as messages:
+        try:
+            async for message in messages:
+                await _tell(phone, message)
+        except ConnectionOver as over:
+            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _tell(phone: Phone, message: down.DownMessage) -> None:
+    connection = phone.connection
+    match message:
+        case down.PersonaSet(persona):
+            await phone.say(wire.ConfigAck(persona, f"You are now talking to {persona}."))
+        case down.Failed(message=sentence):
+            connection.metrics.errors.labels(DOOR, "upstream").inc()
+            await phone.say(wire.Error(sentence))
+        case down.Interrupted(item=item):
+            connection.outbox.void(item)
+    try:
+        gathered = phone.answers.hear(message)
+    except msgspec.DecodeError as error:
+        connection.log.error("an event of the model's is passed over: %s", error)
+        return
+    for part in gathered:
+        await _tell_part(phone, part)
+
+
+async def _tell_part(phone: Phone, part: Gathered) -> None:
+    match part:
+        case Spoken(item, audio):
+            await phone.say(wire.audio_response(audio), item)
+        case SpokenWhole(item, audio):
+            await phone.say(wire.audio_response(wav(audio)), item)
+        case Written(text):
+            await phone.say(wire.TextResponse(text))
+        case AnswerFailed(sentence):
+            phone.connection.metrics.errors.labels(DOOR, "upstream").inc()
+            await phone.say(wire.Error(sentence))
+
+
+async def _converse(request: web.Request) -> web.StreamResponse:
+    """One connection, from the handshake to the last word."""
+    app, settings = request.app, request.app[SETTINGS]
+    user = _user(request)
+    if app[CONNECTIONS].draining:
+        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
+    socket = _socket(settings)
+    response = await socket.open(request)
+    asked = wire.read_query(request.query)
+    opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
+    try:
+        session = await open_session(app[BACKEND], opened, conversation=user)
+    except StreamUnavailable:
+        app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
+        with suppress(ClientLeft, SlowClient):
+            await socket.send(_error_frame(Unavailable()).data)
+        await socket.close(Unavailable())
+        return response
+    app[METRICS].sessions.labels(DOOR).inc()
+    connection = Connection(
+        DOOR,
+        socket,
+        session,
+        app[BACKEND],
+        app[METRICS],
+        _error_frame,
+        max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
+    )
+    phone = Phone(connection, Answers(whole=asked.audio_format == "wav"), asked.input_format, settings.max_file_bytes)
+    for error in asked.errors:
+        connection.trouble(error)
+    with app[CONNECTIONS].joined(connection):
+        await connection.run(uplink(phone), downlink(phone))
+    return response
+
+
+async def _signpost(request: web.Request) -> web.Response:
+    """The old REST call, kept to say where to go."""
+    proxied = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+    scheme = "wss" if request.secure or proxied == "https" else "ws"
+    body = {
+        "success": False,
+        "error": "Please use WebSocket connection for voice chat",
+        "websocket_url": f"{scheme}://{request.host}/ws-mobile/{{user_id}}",
+    }
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _user(request: web.Request) -> str:
+    """Who the address says it is. Raises HTTPBadRequest."""
+    user = request.match_info["user_id"]
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        raise web.HTTPBadRequest(text="The user id in the address is not UTF-8.") from None
+    if not 1 <= len(user) <= MAX_USER_CHARS:
+        raise web.HTTPBadRequest(text=f"The user id in the address must have 1 to {MAX_USER_CHARS} characters.")
+    return user
+
+
+def _socket(settings: GatewaySettings) -> TextSocket:
+    largest = settings.max_file_bytes * 4 // 3 + _JSON_ROOM_BYTES
+    return TextSocket(max_message_bytes=max(MAX_MESSAGE_BYTES, largest), send_timeout_s=settings.send_timeout_s)
+
+
+def _frame(message: wire.ToClient, item: str | None = None) -> Frame:
+    return Frame(wire.kind(message), wire.encode(message), item)
+
+
+def _error_frame(error: DoorError) -> Frame:
+    return _frame(wire.Error(str(error)))

@@ -1,0 +1,160 @@
+"""PURE. The JSON of the mobile door: what the app may say, what it is told, and a helpful sentence for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+import msgspec
+import pybase64
+
+from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, UnknownFormat, UnknownType
+
+AudioFormat = Literal["pcm16", "wav"]
+"""What an answer's audio is: PCM16 24 kHz mono as it comes, or one complete WAV file an answer."""
+
+InputFormat = Literal["auto", "pcm16"]
+"""What the client's audio is: a whole recording that is looked at, or PCM16 24 kHz mono without a header."""
+
+PersonaId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class FromClient(msgspec.Struct, frozen=True, tag_field="type"):
+    """The base of what the app may say."""
+
+
+class Audio(FromClient, frozen=True, tag="audio"):
+    audio: str
+    """base64"""
+
+
+class Config(FromClient, frozen=True, tag="config"):
+    astrologer_id: PersonaId | None = None
+    audio_format: AudioFormat | None = None
+    input_format: InputFormat | None = None
+
+
+class Ping(FromClient, frozen=True, tag="ping"):
+    pass
+
+
+class ToClient(msgspec.Struct, frozen=True, tag_field="type"):
+    """The base of what the app is told."""
+
+
+class AudioResponse(ToClient, frozen=True, tag="audio_response"):
+    audio: str
+    """base64"""
+
+
+class TextResponse(ToClient, frozen=True, tag="text_response"):
+    text: str
+
+
+class ConfigAck(ToClient, frozen=True, tag="config_ack"):
+    astrologer_id: str | None
+    message: str
+
+
+class Pong(ToClient, frozen=True, tag="pong"):
+    pass
+
+
+class Error(ToClient, frozen=True, tag="error"):
+    error: str
+
+
+_LOOKS = {
+    "audio": '{"type": "audio", "audio": "<a whole recording, base64>"}',
+    "config": (
+        '{"type": "config", "astrologer_id": "<id>", "audio_format": "pcm16" or "wav", "input_format": "auto" or "pcm16"}'
+        ", each of the three optional"
+    ),
+    "ping": '{"type": "ping"}',
+}
+_decoder: msgspec.json.Decoder[Audio | Config | Ping] = msgspec.json.Decoder(Audio | Config | Ping)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_string_decoder = msgspec.json.Decoder(str)
+
+
+def encode(message: ToClient) -> bytes:
+    return msgspec.json.encode(message)
+
+
+def kind(message: FromClient | ToClient) -> str:
+    """Its `type`."""
+    return str(message.__struct_config__.tag)
+
+
+def decode(text: bytes) -> Audio | Config | Ping:
+    """Read one text frame. Raises InvalidMessage or UnknownType, which say what to send instead."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(text, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.") from None
+    except RecursionError:
+        raise InvalidMessage("This JSON is nested too deeply. Send one flat JSON object in each text frame.") from None
+
+
+def _explain(text: bytes, invalid: msgspec.ValidationError) -> InvalidMessage | UnknownType:
+    """What is wrong with JSON that is no message of ours."""
+    try:
+        fields = _fields_decoder.decode(text)
+    except msgspec.ValidationError:
+        return InvalidMessage(f"This is no JSON object. Send an object, for example {_LOOKS['ping']}.")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.")
+    try:
+        named = _string_decoder.decode(fields.get("type", b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return InvalidMessage(f'The message needs a "type", one of these: {", ".join(_LOOKS)}.')
+    if named not in _LOOKS:
+        return UnknownType(named, tuple(_LOOKS))
+    return InvalidMessage(f'The "{named}" message is not right: {invalid}. Send {_LOOKS[named]}.')
+
+
+def audio_bytes(base64: str, *, max_bytes: int) -> bytes:
+    """What an `audio` message carries. Raises InvalidAudio, EmptyAudio or TooLarge (before it decodes)."""
+    if len(base64) // 4 * 3 - base64.count("=", -2) > max_bytes:
+        raise TooLarge(max_bytes)
+    try:
+        data = pybase64.b64decode(base64, validate=True)
+    except ValueError:
+        raise InvalidAudio from None
+    if not data:
+        raise EmptyAudio
+    return data
+
+
+def audio_response(audio: bytes) -> AudioResponse:
+    return AudioResponse(pybase64.b64encode_as_string(audio))
+
+
+class Asked(msgspec.Struct):
+    """What the address asks for."""
+
+    persona: str | None = None
+    audio_format: AudioFormat = "pcm16"
+    input_format: InputFormat = "auto"
+    errors: tuple[UnknownFormat | InvalidMessage, ...] = ()
+    """what was asked for in vain, for the client to be told"""
+
+
+def read_query(query: Mapping[str, str]) -> Asked:
+    """What cannot be read is left at its default and named in `errors`: a client must not be locked out by it."""
+    asked, errors = Asked(), list[UnknownFormat | InvalidMessage]()
+    persona = query.get("astrologer_id") or None
+    try:
+        asked.persona = msgspec.convert(persona, PersonaId | None)
+    except msgspec.ValidationError as error:
+        errors.append(InvalidMessage(f"The astrologer_id of the address is not right: {error}. It is left out."))
+    for field, formats in (("audio_format", AudioFormat), ("input_format", InputFormat)):
+        if named := query.get(field):
+            if named in get_args(formats):
+                setattr(asked, field, named)
+            else:
+                errors.append(UnknownFormat(field, named, get_args(formats), getattr(asked, field)))
+    asked.errors = tuple(errors)
+    return asked

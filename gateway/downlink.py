@@ -1,0 +1,47 @@
+"""❼ `down` → the door where the session's client waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from gateway.backend import Backend
+from gateway.errors import SessionEnded, SessionFailed, SessionGone, Unavailable
+from streams import down
+from streams.consumer import Consumer
+from streams.errors import Over, StreamUnavailable
+from streams.ids import BIRTH, EntryId
+from streams.sessions import Session
+
+
+class Downlink:
+    """Reads what is said to one session's client from behind the id `after`."""
+
+    def __init__(self, backend: Backend, session: Session, *, after: EntryId = BIRTH) -> None:
+        self._backend = backend
+        self._consumer = Consumer(backend.redis, backend.bus, session.keys.down, down.decoder, after=after)
+
+    def look_again(self) -> None:
+        """Read the stream now: it may be gone, which nobody announces."""
+        self._consumer.missed()
+
+    async def messages(self) -> AsyncGenerator[down.DownMessage, None]:
+        """Each message once and in order, up to and with `Ended`; then it raises how the session ended.
+
+        Raises SessionEnded, SessionFailed (a `Failed` was the word before), SessionGone, Unavailable.
+        """
+        before: down.DownMessage | None = None
+        try:
+            async with self._consumer as entries:
+                async for entry in entries:
+                    yield entry.message
+                    if isinstance(entry.message, down.Ended):
+                        reason = entry.message.reason
+                        raise SessionFailed(reason) if isinstance(before, down.Failed) else SessionEnded(reason)
+                    before = entry.message
+        except Over:
+            raise SessionGone from None
+        except StreamUnavailable as error:
+            raise Unavailable from error
+        finally:
+            # Also when the subscription was broken off half-way: then the consumer's own exit is never called.
+            await self._backend.bus.unsubscribe(self._consumer.stream, self._consumer)

@@ -1,0 +1,189 @@
+"""What can go wrong at the door, whose fault it is, and what becomes of the connection.
+
+DoorError
+├── Refused                   this message is refused; the connection goes on
+│   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
+│   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
+│   ├── BinaryFrame           "binary_frame"      this door speaks text                 fault: the client
+│   ├── UnknownFormat         "unknown_format"    in the query                          fault: the client
+│   ├── InvalidAudio          "invalid_audio"     not base64                            fault: the client
+│   ├── EmptyAudio            "empty_audio"       nothing in it                         fault: the client
+│   ├── TooLarge              "too_large"         more than one recording may have      fault: the client
+│   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
+│   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
+│   └── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
+└── ConnectionOver            the connection ends; `close_code` and the sentence are told
+    ├── ClientLeft            "client_left"       it closed, or its network is gone     nobody is left to be told
+    ├── SlowClient            "slow_client"       it does not read what is sent to it   fault: the client; cut off
+    ├── SessionEnded          "session_ended"     the conversation is over              1000
+    ├── SessionFailed         "session_failed"    it ended because something failed     1011
+    ├── SessionGone           "session_gone"      its streams are gone                  1011
+    ├── Restarting            "restarting"        this gateway stops                    1012, recoverable
+    └── Unavailable           "unavailable"       Redis does not answer                 1013, recoverable
+
+Each says three things: what happened (`code` for programs, `str(error)` a sentence that tells the person what to do), whose
+fault it is (`fault`), and whether the same may be tried again with hope (`recoverable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+Fault = Literal["client", "server", "nobody"]
+
+
+class DoorError(Exception):
+    """Something went wrong at the door."""
+
+    code: ClassVar[str] = "door_error"
+    fault: ClassVar[Fault] = "server"
+    recoverable: ClassVar[bool] = False
+
+    def __init__(self, sentence: str | None = None) -> None:
+        super().__init__(sentence or self.__doc__)
+
+
+class Refused(DoorError):
+    """This message was refused."""
+
+
+class InvalidMessage(Refused):
+    """This is not a message of this connection."""
+
+    code = "invalid_message"
+    fault = "client"
+
+
+class UnknownType(Refused):
+    """`named` is what the client called it."""
+
+    code = "unknown_type"
+    fault = "client"
+
+    def __init__(self, named: str, known: Sequence[str]) -> None:
+        shown = named if len(named) <= 40 else named[:40] + "…"
+        super().__init__(f'There is no message of type "{shown}" here. Send one of these: {", ".join(known)}.')
+
+
+class BinaryFrame(Refused):
+    """This connection takes JSON text frames only: send audio as base64 in a message of type "audio"."""
+
+    code = "binary_frame"
+    fault = "client"
+
+
+class UnknownFormat(Refused):
+    """A format in the query that this door does not have."""
+
+    code = "unknown_format"
+    fault = "client"
+
+    def __init__(self, field: str, named: str, known: Sequence[str], used: str) -> None:
+        shown = named if len(named) <= 40 else named[:40] + "…"
+        super().__init__(f'There is no {field} "{shown}". Use one of these: {", ".join(known)}. Until then it is {used}.')
+
+
+class InvalidAudio(Refused):
+    """The audio is not base64: send the whole recording in the standard alphabet, padded, without line breaks or prefix."""
+
+    code = "invalid_audio"
+    fault = "client"
+
+
+class EmptyAudio(Refused):
+    """The audio is empty: send a whole recording."""
+
+    code = "empty_audio"
+    fault = "client"
+
+
+class TooLarge(Refused):
+    """`allowed` is in bytes."""
+
+    code = "too_large"
+    fault = "client"
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The recording is too large: {allowed / 1e6:.1f} MB are allowed. Send shorter recordings.")
+
+
+class Busy(Refused):
+    """Too much of what you sent is still waiting to be stored. Please send this again in a moment."""
+
+    code = "busy"
+    recoverable = True
+
+
+class NotStored(Refused):
+    """What you sent could not be stored, please send it again."""
+
+    code = "not_stored"
+    recoverable = True
+
+
+class TooLate(Refused):
+    """The session has ended. Please connect again."""
+
+    code = "too_late"
+    fault = "nobody"
+
+
+class ConnectionOver(DoorError):
+    """The connection ends."""
+
+    close_code: ClassVar[int | None] = 1011
+    """RFC 6455's; None when there is nobody to tell, or no way"""
+
+
+class ClientLeft(ConnectionOver):
+    """The client has left."""
+
+    code = "client_left"
+    fault = "nobody"
+    close_code = None
+
+
+class SlowClient(ConnectionOver):
+    """The client does not read what is sent to it."""
+
+    code = "slow_client"
+    fault = "client"
+    close_code = None
+
+
+class SessionEnded(ConnectionOver):
+    """The session has ended."""
+
+    code = "session_ended"
+    fault = "nobody"
+    close_code = 1000
+
+
+class SessionFailed(ConnectionOver):
+    """The session has failed."""
+
+    code = "session_failed"
+
+
+class SessionGone(ConnectionOver):
+    """The session is gone. Please connect again."""
+
+    code = "session_gone"
+
+
+class Restarting(ConnectionOver):
+    """This server restarts. Please connect again."""
+
+    code = "restarting"
+    recoverable = True
+    close_code = 1012
+
+
+class Unavailable(ConnectionOver):
+    """The service is not available at the moment. Please try again later."""
+
+    code = "unavailable"
+    recoverable = True
+    close_code = 1013

@@ -1,0 +1,99 @@
+"""What waits to be sent to one client: a bounded queue between those who speak and the one task that sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from gateway.errors import SlowClient
+
+FULL_BYTES = 64 << 10
+"""Whoever carries the answer waits while this much is waiting here: about a second of speech in base64. What has not been
+taken from the stream yet costs nothing, and an interruption overtakes it."""
+
+REPLIES_BYTES = 256 << 10
+"""Of replies that may wait. A client that goes on asking without reading is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message, encoded."""
+
+    kind: str
+    """its type, for the count"""
+    data: bytes
+    item: str | None = None
+    """the item whose audio it is: an interruption voids it while it waits"""
+
+
+class Outbox:
+    """Frames in order. Many put, one gets."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Frame, bool]] = deque()
+        """and whether it is a reply"""
+        self._bytes = 0
+        self._reply_bytes = 0
+        self._changed = asyncio.Event()
+        """something to get"""
+        self._room = asyncio.Event()
+        self._room.set()
+        self._end: Exception | None = None
+
+    async def put(self, frame: Frame) -> None:
+        """Queue a part of the answer, when there is room."""
+        await self._room.wait()
+        self._add(frame, reply=False)
+
+    def reply(self, frame: Frame) -> None:
+        """Queue a reply at once. Raises SlowClient when too many wait."""
+        if self._reply_bytes + len(frame.data) > REPLIES_BYTES:
+            raise SlowClient
+        self._add(frame, reply=True)
+
+    async def get(self) -> Frame:
+        """The next frame, when there is one. Raises what `finish` or `fail` was given."""
+        while not self._waiting:
+            if self._end is not None:
+                raise self._end
+            self._changed.clear()
+            await self._changed.wait()
+        frame, reply = self._waiting.popleft()
+        self._count(-len(frame.data), reply)
+        return frame
+
+    def void(self, item: str) -> None:
+        """Drop the audio of this item that still waits."""
+        kept: deque[tuple[Frame, bool]] = deque()
+        for frame, reply in self._waiting:
+            if frame.item == item:
+                self._count(-len(frame.data), reply)
+            else:
+                kept.append((frame, reply))
+        self._waiting = kept
+
+    def finish(self, error: Exception) -> None:
+        """Nothing comes after what is here: then `get` raises `error`."""
+        if self._end is None:
+            self._end = error
+        self._changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """`get` raises `error` now; what is here is dropped."""
+        self._waiting.clear()
+        self.finish(error)
+
+    def _add(self, frame: Frame, *, reply: bool) -> None:
+        self._waiting.append((frame, reply))
+        self._count(len(frame.data), reply)
+        self._changed.set()
+
+    def _count(self, size: int, reply: bool) -> None:
+        self._bytes += size
+        if reply:
+            self._reply_bytes += size
+        if self._bytes < FULL_BYTES:
+            self._room.set()
+        else:
+            self._room.clear()

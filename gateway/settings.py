@@ -1,0 +1,33 @@
+"""What the gateway reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from runtime.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """The gateway's own variables, on top of those of every service."""
+
+    host: str = Field("127.0.0.1", alias="HOST", description="The address to listen on; `0.0.0.0` for all.")
+    port: int = Field(8000, ge=0, le=65535, alias="PORT", description="The port to listen on; 0 = any free one.")
+    jwt_secret: SecretStr | None = Field(
+        None,
+        alias="JWT_SECRET",
+        description="The secret of the clients' tokens. This version does not check tokens yet, and says so when it is set.",
+    )
+    max_file_bytes: int = Field(
+        10 << 20,
+        ge=1,
+        le=100 << 20,
+        alias="PARLEY_MAX_FILE_BYTES",
+        description="The largest recording that a client may send, in bytes.",
+    )
+    send_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        alias="PARLEY_SEND_TIMEOUT_S",
+        description="How many seconds a client may not read what is sent to it before its connection is dropped.",
+    )

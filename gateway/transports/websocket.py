@@ -1,0 +1,145 @@
+"""How text frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
+
+aiohttp waits for a slow client in places where nobody limits the time, and a wait that was cancelled makes the next one
+raise CancelledError out of nowhere. So none of its own waits is used: its writer is told never to wait (`writer_limit`),
+pings are answered here, and a close does not wait for the buffer to empty. The one wait is in `send`, and nothing is sent
+after it was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from typing import cast
+
+from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from gateway.errors import ClientLeft, ConnectionOver, SlowClient
+
+HEARTBEAT_S = 20.0
+"""A client that sends nothing for so long is asked for a sign of life; without one it is gone 10 s later."""
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long the client's answer to a close is waited for."""
+
+HIGH_WATER_BYTES = 32 << 10
+"""Of unsent bytes in the process, above which `send` waits."""
+
+KERNEL_BYTES = 64 << 10
+"""SO_SNDBUF (Linux doubles it). The default swallows a minute of speech before a write has to wait: too late to notice a
+client that does not read, and too late for an interruption."""
+
+MAX_UNSENT_PONGS_BYTES = 256 << 10
+_REASON_BYTES = 123
+"""What a close frame has room for."""
+
+
+class TextSocket:
+    """One client's WebSocket. One task receives, one sends."""
+
+    def __init__(self, *, max_message_bytes: int, send_timeout_s: float) -> None:
+        self._ws: web.WebSocketResponse[bool] = web.WebSocketResponse(
+            compress=False,  # audio does not get smaller
+            autoping=False,
+            heartbeat=HEARTBEAT_S,
+            timeout=CLOSE_TIMEOUT_S,
+            max_msg_size=max_message_bytes,
+            writer_limit=sys.maxsize,
+            decode_text=False,
+        )
+        self._send_timeout_s = send_timeout_s
+        self._writer: AbstractStreamWriter
+        self._transport: asyncio.WriteTransport
+
+    async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
+        """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has left")
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's have another base
+        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        self._writer = await self._ws.prepare(request)
+        return self._ws
+
+    async def received(self) -> AsyncGenerator[bytes | None, None]:
+        """The client's text frames as UTF-8 (not checked), None for a binary frame; ends when the client has left.
+
+        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody.
+        """
+        while True:
+            await asyncio.sleep(
+                0
+            )  # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it
+            message = await self._ws.receive()
+            match message.type:
+                case WSMsgType.TEXT:
+                    yield message.data
+                case WSMsgType.BINARY:
+                    yield None
+                case WSMsgType.PING:
+                    await self._pong(message.data)
+                case WSMsgType.PONG:
+                    pass
+                case _:
+                    return
+
+    async def send(self, text: bytes) -> None:
+        """Write one text frame and wait until the client has read most of what was written.
+
+        Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
+        Raises ClientLeft when it is gone.
+        """
+        with _gone_is_left():
+            await self._ws.send_frame(text, WSMsgType.TEXT)
+        unsent = self._transport.get_write_buffer_size()
+        if unsent <= HIGH_WATER_BYTES:
+            return
+        draining = asyncio.create_task(self._writer.drain(), name="gateway.drain")
+        try:
+            while not (await asyncio.wait([draining], timeout=self._send_timeout_s))[0]:
+                still = self._transport.get_write_buffer_size()
+                if still >= unsent:
+                    raise SlowClient
+                unsent = still
+            with _gone_is_left():
+                draining.result()
+        finally:
+            if draining.cancel():
+                await asyncio.wait([draining])
+
+    async def close(self, over: ConnectionOver) -> None:
+        """Tell the client why, and wait a little for its answer. One that does not read is cut off."""
+        if over.close_code is not None:
+            await self._ws.close(code=over.close_code, message=close_reason(str(over)), drain=False)
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
+        elif isinstance(over, SlowClient):
+            self._transport.abort()
+        else:
+            # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    async def _pong(self, data: bytes) -> None:
+        if self._transport.get_write_buffer_size() > MAX_UNSENT_PONGS_BYTES:
+            raise SlowClient
+        with _gone_is_left():
+            await self._ws.pong(data)
+
+
+@contextlib.contextmanager
+def _gone_is_left() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError as error:
+        raise ClientLeft from error
+
+
+def close_reason(sentence: str) -> bytes:
+    """As much of it as a close frame has room for, in whole characters."""
+    return sentence.encode()[:_REASON_BYTES].decode(errors="ignore").encode()

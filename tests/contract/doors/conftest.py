@@ -1,0 +1,30 @@
+"""A real gateway on a free port, in front of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from gateway.app import serving
+from gateway.settings import GatewaySettings
+from runtime.embedded import EmbeddedServer
+from streams.writer import Writer
+from tests.contract.doors.stage import Stage
+
+
+@pytest.fixture
+def settings(redis_server: EmbeddedServer) -> GatewaySettings:
+    return GatewaySettings(PORT=0, REDIS_URL=redis_server.url, PARLEY_MAX_FILE_BYTES=1 << 20, PARLEY_SEND_TIMEOUT_S=0.15)
+
+
+@pytest.fixture
+async def stage(settings: GatewaySettings, redis: Redis) -> AsyncIterator[Stage]:
+    async with (
+        serving(settings) as url,
+        aiohttp.ClientSession() as http,
+        Writer(redis) as writer,
+    ):
+        yield Stage(url, http, redis, writer)

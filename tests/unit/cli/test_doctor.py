@@ -1,0 +1,60 @@
+"""The doctor's checks that need nothing but this process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cli import doctor
+from cli.doctor import Finding
+from cli.settings import CommandSettings
+
+
+def test_an_old_python_is_fatal() -> None:
+    """3.11 is the least."""
+    assert doctor.python((3, 10, 14)).state == "fatal"
+    assert doctor.python((3, 11, 0)).state == "ok"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    monkeypatch.setattr(doctor, "PACKAGES", ("msgspec", "no_such_package"))
+    finding = doctor.packages()
+    assert finding.state == "fatal"
+    assert "no_such_package" in finding.found
+    assert finding.todo
+
+
+def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As decoder or encoder."""
+    assert doctor.codecs().state == "ok"
+    monkeypatch.setattr(doctor, "ENCODERS", ("aac", "no_such_codec"))
+    assert "encoder no_such_codec" in doctor.codecs().found
+
+
+async def test_a_check_that_hangs_is_cut_off() -> None:
+    """The doctor never does."""
+
+    async def hangs() -> Finding:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    finding = await doctor._limited("model", hangs(), limit_s=0.01)
+    assert (finding.name, finding.state) == ("model", "fatal")
+
+
+async def test_without_a_key_the_simulator_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is fine."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert (await doctor.upstream(CommandSettings.load())).state == "ok"
+
+
+async def test_an_address_without_a_key_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is for `parley up`."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    finding = await doctor.upstream(CommandSettings.load())
+    assert finding.state == "fatal"
+    assert "OPENAI_API_KEY" in finding.todo
