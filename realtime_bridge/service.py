@@ -28,9 +28,7 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
             assignments = Assignments(hub.waiting, "bridge", owner)
             await assignments.open()
             resources = Resources(settings, personas, hub, http, owner)
-            workforce = Workforce(
-                assignments, lambda session: SessionBridge(session, resources), settings.max_sessions
-            )
+            workforce = Workforce(assignments, lambda session: SessionBridge(session, resources), settings.max_sessions)
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit) as error:

@@ -73,7 +73,7 @@ class UserSpeech:
         self._slices = Slices()
         self._recording: Recording | None = None
         self._speech: list[Recording] = []
-        """the recordings that are one speech, as far as they are not answered and heard"""
+        """the last recordings, as far as each continues the one before"""
         self._committing: deque[Recording] = deque()
         self._spoken = Spoken()
         self._committed_at = 0
@@ -124,25 +124,29 @@ class UserSpeech:
             self._expect_next_slice(end, now)
             self._speech = [recording]
             return self._send(recording)
-        if kind is Kind.UTTERANCE or not self._speech:
-            return self._new_turn(recording, now)
-        effects = [*self._answers.interrupt(now), *self._take_back()]
-        self._speech.append(recording)
         if kind is Kind.SLICE:
-            self.vad = True
-            self._expect_next_slice(end, now)
-            return [*effects, self._configure(), *self._append_again(), *self._send(recording)]
-        return [*effects, *self._append_again(), *self._send(recording), *self._commit_recording(recording, now)]
+            return self._go_over_to_vad(recording, end, now)
+        return self._take_turn(recording, now, continues=kind is Kind.CONTINUES)
 
-    def _new_turn(self, recording: Recording, now: float) -> list[Effect]:
+    def _take_turn(self, recording: Recording, now: float, *, continues: bool) -> list[Effect]:
+        """Commit it and ask for an answer. One that goes on where the last one ended may turn out to be a slice."""
         effects = self._answers.interrupt(now)
         if self.vad:
             self.vad, self.deadline = False, None
             effects += [self._configure(), Send(InputAudioBufferClear())]
-        if self._speech:
+        if self._speech and not continues:
             effects.append(Trim(recording.after))
-        self._speech = [recording]
+            self._speech = []
+        self._speech.append(recording)
         return [*effects, *self._send(recording), *self._commit_recording(recording, now)]
+
+    def _go_over_to_vad(self, recording: Recording, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
+        """It is a slice, as those before it were: all of them are one speech, whose end the model is to find."""
+        self.vad = True
+        self._expect_next_slice(end, now)
+        effects = [*self._answers.interrupt(now), *self._take_back(), self._configure()]
+        self._speech.append(recording)
+        return [*effects, *self._append_again(), *self._send(recording)]
 
     def _take_back(self) -> list[Effect]:
         effects: list[Effect] = []
