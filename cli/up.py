@@ -150,9 +150,8 @@ def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, sc
     workers = [("transcoder", "transcoder", "magenta")] * options.transcoders
     workers += [("bridge", "realtime_bridge", "cyan")] * options.bridges
     names = _numbered([name for name, _, _ in workers])
-    for number, (name, (_, module, colour)) in enumerate(zip(names, workers, strict=True)):
-        metrics = {"PARLEY_METRICS_PORT": str(settings.metrics_port + number)} if settings.metrics_port else {}
-        services.append(ChildSpec(name, _module(module), {**common, **metrics}, colour, stop_order=_STOP_WORKERS))
+    for name, (_, module, colour) in zip(names, workers, strict=True):
+        services.append(ChildSpec(name, _module(module), common, colour, stop_order=_STOP_WORKERS))
     urls: list[str] = []
     for number, name in enumerate(_numbered(["gateway"] * options.gateways)):
         port = settings.port + number if settings.port else free_port()

@@ -12,13 +12,10 @@ from redis.exceptions import RedisError
 
 from runtime.errors import StartError
 from streams.bus import Bus
-from streams.connection import check_server, connect
 from streams.errors import StreamError
+from streams.hub import open_hub
 from streams.sessions import Sessions
 from streams.writer import Writer
-
-READ_CONNECTIONS = 16
-"""Of the client that reads and that opens and ends sessions; who comes when all are busy waits."""
 
 PING_TIMEOUT_S = 2.0
 
@@ -49,18 +46,8 @@ class Backend:
 async def open_backend(url: str) -> AsyncIterator[Backend]:
     """Connect, and check that the server can keep our promises. Raises StartError, which says what to do."""
     async with AsyncExitStack() as stack:
-        # A client each: a pipeline of appends waits for no read, and the bus may wait for ever.
-        reads, writes, waits = (
-            connect(url, max_connections=READ_CONNECTIONS),
-            connect(url, max_connections=1),
-            connect(url, waits=True, max_connections=1),
-        )
-        for client in (reads, writes, waits):
-            stack.push_async_callback(client.aclose)
         try:
-            await check_server(reads)
-            writer = await stack.enter_async_context(Writer(writes))
+            hub = await stack.enter_async_context(open_hub(url))
         except StreamError as error:
             raise StartError(str(error)) from error
-        bus = await stack.enter_async_context(Bus(waits))
-        yield Backend(reads, writer, bus, Sessions(reads))
+        yield Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis))

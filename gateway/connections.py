@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gateway.arrivals import PING_EVERY_S, Arrivals
 from gateway.backend import Backend
 from gateway.downlink import Downlink
 from gateway.errors import (
@@ -30,6 +31,7 @@ from gateway.transports.websocket import TextSocket
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
 from streams.errors import StreamUnavailable
+from streams.ids import EntryId
 from streams.keys import RENEW_S
 from streams.sessions import Session
 
@@ -61,7 +63,10 @@ class Connection:
         self.outbox = Outbox()
         self.downlink = Downlink(backend, session)
         self.uplink = Uplink(backend, session, self.trouble, self.log, max_waiting_bytes=max_waiting_bytes)
+        self.arrivals = Arrivals()
+        self._arriving = asyncio.Event()
         self._sessions = backend.sessions
+        socket.on_pong = self._pong
         self._error_frame = error_frame
         self._since = time.monotonic()
 
@@ -98,7 +103,7 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._send(), self._keep()):
+                for way in (*ways, self._send(), self._keep(), self._follow()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -110,7 +115,36 @@ class Connection:
         while True:
             frame = await self.outbox.get()
             await self.socket.send(frame.data)
+            if frame.entry is not None:
+                self._wrote(frame.entry)
             self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
+
+    def said(self, entry: EntryId) -> None:
+        """All that an entry of `down` has to say is in the outbox."""
+        if not self.outbox.mark(entry):
+            self._wrote(entry)
+
+    def _wrote(self, entry: EntryId) -> None:
+        self.arrivals.wrote(entry)
+        self._arriving.set()
+
+    def _pong(self, payload: bytes) -> None:
+        if self.arrivals.pong(payload):
+            self._arriving.set()
+
+    async def _follow(self) -> None:
+        """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it."""
+        while True:
+            await self._arriving.wait()
+            self._arriving.clear()
+            if (payload := self.arrivals.ping()) is not None:
+                await self.socket.ping(payload)
+            if (arrived := self.arrivals.keep()) is not None:
+                try:
+                    await self._sessions.set_cursor(self.session, "arrived", arrived)
+                except StreamUnavailable as error:
+                    self.log.warning("what has arrived could not be kept: %s", error)
+            await asyncio.sleep(PING_EVERY_S)
 
     async def _keep(self) -> None:
         """Renew the session's keys, and end the connection if its uplink dies of a fault of ours."""
@@ -153,9 +187,6 @@ class Connections:
         self._open: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     @contextmanager
     def joined(self, connection: Connection) -> Iterator[None]:

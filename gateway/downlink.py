@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from gateway.backend import Backend
 from gateway.errors import SessionEnded, SessionFailed, SessionGone, Unavailable
 from streams import down
-from streams.consumer import Consumer
+from streams.consumer import Consumer, Entry
 from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.sessions import Session
@@ -24,8 +24,8 @@ class Downlink:
         """Read the stream now: it may be gone, which nobody announces."""
         self._consumer.missed()
 
-    async def messages(self) -> AsyncGenerator[down.DownMessage, None]:
-        """Each message once and in order, up to and with `Ended`; then it raises how the session ended.
+    async def entries(self) -> AsyncGenerator[Entry[down.DownMessage], None]:
+        """Each entry once and in order, up to and with `Ended`; then it raises how the session ended.
 
         Raises SessionEnded, SessionFailed (a `Failed` was the word before), SessionGone, Unavailable.
         """
@@ -33,7 +33,7 @@ class Downlink:
         try:
             async with self._consumer as entries:
                 async for entry in entries:
-                    yield entry.message
+                    yield entry
                     if isinstance(entry.message, down.Ended):
                         reason = entry.message.reason
                         raise SessionFailed(reason) if isinstance(before, down.Failed) else SessionEnded(reason)

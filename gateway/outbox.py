@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import SlowClient
+from streams.ids import EntryId
 
 FULL_BYTES = 64 << 10
 """Whoever carries the answer waits while this much is waiting here: about a second of speech in base64. What has not been
@@ -25,6 +26,8 @@ class Frame:
     data: bytes
     item: str | None = None
     """the item whose audio it is: an interruption voids it while it waits"""
+    entry: EntryId | None = None
+    """the entry of `down` that is said when this is written"""
 
 
 class Outbox:
@@ -67,11 +70,22 @@ class Outbox:
         """Drop the audio of this item that still waits."""
         kept: deque[tuple[Frame, bool]] = deque()
         for frame, reply in self._waiting:
-            if frame.item == item:
-                self._count(-len(frame.data), reply)
-            else:
+            if frame.item != item:
                 kept.append((frame, reply))
+                continue
+            self._count(-len(frame.data), reply)
+            if frame.entry is not None and kept:  # what comes before it is still to be written
+                before, before_is_reply = kept.pop()
+                kept.append((replace(before, entry=frame.entry), before_is_reply))
         self._waiting = kept
+
+    def mark(self, entry: EntryId) -> bool:
+        """All that this entry of `down` has to say was put. Whether something of it, or before it, still waits."""
+        if not self._waiting:
+            return False
+        frame, reply = self._waiting[-1]
+        self._waiting[-1] = (replace(frame, entry=entry), reply)
+        return True
 
     def finish(self, error: Exception) -> None:
         """Nothing comes after what is here: then `get` raises `error`."""

@@ -20,7 +20,7 @@ class GatewaySettings(Settings):
     max_file_bytes: int = Field(
         10 << 20,
         ge=1,
-        le=100 << 20,
+        le=16 << 20,
         alias="PARLEY_MAX_FILE_BYTES",
         description="The largest recording that a client may send, in bytes.",
     )

@@ -243,6 +243,11 @@ class Conversation:
             self._answers.answering.refused(error.event_id, busy=False)
         return [Say(down.Failed(code=code, message=message))]
 
+    def too_far_behind(self, now: float) -> list[Effect]:
+        """The client has not received what it was told long ago: break the answer off, and say so."""
+        message = "Your connection is too slow for this answer; the rest of it was left out."
+        return [*self._answers.interrupt(now), Say(down.Failed(code="client_too_slow", message=message))]
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from realtime_bridge import client_events, retry
+from realtime_bridge.backlog import Backlog
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
 from realtime_bridge.errors import UpstreamError
@@ -48,6 +49,10 @@ class Resources:
     """this process, in leases and epochs"""
 
 
+class _LookWhatArrived:
+    """Time to trim `down` by what the client has, and to see whether it keeps up."""
+
+
 class _Finished(Exception):
     """The session is over; the client is to be told."""
 
@@ -72,7 +77,7 @@ class SessionBridge:
         self._log = SessionLogger(logger, session.sid)
         self._lease = Lease(resources.hub.redis, session, resources.owner)
         self._sessions = Sessions(resources.hub.redis)
-        self._outbox: Outbox[str | Reappend | Trim] = Outbox()
+        self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
         self._stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._handled = ZERO
@@ -123,6 +128,7 @@ class SessionBridge:
         if not first or not isinstance(opened := first[0].message, turns.Opened):
             raise Over(self._session.keys.turns)
         self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
+        self._backlog = Backlog(self._epoch)
         self._turns = Producer(self._r.hub.writer, self._session.keys.turns, Chained(self._epoch))
         return opened
 
@@ -220,6 +226,8 @@ class SessionBridge:
                     await self._append_again(upstream, after, upto)
                 case Trim(upto=upto):
                     await trim(self._r.hub.redis, self._session.keys.pcm, upto)
+                case _LookWhatArrived():
+                    await self._look_what_arrived()
 
     async def _append_again(self, upstream: Upstream, after: EntryId, upto: EntryId) -> None:
         k = self._session.keys
@@ -228,6 +236,14 @@ class SessionBridge:
                 if not self._lease.held:
                     raise _LeaseLost
                 await upstream.send(client_events.append_frame(entry.message.audio))
+
+    async def _look_what_arrived(self) -> None:
+        arrived = await self._sessions.cursor(self._session, "arrived")
+        if arrived is not None:
+            self._backlog.arrived(arrived)
+            await trim(self._r.hub.redis, self._session.keys.down, arrived)
+        if self._backlog.too_far_behind:
+            self._perform(self._conversation.too_far_behind(self._now()))
 
     async def _clock(self) -> None:
         """Wakes the conversation when it wants to be."""
@@ -278,7 +294,10 @@ class SessionBridge:
             self._rearmed.set()
 
     def _say(self, message: down.DownMessage) -> None:
+        number = self._down.next_number
         self._down.append(message)
+        if isinstance(message, down.Audio) and self._backlog.said(number, len(message.audio)):
+            self._outbox.put(_LookWhatArrived(), 0)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -33,13 +33,6 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", alias="PARLEY_LOG_FORMAT", description="`text` for people, `json` for machines: a record a line."
     )
-    metrics_port: int = Field(
-        0,
-        ge=0,
-        le=65535,
-        alias="PARLEY_METRICS_PORT",
-        description="Prometheus metrics of a transcoder or bridge on this port; 0 = off. The gateway serves `/metrics`.",
-    )
 
     @field_validator("log_level", mode="before")
     @classmethod

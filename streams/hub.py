@@ -25,16 +25,23 @@ class Hub:
     bus: Bus
 
 
+READ_CONNECTIONS = 16
+"""Of the client that reads; who comes when all are busy waits."""
+
+
 @asynccontextmanager
 async def open_hub(url: str) -> AsyncIterator[Hub]:
     """Connect, and check that the server can keep our promises. Raises StreamUnavailable or ServerUnfit."""
     async with AsyncExitStack() as stack:
-        clients = []
-        for waits in (False, False, True, True):
-            client = connect(url, waits=waits)
+        # A client each: a pipeline of appends waits for no read, and who waits for ever keeps nobody else waiting.
+        reads, writes, waiting, hears = clients = (
+            connect(url, max_connections=READ_CONNECTIONS),
+            connect(url, max_connections=1),
+            connect(url, waits=True, max_connections=1),
+            connect(url, waits=True, max_connections=1),
+        )
+        for client in clients:
             stack.push_async_callback(client.aclose)
-            clients.append(client)
-        reads, writes, waiting, hears = clients
         await check_server(reads)
         writer = await stack.enter_async_context(Writer(writes))
         bus = await stack.enter_async_context(Bus(hears))

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from streams import codec, down, keys, turns, up
 from streams.connection import text
 from streams.errors import StreamUnavailable
-from streams.ids import BIRTH
+from streams.ids import BIRTH, EntryId
 from streams.keys import SESSION_TTL_MS, SessionKeys
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,18 @@ LINGER_MS = 10_000
 # Compare-and-delete and compare-and-expire on the index: only while it still names this session.
 _FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+
+
+# Only while the session is there, and no longer than it: a late cursor brings nothing back.
+_SET_CURSOR = """
+local ttl = redis.call('PTTL', KEYS[2])
+if ttl <= 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ttl)
+"""
+
+Cursor = Literal["sent", "arrived", "played"]
+"""Written to the socket; known to have reached the client's machine; heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,22 @@ class Sessions:
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
+
+    async def set_cursor(self, session: Session, cursor: Cursor, entry: EntryId) -> None:
+        """The client's place in `down`."""
+        k = session.keys
+        try:
+            await self._redis.eval(_SET_CURSOR, 2, k.cursors, k.down, cursor, str(entry))
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+
+    async def cursor(self, session: Session, cursor: Cursor) -> EntryId | None:
+        """The client's place in `down`; None when it is not known."""
+        try:
+            value = await self._redis.hget(session.keys.cursors, cursor)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        return None if value is None else EntryId.parse(value)
 
     async def forget_name(self, session: Session) -> None:
         """Free the name, so that a new session may take it, while the old one is still saying its last words."""

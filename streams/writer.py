@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 from redis.typing import EncodableT
 
 from streams.errors import StreamUnavailable
@@ -78,12 +78,10 @@ class Writer:
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
-            if not isinstance(answer, Exception):
-                future.set_result(answer)
-            elif isinstance(answer, ResponseError) and not isinstance(answer, OutOfMemoryError | NoScriptError):
-                future.set_exception(answer)
-            else:
+            if isinstance(answer, Exception):  # no answer, or one like OOM, READONLY, LOADING: it may work a moment later
                 future.set_exception(StreamUnavailable(f"{type(answer).__name__}: {answer}"))
+            else:
+                future.set_result(answer)
 
     async def _execute(self, batch: list[tuple[EncodableT, ...]]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipeline:

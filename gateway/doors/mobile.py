@@ -121,10 +121,11 @@ def _recording(data: bytes, input_format: wire.InputFormat) -> Recording | Speec
 async def downlink(phone: Phone) -> None:
     """Say all that the model says, in order, until the session ends."""
     connection = phone.connection
-    async with aclosing(connection.downlink.messages()) as messages:
+    async with aclosing(connection.downlink.entries()) as entries:
         try:
-            async for message in messages:
-                await _tell(phone, message)
+            async for entry in entries:
+                await _tell(phone, entry.message)
+                connection.said(entry.id)
         except ConnectionOver as over:
             connection.outbox.finish(over)  # what was said last is sent before the goodbye
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import cast
 
 from aiohttp import WSMsgType, web
@@ -41,7 +41,9 @@ _REASON_BYTES = 123
 class TextSocket:
     """One client's WebSocket. One task receives, one sends."""
 
-    def __init__(self, *, max_message_bytes: int, send_timeout_s: float) -> None:
+    def __init__(
+        self, *, max_message_bytes: int, send_timeout_s: float, on_pong: Callable[[bytes], None] | None = None
+    ) -> None:
         self._ws: web.WebSocketResponse[bool] = web.WebSocketResponse(
             compress=False,  # audio does not get smaller
             autoping=False,
@@ -52,6 +54,8 @@ class TextSocket:
             decode_text=False,
         )
         self._send_timeout_s = send_timeout_s
+        self.on_pong = on_pong
+        """called with the payload of each pong"""
         self._writer: AbstractStreamWriter
         self._transport: asyncio.WriteTransport
 
@@ -73,9 +77,8 @@ class TextSocket:
         Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody.
         """
         while True:
-            await asyncio.sleep(
-                0
-            )  # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it
+            # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it.
+            await asyncio.sleep(0)
             message = await self._ws.receive()
             match message.type:
                 case WSMsgType.TEXT:
@@ -85,7 +88,8 @@ class TextSocket:
                 case WSMsgType.PING:
                     await self._pong(message.data)
                 case WSMsgType.PONG:
-                    pass
+                    if self.on_pong is not None:
+                        self.on_pong(bytes(message.data))
                 case _:
                     return
 
@@ -112,6 +116,11 @@ class TextSocket:
         finally:
             if draining.cancel():
                 await asyncio.wait([draining])
+
+    async def ping(self, payload: bytes) -> None:
+        """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
+        with _gone_is_left():
+            await self._ws.ping(payload)
 
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import re
+import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,3 +236,20 @@ async def test_a_message_between_two_turns_is_answered_at_once(stack: Stack) -> 
 
 async def drained(phone: Phone) -> bool:
     return bool((await phone.answer()).text)
+
+
+async def test_the_readmes_client_works(stack: Stack, tmp_path: Path) -> None:
+    """The program in the README, as it stands there, gets an answer."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "hello.m4a").write_bytes(make_clip(samples=30_000).data)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program.replace("ws://127.0.0.1:8000", stack.url),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert b"text_response" in out
+    assert (tmp_path / "answer.pcm").stat().st_size > 20_000

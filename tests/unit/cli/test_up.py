@@ -13,7 +13,7 @@ from cli.up import Plan, UpOptions, _numbered, make_plan
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HOST", "PORT", "PARLEY_METRICS_PORT"):
+    for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HOST", "PORT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -81,10 +81,3 @@ def test_port_0_means_any_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan()
     assert made.services[-1].environment["PORT"] != "0"
     assert made.urls == (f"http://127.0.0.1:{made.services[-1].environment['PORT']}",)
-
-
-def test_workers_do_not_share_a_metrics_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each has the next one."""
-    monkeypatch.setenv("PARLEY_METRICS_PORT", "9100")
-    ports = {spec.name: spec.environment.get("PARLEY_METRICS_PORT") for spec in plan().services}
-    assert (ports["transcoder"], ports["bridge"]) == ("9100", "9101")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from runtime.errors import SettingsError
 from runtime.settings import Settings
 
-NAMES = ("REDIS_URL", "LOG_LEVEL", "PARLEY_LOG_FORMAT", "PARLEY_METRICS_PORT")
+NAMES = ("REDIS_URL", "LOG_LEVEL", "PARLEY_LOG_FORMAT")
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +39,12 @@ def test_the_three_kinds_of_redis_url_are_taken(monkeypatch: pytest.MonkeyPatch,
 def test_each_wrong_value_has_its_sentence_and_is_not_repeated_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be a secret."""
     monkeypatch.setenv("REDIS_URL", "http://hush")
-    monkeypatch.setenv("PARLEY_METRICS_PORT", "70000")
+    monkeypatch.setenv("LOG_LEVEL", "LOUD")
     with pytest.raises(SettingsError) as caught:
         Settings.load()
-    redis, metrics = str(caught.value).splitlines()
+    redis, level = str(caught.value).splitlines()
     assert redis.startswith("REDIS_URL is not usable: must look like redis://")
-    assert metrics.startswith("PARLEY_METRICS_PORT is not usable: ")
+    assert level.startswith("LOG_LEVEL is not usable: ")
     assert "hush" not in str(caught.value)
 
 
