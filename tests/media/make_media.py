@@ -62,10 +62,10 @@ def make_clip(
     container: str = "ipod",
     movflags: str = "",
 ) -> Clip:
-    """`samples` of a source (None: all of it) in an MP4 family file."""
+    """`samples` of a source (None: all of it once; more than there are: again from its start) in an MP4 family file."""
     pcm = speech(source, rate, layout)
     channels = AudioLayout(layout).nb_channels
-    pcm = pcm if samples is None else pcm[: samples * channels]
+    pcm = pcm if samples is None else np.resize(pcm, samples * channels)
     flags = "+".join(flag for flag in ("faststart" if moov_first else "", movflags) if flag)
     with tempfile.TemporaryDirectory() as folder:  # moving the index to the front reads the file again, by its name
         path = Path(folder) / "clip"
