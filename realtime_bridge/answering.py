@@ -15,12 +15,20 @@ done.
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 from realtime_bridge.client_events import ResponseCancel, ResponseCreate
 from realtime_bridge.effects import Effect, Send
+from realtime_bridge.spoken import Position
 
 ANSWER_WITHIN_S = 30.0
 """From asking to `response.created`. Past it the person is told."""
+
+
+class _Wish(NamedTuple):
+    create: ResponseCreate
+    about: Position
+    """up to where it answers"""
 
 
 class State(Enum):
@@ -43,29 +51,33 @@ class Answering:
         """id of the active one"""
         self.deadline: float | None = None
         """when a requested answer is overdue"""
-        self._wanted: ResponseCreate | None = None
-        self._latest: ResponseCreate | None = None
+        self._wanted: _Wish | None = None
+        self._latest: _Wish | None = None
         """what was asked for last"""
+        self._about: dict[str, Position] = {}
+        """up to where each answer that is not done answers"""
         self._void: set[str] = set()
         self._asked = 0
 
-    def want(self, now: float, options: dict[str, object] | None = None) -> list[Effect]:
-        """Ask for an answer, now or as soon as the active one is done. Several wishes are one."""
+    def want(self, now: float, about: Position, options: dict[str, object] | None = None) -> list[Effect]:
+        """Ask for an answer to all up to `about`, now or as soon as the active one is done. Several wishes are one."""
         self._asked += 1
-        create = ResponseCreate(response=options, event_id=f"create_{self._asked}")
+        wish = _Wish(ResponseCreate(response=options, event_id=f"create_{self._asked}"), about)
         if self.state is State.IDLE:
-            return self._ask(create, now)
-        self._wanted = create
+            return self._ask(wish, now)
+        self._wanted = wish
         return []
 
-    def _ask(self, create: ResponseCreate, now: float) -> list[Effect]:
-        self.state, self._latest, self._wanted = State.REQUESTED, create, None
+    def _ask(self, wish: _Wish, now: float) -> list[Effect]:
+        self.state, self._latest, self._wanted = State.REQUESTED, wish, None
         self.deadline = now + ANSWER_WITHIN_S
-        return [Send(create)]
+        return [Send(wish.create)]
 
-    def created(self, response: str) -> list[Effect]:
-        """The model has begun, asked by us or by its own VAD."""
+    def created(self, response: str, about: Position) -> list[Effect]:
+        """The model has begun, asked by us, or by its own VAD: then it answers all up to `about`."""
         unwanted = self.state is State.UNWANTED
+        asked = self.state in (State.REQUESTED, State.UNWANTED) and self._latest is not None
+        self._about[response] = self._latest.about if asked and self._latest is not None else about
         self.state, self.response, self.deadline = State.ACTIVE, response, None
         return self._cancel() if unwanted else []
 
@@ -85,6 +97,10 @@ class Answering:
         self._void.add(self.response)
         return [Send(ResponseCancel(response_id=self.response))]
 
+    def about(self, response: str) -> Position | None:
+        """Up to where this answer answers, once: call it when the answer is done."""
+        return self._about.pop(response, None)
+
     def done(self, response: str, now: float) -> list[Effect]:
         """The model has said its last word about this answer (which it may never have announced)."""
         self._void.discard(response)
@@ -99,7 +115,9 @@ class Answering:
         Returns whether the refusal was about an answer of ours at all.
         """
         latest = self._latest
-        if self.state not in (State.REQUESTED, State.UNWANTED) or latest is None or event_id not in (None, latest.event_id):
+        if self.state not in (State.REQUESTED, State.UNWANTED) or latest is None:
+            return False
+        if event_id not in (None, latest.create.event_id):
             return False
         if busy and self._wanted is None and self.state is State.REQUESTED:
             self._wanted = latest

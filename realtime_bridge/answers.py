@@ -98,6 +98,9 @@ class Answers:
         for item in response.output:
             if item.id in self._texts:
                 effects.append(self._remember(response.id, item.id, self._texts.pop(item.id)))
+        about = self.answering.about(response.id)
+        if about is not None:
+            effects.append(Record(turns.Answered(response=response.id, pcm_id=str(about.entry), offset=about.samples)))
         return [*effects, *self.answering.done(response.id, now)]
 
     def _remember(self, response: str, item: str, text: str) -> Record:

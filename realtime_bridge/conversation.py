@@ -17,6 +17,8 @@ from realtime_bridge import server_events as hear
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
 from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.rebuild import Rebuilt
+from realtime_bridge.spoken import START, Position
 from realtime_bridge.user_speech import UserSpeech
 from streams import down, pcm, turns
 from streams.consumer import Entry
@@ -74,9 +76,21 @@ class Conversation:
         self._update_count = 0
         self._greets: str | None = None
         """the persona that greets on the next socket"""
+        self._greets_at = START
+        """where in `pcm` it was asked for"""
+        self._context: list[say.JsonObject] = []
+        """items that the next socket is told of before anything is said"""
+        self._position = START
+        """up to here another bridge, or another socket of ours, has dealt with what was said"""
         self._last_id = ZERO
         self._answers = Answers()
         self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings)
+
+    def restore(self, rebuilt: Rebuilt) -> None:
+        """Go on where another bridge, or another upstream socket, has left off. `dialled` comes next, then what `said`
+        after `rebuilt.position` (whose entry comes again when only some of its samples were dealt with)."""
+        self._asked_for, self._context, self._position = rebuilt.persona, rebuilt.items, rebuilt.position
+        self._last_id = rebuilt.position.entry
 
     # ── the socket ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,25 +135,34 @@ class Conversation:
     def said(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
         """An entry of `pcm`, in order."""
         before, self._last_id = self._last_id, entry.id
+        here = Position(entry.id, 0)
         match entry.message:
+            case pcm.Audio(audio=audio) if entry.id == self._position.entry:
+                skipped = self._position.samples
+                return self._speech.audio(entry.id, before, audio[2 * skipped :], now, skipped)
             case pcm.Audio(audio=audio):
                 return self._speech.audio(entry.id, before, audio, now)
             case pcm.UtteranceEnd() as end:
-                return self._speech.recording_end(end, now)
+                return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
                 return [Say(down.Failed(code=code, message=message))]
             case pcm.Gap(missing_ms=missing_ms):
                 return self._speech.gap(missing_ms)
             case Commit(respond=respond):
-                return self._speech.commit(now, respond=respond)
+                return self._speech.commit(entry.id, now, respond=respond)
             case Clear():
                 return self._speech.clear()
             case Text(text=text):
                 item = f"user_{entry.id.left}_{entry.id.right}"[:32]
                 create = say.ConversationItemCreate(item=say.user_text(text, item))
-                told: list[Effect] = [Send(create), Record(turns.UserSaid(item=item, text=text))]
-                return [*self._answers.interrupt(now), *told, *self._answers.answering.want(now)]
+                told: list[Effect] = [
+                    Send(create),
+                    Record(turns.Committed(item=item, pcm_id=str(entry.id), offset=0)),
+                    Record(turns.UserSaid(item=item, text=text)),
+                ]
+                return [*self._answers.interrupt(now), *told, *self._answers.answering.want(now, here)]
             case SetPersona(persona=persona):
+                self._greets_at = here
                 return self._set_persona(persona, now)
             case End(reason=reason):
                 return [Finish(reason)]
@@ -153,6 +176,7 @@ class Conversation:
         effects = self._answers.interrupt(now)
         other_voice = self._answers.voiced and persona.voice != self._persona.voice
         self._persona = persona
+        effects.append(Record(turns.PersonaChosen(persona=persona_id, fresh=other_voice)))
         if not other_voice:
             return [*effects, self._configure(persona_id)]
         # Once it has spoken, the model refuses another voice: another person begins another conversation.
@@ -165,7 +189,8 @@ class Conversation:
         if not greeting:
             return []
         # A response's own instructions replace the session's, so they begin with them.
-        return self._answers.answering.want(now, {"instructions": f"{self._persona.instructions}\n\n{greeting}"})
+        instructions = f"{self._persona.instructions}\n\n{greeting}"
+        return self._answers.answering.want(now, self._greets_at, {"instructions": instructions})
 
     def _unknown_persona(self, persona_id: str) -> Say:
         known = ", ".join(self._personas.by_id)
@@ -200,7 +225,7 @@ class Conversation:
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
-                return [], answers.answering.created(response.id)
+                return [], answers.answering.created(response.id, speech.committed_to)
             case hear.ResponseOutputAudioDone():
                 return answers.audio_done(event, now), []
             case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
@@ -221,9 +246,11 @@ class Conversation:
             return []
         update = self._updates.popleft()
         self.ready = True
+        context, self._context = self._context, []
+        told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
         if update.persona is None:
-            return []
-        return [Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
+            return told
+        return [*told, Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
 
     def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:
         code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."

@@ -25,10 +25,12 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     try:
         async with open_hub(settings.redis_url) as hub, aiohttp.ClientSession() as http:
-            assignments = Assignments(hub.waiting, "bridge", owner)
+            assignments = Assignments(hub, "bridge", owner)
             await assignments.open()
             resources = Resources(settings, personas, hub, http, owner)
-            workforce = Workforce(assignments, lambda session: SessionBridge(session, resources), settings.max_sessions)
+            workforce = Workforce(
+                assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions
+            )
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit) as error:

@@ -21,20 +21,25 @@ from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Sa
 from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
+from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream, dial, realtime_url
 from runtime.logs import SessionLogger
 from streams import down, keys, pcm, turns
 from streams.consumer import Consumer, read
-from streams.dispatch import Lease, take_epoch
+from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
 from streams.errors import Fenced, Over, StreamError
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.producer import Chained, Producer
-from streams.sessions import Session, Sessions
+from streams.sessions import Sessions
 from streams.trim import trim
 
 logger = logging.getLogger(__name__)
+
+MAX_BREAKS = 3
+BREAKS_WITHIN_S = 60.0
+"""So many upstream sockets may break in so long a time before the session is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,12 @@ class _LeaseLost(Exception):
 class SessionBridge:
     """Bridges one session from taking the lease to its end."""
 
-    def __init__(self, session: Session, resources: Resources) -> None:
-        self._session, self._r = session, resources
+    def __init__(self, assignment: Assignment, resources: Resources) -> None:
+        self._assignment, self._session, self._r = assignment, assignment.session, resources
+        session = assignment.session
+        self._breaks: list[float] = []
+        self._detached_since: float | None = None
+        """since when no client is attached, as far as we know"""
         self._log = SessionLogger(logger, session.sid)
         self._lease = Lease(resources.hub.redis, session, resources.owner)
         self._sessions = Sessions(resources.hub.redis)
@@ -96,22 +105,28 @@ class SessionBridge:
         if not self._stop.done():
             self._stop.set_result(reason)
 
-    async def run(self) -> None:
-        """Bridge until the session ends. Returns when it is over, or when somebody else has it."""
-        if not await self._lease.acquire():
+    @property
+    def holds(self) -> bool:
+        """Whether the lease is ours."""
+        return self._lease.held
+
+    async def run(self) -> bool:
+        """Bridge until the session ends; True then. False when somebody else has it, or is to have it."""
+        if not await self._lease.acquire_within(LEASE_MS / 1000 + 1):
             self._log.info("another bridge has this session")
-            return
+            return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         try:
             opened = await self._open()
             self._log.info("bridging begins", extra={"door": opened.door, "epoch": self._epoch})
-            self._conversation = Conversation(opened, self._r.personas, self._r.settings.transcription_model)
             await self._bridge()
         except _Finished as finished:
             await self._end(finished.reason)
         except Fenced:
             self._log.warning("fenced: another bridge has taken this session over")
+            return False
         except _LeaseLost:
             self._log.warning("the lease is lost; this bridge falls silent")
+            return False
         except Over:
             self._log.info("the session's streams are gone")
             await self._sessions.end(self._session)
@@ -121,16 +136,36 @@ class SessionBridge:
             raise
         finally:
             await self._lease.release()
+        return True
 
     async def _open(self) -> turns.Opened:
+        """Fence whoever was here before, and read what was said."""
         self._epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
-        first = await read(self._r.hub.redis, self._session.keys.turns, turns.decoder, count=1)
-        if not first or not isinstance(opened := first[0].message, turns.Opened):
-            raise Over(self._session.keys.turns)
         self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
         self._backlog = Backlog(self._epoch)
         self._turns = Producer(self._r.hub.writer, self._session.keys.turns, Chained(self._epoch))
-        return opened
+        rebuilt = await self._rebuild()
+        self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
+        self._go_on_from(rebuilt)
+        return rebuilt.opened
+
+    async def _rebuild(self) -> Rebuilt:
+        """What was said so far; what was begun to be answered and never finished is void from here on."""
+        k, redis = self._session.keys, self._r.hub.redis
+        rebuilt = rebuild(await read(redis, k.turns, turns.decoder))
+        if rebuilt is None:
+            raise Over(k.turns)
+        arrived = await self._sessions.cursor(self._session, "arrived")
+        told = await read(redis, k.down, down.decoder)
+        for void in broken_answers(told, rebuilt.answered, arrived or ZERO):
+            self._say(void)
+        return rebuilt
+
+    def _go_on_from(self, rebuilt: Rebuilt) -> None:
+        self._conversation.restore(rebuilt)
+        entry, samples = rebuilt.position
+        # An entry of which some samples are dealt with is read again.
+        self._handled = EntryId(entry.left, entry.right - 1) if samples else entry
 
     async def _end(self, reason: str) -> None:
         """Tell the client, and free what the session held."""
@@ -154,14 +189,26 @@ class SessionBridge:
                 match cause := _cause(group):
                     case _Redial():
                         self._log.info("a fresh upstream socket is wanted")
-                    case UpstreamError():
+                    case UpstreamError() if cause.retryable and self._may_break_again():
                         self._log.warning("the upstream socket broke: %s", cause, extra={"code": cause.code})
+                        await self._turns.flush()
+                        await self._down.flush()
+                        self._go_on_from(await self._rebuild())
+                    case UpstreamError():
+                        self._log.error("the upstream socket broke: %s", cause, extra={"code": cause.code})
                         self._say(down.Failed(code="upstream_lost", message=str(cause)))
                         raise _Finished("upstream_lost") from group
                     case _:
                         raise cause from group
             finally:
                 await upstream.close()
+
+    def _may_break_again(self) -> bool:
+        """A socket may break; one after the other within a minute is a server that will not do."""
+        now = self._now()
+        self._breaks = [at for at in self._breaks if now - at < BREAKS_WITHIN_S]
+        self._breaks.append(now)
+        return len(self._breaks) <= MAX_BREAKS
 
     async def _dial(self) -> Upstream:
         failures = 0
@@ -257,8 +304,18 @@ class SessionBridge:
                 self._perform(self._conversation.wake(self._now()))
 
     async def _watch(self) -> None:
-        await self._lease.keep()
+        await self._lease.keep(self._renewed)
         raise _LeaseLost
+
+    def _renewed(self, attached: bool) -> None:
+        """The lease is ours for another while; a client that is away is waited for, not for ever."""
+        now = self._now()
+        if attached:
+            self._detached_since = None
+        elif self._detached_since is None:
+            self._detached_since = now
+        elif now - self._detached_since > self._r.settings.grace_s:
+            self.stop("client_gone")
 
     async def _renew(self) -> None:
         while True:

@@ -37,6 +37,13 @@ class BridgeSettings(Settings):
         alias="PARLEY_PERSONAS",
         description="A JSON file of personas, like `deploy/personas.example.json`. Without it there is one, built in.",
     )
+    grace_s: float = Field(
+        60.0,
+        gt=0,
+        le=600,
+        alias="PARLEY_GRACE_S",
+        description="Seconds that a session waits for a client that is gone, before it ends.",
+    )
     max_sessions: int = Field(
         100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
     )

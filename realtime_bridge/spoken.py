@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from streams.ids import EntryId
+from streams.ids import ZERO, EntryId
 
 SAMPLES_PER_MS = 24
 
@@ -17,8 +17,14 @@ class Position(NamedTuple):
     samples: int
 
 
+START = Position(ZERO, 0)
+"""Before everything."""
+
+
 class _Span(NamedTuple):
     entry: EntryId
+    skipped: int
+    """samples at its head that were not sent"""
     start: int
     """first sample of the entry on the model's audio clock"""
     end: int
@@ -37,9 +43,9 @@ class Spoken:
         """The model's audio clock: samples appended since its socket opened."""
         return self._clock
 
-    def appended(self, entry: EntryId, samples: int) -> None:
-        """These samples of `pcm` went upstream."""
-        self._spans.append(_Span(entry, self._clock, self._clock + samples))
+    def appended(self, entry: EntryId, samples: int, skipped: int = 0) -> None:
+        """These samples of `pcm` went upstream; `skipped` at the head of the entry did not."""
+        self._spans.append(_Span(entry, skipped, self._clock, self._clock + samples))
         self._clock += samples
 
     def inserted(self, samples: int) -> None:
@@ -50,7 +56,7 @@ class Spoken:
         """The entry that holds this sample of the clock; None when nothing so far back (or so far ahead) is known."""
         for span in self._spans:
             if span.start < sample <= span.end:
-                return Position(span.entry, sample - span.start)
+                return Position(span.entry, span.skipped + sample - span.start)
         return None
 
     def forget_before(self, sample: int) -> EntryId | None:

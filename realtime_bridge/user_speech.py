@@ -16,9 +16,9 @@ from realtime_bridge.answers import Answers
 from realtime_bridge.client_events import ConversationItemDelete, InputAudioBufferClear, InputAudioBufferCommit
 from realtime_bridge.effects import Effect, Reappend, Record, Say, Send, SendAudio, Trim
 from realtime_bridge.slices import Kind, Slices
-from realtime_bridge.spoken import SAMPLES_PER_MS, Position, Spoken
+from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position, Spoken
 from streams import down, pcm, turns
-from streams.ids import EntryId
+from streams.ids import ZERO, EntryId
 
 MIN_COMMIT_SAMPLES = 100 * SAMPLES_PER_MS
 """The API refuses to commit less than 100 ms."""
@@ -51,6 +51,8 @@ class Recording:
     """its entries, and how many samples each"""
     audio: list[bytes] = field(default_factory=list)
     """not sent yet"""
+    end: EntryId = ZERO
+    """the entry that says that it is whole"""
     item: str | None = None
     taken_back: bool = False
     """its item is to be deleted as soon as it is known"""
@@ -74,6 +76,8 @@ class UserSpeech:
         self._recording: Recording | None = None
         self._speech: list[Recording] = []
         """the last recordings, as far as each continues the one before"""
+        self._last_end = ZERO
+        """where the last recording ended"""
         self._committing: deque[Recording] = deque()
         self._spoken = Spoken()
         self._committed_at = 0
@@ -81,11 +85,15 @@ class UserSpeech:
         self._speaking = False
         self._stopped_at: int | None = None
         """the model's audio clock where its VAD heard the end of speech"""
+        self._previous_commit = 0
+        """the model's audio clock at the end of the turn before the last"""
+        self.committed_to = START
+        """up to where the speech is in an item"""
 
     # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def audio(self, entry: EntryId, before: EntryId, audio: bytes, now: float) -> list[Effect]:
-        """Speech. `before` is the entry before this one."""
+    def audio(self, entry: EntryId, before: EntryId, audio: bytes, now: float, skipped: int = 0) -> list[Effect]:
+        """Speech. `before` is the entry before this one; `skipped` samples of it were dealt with by another bridge."""
         samples = len(audio) // BYTES_PER_SAMPLE
         if self._recordings:
             if self._recording is None:
@@ -93,32 +101,34 @@ class UserSpeech:
             self._recording.spans.append((entry, samples))
             self._recording.audio.append(audio)
             return []
-        self._spoken.appended(entry, samples)
+        self._spoken.appended(entry, samples, skipped)
         if self._open_samples >= MAX_OPEN_SAMPLES:
-            return [SendAudio(audio), *self.commit(now, respond=True)]
+            return [SendAudio(audio), *self.commit(entry, now, respond=True)]
         return [SendAudio(audio), *self._forget_unspoken()]
 
     def gap(self, missing_ms: int) -> list[Effect]:
         """A hole in a streaming client's speech."""
         return [] if self._recordings else [self._silence(bytes(min(missing_ms, MAX_GAP_MS) * 48))]
 
-    def commit(self, now: float, *, respond: bool) -> list[Effect]:
-        """The client says that its turn ends here."""
+    def commit(self, entry: EntryId, now: float, *, respond: bool) -> list[Effect]:
+        """The turn ends here: the client says so in this entry, or it has been open for too long."""
         if self._open_samples < MIN_COMMIT_SAMPLES:
             return [*self.clear(), _too_short()]
         self._committed_at = self._spoken.clock
-        return [Send(InputAudioBufferCommit()), *(self._answers.answering.want(now) if respond else [])]
+        asked = self._answers.answering.want(now, Position(entry, 0)) if respond else []
+        return [Send(InputAudioBufferCommit()), *asked]
 
     def clear(self) -> list[Effect]:
         """The client says to forget what is not committed."""
         self._committed_at = self._spoken.clock
         return [Send(InputAudioBufferClear())]
 
-    def recording_end(self, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
-        """A whole recording is there: decide what it is."""
+    def recording_end(self, entry: EntryId, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
+        """A whole recording is there, as this entry says: decide what it is."""
         recording, self._recording = self._recording, None
         if recording is None or recording.samples < MIN_COMMIT_SAMPLES:
             return [_too_short()]
+        recording.end = self._last_end = entry
         kind = self._slices.arrived(end.arrived_ms, end.samples // SAMPLES_PER_MS)
         if self.vad and kind is Kind.SLICE:
             self._expect_next_slice(end, now)
@@ -152,7 +162,7 @@ class UserSpeech:
         effects: list[Effect] = []
         for recording in self._speech:
             if recording.item is not None and not recording.taken_back:
-                effects.append(Send(ConversationItemDelete(item_id=recording.item)))
+                effects += _delete(recording.item)
             recording.taken_back = True
         return effects
 
@@ -171,7 +181,7 @@ class UserSpeech:
     def _commit_recording(self, recording: Recording, now: float) -> list[Effect]:
         self._committing.append(recording)
         self._committed_at = self._spoken.clock
-        return [Send(InputAudioBufferCommit()), *self._answers.answering.want(now)]
+        return [Send(InputAudioBufferCommit()), *self._answers.answering.want(now, Position(recording.end, 0))]
 
     def _expect_next_slice(self, end: pcm.UtteranceEnd, now: float) -> None:
         self.deadline = now + end.samples / SAMPLES_PER_MS / 1000 + SLICES_END_AFTER_S
@@ -181,7 +191,7 @@ class UserSpeech:
         self.deadline = None
         if self._speaking:
             return [self._silence(END_OF_SPEECH)]
-        return self.commit(now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else []
+        return self.commit(self._last_end, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else []
 
     def _silence(self, audio: bytes) -> Effect:
         self._spoken.inserted(len(audio) // BYTES_PER_SAMPLE)
@@ -215,19 +225,25 @@ class UserSpeech:
         if self._committing:
             recording = self._committing.popleft()
             recording.item = item
-            if recording.taken_back:
-                return [Send(ConversationItemDelete(item_id=item))]
-            return [self._record(item, Position(*recording.spans[-1]))]
+            effects = [self._record(item, Position(recording.end, 0))]
+            return [*effects, *_delete(item)] if recording.taken_back else effects
         end = self._spoken.clock if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
         self._stopped_at = None
         self._committed_at = max(self._committed_at, end)
-        position = self._spoken.at(end)
-        effects: list[Effect] = [self._record(item, position)] if position is not None else []
-        dropped = self._spoken.forget_before(end)
+        position = Position(self._last_end, 0) if self._recordings else self._spoken.at(end)
+        effects = [self._record(item, position)] if position is not None else []
+        # What was committed now is not answered yet: if this bridge dies, the next one has to say it again.
+        dropped = self._spoken.forget_before(self._previous_commit)
+        self._previous_commit = end
         return [*effects, Trim(dropped)] if dropped is not None and not self._recordings else effects
 
-    def _record(self, item: str, position: Position) -> Record:
+    def _record(self, item: str, position: Position) -> Effect:
+        self.committed_to = max(self.committed_to, position)
         return Record(turns.Committed(item=item, pcm_id=str(position.entry), offset=position.samples))
+
+
+def _delete(item: str) -> list[Effect]:
+    return [Send(ConversationItemDelete(item_id=item)), Record(turns.Removed(item=item))]
 
 
 def _too_short() -> Say:

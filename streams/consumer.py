@@ -95,7 +95,9 @@ class Consumer(Generic[M]):
         await self._bus.unsubscribe(self.stream, self)
 
     def heard(self, data: bytes) -> None:
-        if len(self._heard) >= MAX_HEARD:
+        if not data:  # the stream is gone, or something else is to be looked at
+            self.missed()
+        elif len(self._heard) >= MAX_HEARD:
             self._heard.clear()
             self._behind = True
         elif not self._behind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from streams import keys
 from streams.connection import text
 from streams.down import EpochTaken
 from streams.errors import StreamUnavailable
+from streams.hub import Hub
 from streams.ids import EntryId
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
@@ -29,23 +31,62 @@ logger = logging.getLogger(__name__)
 BLOCK_MS = 5_000
 """How long one XREADGROUP waits for work."""
 
+ORPHAN_MS: dict[keys.Role, int] = {"bridge": 4_000, "transcoder": 3_000}
+"""A session that its worker has not kept for so long is anybody's."""
+
+KEEP_EVERY_S = 1.0
+"""How often a worker keeps its sessions."""
+
 LEASE_MS = 4_000
 """A bridge that does not renew for this long has lost the session."""
 LEASE_RENEW_S = 1.3
 """Three tries in a lease's life."""
+LEASE_TRY_S = 0.2
+"""Between tries to take a lease that somebody may have left behind."""
 LEASE_MARGIN_S = 0.5
 """The holder believes in its lease this much shorter than the server does: a paused process cannot be told."""
 
-_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+# -1: the lease is not ours. Else whether a client is attached.
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('EXISTS', KEYS[2])
+"""
+# Only while the session is there: a mark brings nothing back.
+_SET_MARK = """
+local ttl = redis.call('PTTL', KEYS[2])
+if ttl <= 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+return 1
+"""
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 async def hand_out(redis: Redis, session: Session, role: keys.Role) -> None:
-    """Put a session on the dispatch stream of a role. Raises StreamUnavailable."""
+    """Put a session on the dispatch stream of a role, unless it is there: waiting, or with a worker.
+
+    Two gateways that do so at once may both put it there; then the second worker finds it taken, and lets go.
+    Raises StreamUnavailable.
+    """
+    stream, field = keys.dispatch(role), f"dispatch/{role}"
     try:
-        await redis.xadd(keys.dispatch(role), {"sid": session.sid, "at": session.at})
+        known = await redis.hget(session.keys.marks, field)
+        if known is not None and await redis.xrange(stream, min=text(known), max=text(known)):
+            return
+        entry_id = await redis.xadd(stream, {"sid": session.sid, "at": session.at})
+        await redis.eval(_SET_MARK, 2, session.keys.marks, session.keys.down, field, text(cast(bytes, entry_id)))
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{stream}: {error}") from error
+
+
+async def is_handed_out_as(redis: Redis, assignment: Assignment, role: keys.Role) -> bool:
+    """Whether this entry, and no other, stands for its session. Raises StreamUnavailable."""
+    try:
+        known = await redis.hget(assignment.session.keys.marks, f"dispatch/{role}")
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{keys.dispatch(role)}: {error}") from error
+    return known is None or EntryId.parse(known) == assignment.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +98,18 @@ class Assignment:
 
 
 class Assignments:
-    """A worker's end of a dispatch stream. `redis` may wait for ever: `streams.connection.connect(url, waits=True)`."""
+    """A worker's end of a dispatch stream."""
 
-    def __init__(self, redis: Redis, role: keys.Role, consumer: str) -> None:
-        self._redis, self._stream, self._consumer = redis, keys.dispatch(role), consumer
+    def __init__(self, hub: Hub, role: keys.Role, consumer: str) -> None:
+        self._redis, self._redis_now = hub.waiting, hub.redis
+        self._role, self._stream, self._consumer = role, keys.dispatch(role), consumer
+        self._orphans_from: Any = "0-0"
+        self._kept_at = time.monotonic()
 
     async def open(self) -> None:
         """Make the stream and its group, if nobody has yet."""
         try:
-            await self._redis.xgroup_create(self._stream, keys.DISPATCH_GROUP, id="0", mkstream=True)
+            await self._redis_now.xgroup_create(self._stream, keys.DISPATCH_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -87,10 +131,55 @@ class Assignments:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
         return [_assignment(entry_id, fields) for entry_id, fields in _entries(answer)]
 
-    async def done(self, assignment: Assignment) -> None:
-        """The session needs this worker no more: nobody shall find it again."""
+    async def claim_orphans(self, count: int) -> list[Assignment]:
+        """Take over at most `count` sessions whose worker has not kept them for ORPHAN_MS."""
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
+            answer: Any = await self._redis_now.xautoclaim(
+                self._stream, keys.DISPATCH_GROUP, self._consumer, ORPHAN_MS[self._role], self._orphans_from, count=count
+            )
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise StreamUnavailable(f"{self._stream}: {error}") from error
+            await self.open()
+            return []
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+        self._orphans_from = answer[0]
+        return [_assignment(entry_id, fields) for entry_id, fields in answer[1]]
+
+    async def keep(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+        """Keep these from looking orphaned. Gives those that are not ours any more.
+
+        A claim takes an entry from whoever has it. So after a pause in which they may have looked orphaned (this process
+        was stopped) the owners are asked first.
+        """
+        lost: list[Assignment] = []
+        now = time.monotonic()
+        late, self._kept_at = now - self._kept_at > ORPHAN_MS[self._role] / 1000 - LEASE_MARGIN_S, now
+        try:
+            if late and assignments:
+                mine = await self._mine()
+                lost = [assignment for assignment in assignments if assignment.id not in mine]
+            kept = [str(assignment.id) for assignment in assignments if assignment not in lost]
+            if kept:
+                await self._redis_now.xclaim(
+                    self._stream, keys.DISPATCH_GROUP, self._consumer, 0, cast(Any, kept), justid=True
+                )
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+        return lost
+
+    async def _mine(self) -> set[EntryId]:
+        """The entries that are pending with this consumer."""
+        pending: Any = await self._redis_now.xpending_range(
+            self._stream, keys.DISPATCH_GROUP, "-", "+", 10_000, consumername=self._consumer
+        )
+        return {EntryId.parse(entry["message_id"]) for entry in pending}
+
+    async def done(self, assignment: Assignment) -> None:
+        """The session needs no worker of this role any more: nobody shall find it again."""
+        try:
+            async with self._redis_now.pipeline(transaction=False) as pipeline:
                 pipeline.xack(self._stream, keys.DISPATCH_GROUP, str(assignment.id))
                 pipeline.xdel(self._stream, str(assignment.id))
                 await pipeline.execute()
@@ -130,7 +219,7 @@ class Lease:
     """The right to be a session's bridge, for four seconds at a time."""
 
     def __init__(self, redis: Redis, session: Session, owner: str) -> None:
-        self._redis, self._key = redis, session.keys.lease
+        self._redis, self._key, self._attach = redis, session.keys.lease, session.keys.attach
         self._value = f"{owner}|{time.time_ns() // 1_000_000}"
         self._held_until = 0.0
 
@@ -155,19 +244,32 @@ class Lease:
         value = await self._redis.get(self._key)
         return None if value is None else text(value)
 
-    async def keep(self) -> None:
-        """Renew until it is lost; returns then. What the holder does next is to stop."""
+    async def acquire_within(self, seconds: float) -> bool:
+        """Take it as soon as nobody has it: a holder that died has it for a while yet."""
+        until = time.monotonic() + seconds
+        while not await self.acquire():
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(LEASE_TRY_S)
+        return True
+
+    async def keep(self, renewed: Callable[[bool], None]) -> None:
+        """Renew until it is lost; returns then. What the holder does next is to stop.
+
+        `renewed` is called after each renewal with whether a client is attached.
+        """
         while True:
             await asyncio.sleep(LEASE_RENEW_S)
             asked = time.monotonic()
             try:
-                renewed = await self._redis.eval(_RENEW, 1, self._key, self._value, LEASE_MS)
+                answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self._value, LEASE_MS)
             except (RedisError, OSError) as error:
                 logger.warning("%s could not be renewed: %s", self._key, error)
-                renewed = None
-            if renewed:
+                answer = None
+            if answer is not None and answer >= 0:
                 self._held_until = asked + LEASE_MS / 1000 - LEASE_MARGIN_S
-            elif renewed is not None or not self.held:
+                renewed(answer == 1)
+            elif answer is not None or not self.held:
                 self._held_until = 0.0
                 return
 

@@ -87,6 +87,11 @@ class SessionKeys:
         return self._key("marks")
 
     @property
+    def control(self) -> str:
+        """A channel, not a key: what gateways tell each other about this session."""
+        return self._key("control")
+
+    @property
     def streams(self) -> tuple[str, str, str, str]:
         return (self.up, self.pcm, self.down, self.turns)
 

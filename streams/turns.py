@@ -11,7 +11,19 @@ from streams.codec import Decoder
 from streams.down import EpochTaken
 from streams.messages import Message
 
-__all__ = ["AssistantSaid", "Committed", "EpochTaken", "HistoryLine", "Opened", "TurnMode", "TurnsMessage", "UserSaid"]
+__all__ = [
+    "Answered",
+    "AssistantSaid",
+    "Committed",
+    "EpochTaken",
+    "HistoryLine",
+    "Opened",
+    "PersonaChosen",
+    "Removed",
+    "TurnMode",
+    "TurnsMessage",
+    "UserSaid",
+]
 
 TurnMode = Literal["utterance", "server_vad"]
 """`utterance`: the client sends whole recordings, each a turn; `server_vad`: it streams, the model finds the turns"""
@@ -43,6 +55,27 @@ class Committed(Message, frozen=True, tag="committed"):
     """samples of that entry that are in the item"""
 
 
+class Removed(Message, frozen=True, tag="removed"):
+    """The user's item was taken back: what it held is said again as part of another."""
+
+    item: str
+
+
+class Answered(Message, frozen=True, tag="answered"):
+    """The model has said its last word about all that was said up to here; a takeover goes on behind it."""
+
+    response: str
+    pcm_id: str
+    offset: int = 0
+    """samples of that entry that belong to it"""
+
+
+class PersonaChosen(Message, frozen=True, tag="persona"):
+    persona: str
+    fresh: bool = False
+    """its voice needed another upstream session: what was said before does not concern it"""
+
+
 class UserSaid(Message, frozen=True, tag="user"):
     item: str
     text: str
@@ -57,6 +90,6 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
     """None: all of it"""
 
 
-TurnsMessage = Opened | EpochTaken | Committed | UserSaid | AssistantSaid
+TurnsMessage = Opened | EpochTaken | Committed | Removed | Answered | PersonaChosen | UserSaid | AssistantSaid
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from streams.dispatch import Assignment, Assignments
+from streams.dispatch import KEEP_EVERY_S, Assignment, Assignments
 from streams.errors import StreamUnavailable
-from streams.sessions import Session
 
 logger = logging.getLogger(__name__)
 
@@ -23,37 +22,50 @@ TRY_AGAIN_S = 1.0
 class Work(Protocol):
     """What a worker does for one session."""
 
-    async def run(self) -> None:
-        """Work until the session needs it no more."""
+    async def run(self) -> bool:
+        """Work on it. Whether the session needs no worker any more; False: somebody else has it, or shall have it."""
 
     def stop(self, reason: str) -> None:
-        """The process stops: end soon, with a word to whoever waits."""
+        """The process stops, or somebody else has the session: end soon."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether this worker may go on saying that the session is its own."""
 
 
 class Workforce:
     """Works on at most `capacity` sessions at a time."""
 
-    def __init__(self, assignments: Assignments, start: Callable[[Session], Work], capacity: int) -> None:
+    def __init__(self, assignments: Assignments, start: Callable[[Assignment], Work], capacity: int) -> None:
         self._assignments, self._start, self._capacity = assignments, start, capacity
-        self._running: dict[asyncio.Task[None], Work] = {}
+        self._running: dict[Assignment, tuple[asyncio.Task[None], Work]] = {}
         self._room = asyncio.Event()
         self._room.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take sessions until `stop` is set, then end what runs."""
-        taking = asyncio.create_task(self._take(), name="take sessions")
+        loops = [
+            asyncio.create_task(self._take(), name="take sessions"),
+            asyncio.create_task(self._keep(), name="keep sessions"),
+        ]
         try:
             await stop.wait()
         finally:
-            taking.cancel()
-            await asyncio.wait([taking])
+            for loop in loops:
+                loop.cancel()
+            await asyncio.wait(loops)
             await self._end_all()
 
+    @property
+    def _free(self) -> int:
+        return self._capacity - len(self._running)
+
     async def _take(self) -> None:
+        """Sessions that nobody has yet."""
         while True:
             await self._room.wait()
             try:
-                assignments = await self._assignments.take(self._capacity - len(self._running))
+                assignments = await self._assignments.take(self._free)
             except StreamUnavailable as error:
                 logger.warning("no work can be taken: %s", error)
                 await asyncio.sleep(TRY_AGAIN_S)
@@ -61,35 +73,51 @@ class Workforce:
             for assignment in assignments:
                 self._begin(assignment)
 
+    async def _keep(self) -> None:
+        """Say that ours are ours, and take over whose worker does not say so any more."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            try:
+                mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
+                for lost in await self._assignments.keep(mine):
+                    self._running[lost][1].stop("lost")
+                if self._free > 0:
+                    for orphan in await self._assignments.claim_orphans(self._free):
+                        logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
+                        self._begin(orphan)
+            except StreamUnavailable as error:
+                logger.warning("sessions could not be kept: %s", error)
+
     def _begin(self, assignment: Assignment) -> None:
-        work = self._start(assignment.session)
+        if assignment in self._running:
+            return  # we had it all the time, and were too slow to say so
+        work = self._start(assignment)
         task = asyncio.create_task(self._work(work, assignment), name=f"session {assignment.session.sid}")
-        self._running[task] = work
-        task.add_done_callback(self._ended)
-        if len(self._running) >= self._capacity:
+        self._running[assignment] = (task, work)
+        task.add_done_callback(lambda task: self._ended(assignment, task))
+        if self._free <= 0:
             self._room.clear()
 
     async def _work(self, work: Work, assignment: Assignment) -> None:
-        try:
-            await work.run()
-        finally:
+        if await work.run():
             try:
                 await self._assignments.done(assignment)
             except StreamUnavailable as error:
                 logger.warning("%s stays handed out: %s", assignment.session.sid, error)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.pop(task)
+    def _ended(self, assignment: Assignment, task: asyncio.Task[None]) -> None:
+        del self._running[assignment]
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s failed", task.get_name(), exc_info=error)
 
     async def _end_all(self) -> None:
-        for work in self._running.values():
-            work.stop("service_stopped")
         if not self._running:
             return
-        _, late = await asyncio.wait(list(self._running), timeout=STOP_WITHIN_S)
+        tasks = [task for task, _ in self._running.values()]
+        for _, work in self._running.values():
+            work.stop("service_stopped")
+        _, late = await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

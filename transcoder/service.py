@@ -8,7 +8,7 @@ import socket
 
 from runtime.errors import StartError
 from runtime.notify import ready
-from streams.dispatch import Assignments
+from streams.dispatch import Assignment, Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
 from streams.hub import open_hub
 from streams.workforce import Workforce
@@ -23,10 +23,14 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     try:
         async with open_hub(settings.redis_url) as hub, DecoderPool(settings.decoders) as pool:
-            assignments = Assignments(hub.waiting, "transcoder", owner)
+            assignments = Assignments(hub, "transcoder", owner)
             await assignments.open()
             resources = Resources(hub, pool)
-            workforce = Workforce(assignments, lambda session: SessionTranscoder(session, resources), settings.max_sessions)
+
+            def start(assignment: Assignment) -> SessionTranscoder:
+                return SessionTranscoder(assignment.session, resources)
+
+            workforce = Workforce(assignments, start, settings.max_sessions)
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:

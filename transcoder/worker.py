@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.logs import SessionLogger
 from streams import pcm, up
@@ -52,10 +53,16 @@ class SessionTranscoder:
         self._bucket = DecodedSeconds(self._now())
         self._offset: int | None = None
         """samples that were made before the next piece; None: to be looked up, somebody else may have made some"""
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
 
-    async def run(self) -> None:
-        """Transcode until the session ends."""
+    @property
+    def holds(self) -> bool:
+        """Always: work that is done twice is refused once."""
+        return True
+
+    async def run(self) -> bool:
+        """Transcode until the session ends; True then."""
         self._task = asyncio.current_task()
         k, hub = self._session.keys, self._r.hub
         try:
@@ -70,9 +77,16 @@ class SessionTranscoder:
             self._log.info("the session's streams are gone")
         except Replaced:
             self._log.warning("a newer gen has overtaken this transcoder's work")
+            return False
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            return False
+        return True
 
     def stop(self, reason: str) -> None:
         """Leave off. What is not done stays in `up` for whoever comes next."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
 

@@ -20,7 +20,7 @@ from simulator.options import Options
 from simulator.server import running
 from streams import down, pcm, turns
 from streams.consumer import Consumer, read
-from streams.dispatch import Lease
+from streams.dispatch import Assignment, Lease
 from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.messages import End, SetPersona
@@ -87,7 +87,7 @@ async def bridged(
     session = (await Sessions(hub.redis).create(opened, "ann")).session
     async with aiohttp.ClientSession() as http:
         resources = Resources(BridgeSettings.load(), Personas.parse(PERSONAS), hub, http, "test:1")
-        bridge = SessionBridge(session, resources)
+        bridge = SessionBridge(Assignment(EntryId(1, 1), session), resources)
         task = asyncio.create_task(bridge.run())
         try:
             yield Call(hub, session, bridge)
@@ -204,8 +204,8 @@ async def test_a_session_that_is_bridged_is_left_alone(hub: Hub, tmp_path: Path,
         await call.says(bytes(48_000))
         await call.until(done)
         before = await hub.redis.xlen(call.session.keys.turns)
-        second = SessionBridge(call.session, call.bridge._r)
-        await asyncio.wait_for(second.run(), 5)
+        second = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        assert not await asyncio.wait_for(second.run(), 10)
         assert await hub.redis.xlen(call.session.keys.turns) == before
         assert await Lease(hub.redis, call.session, "other").holder() is not None
 
