@@ -125,6 +125,11 @@ class Answers:
         self._open: dict[str, _Answer] = {}
         self._void: deque[str] = deque(maxlen=_REMEMBERED_VOID)
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether something of an answer was heard that the client has not been given: audio for a WAV."""
+        return any(answer.kept_bytes for answer in self._open.values())
+
     def hear(self, message: down.DownMessage) -> list[Gathered]:
         """Raises msgspec.ValidationError for an event of the model's that does not read as what its type says."""
         match message:

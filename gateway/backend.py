@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ class Backend:
     writer: Writer
     bus: Bus
     sessions: Sessions
+    name: str
+    """this process, for whoever reads `attach`"""
 
     async def trouble(self) -> str | None:
         """Why Redis cannot be used at the moment; None when it answers."""
@@ -50,4 +54,4 @@ async def open_backend(url: str) -> AsyncIterator[Backend]:
             hub = await stack.enter_async_context(open_hub(url))
         except StreamError as error:
             raise StartError(str(error)) from error
-        yield Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis))
+        yield Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis), f"{socket.gethostname()}:{os.getpid()}")

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.arrivals import PING_EVERY_S, Arrivals
@@ -19,6 +20,7 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
+    Replaced,
     Restarting,
     SessionEnded,
     SessionFailed,
@@ -26,19 +28,67 @@ from gateway.errors import (
     TooLate,
 )
 from gateway.metrics import Metrics
+from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
+from gateway.session import ClientSession
 from gateway.transports.websocket import TextSocket
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
+from streams.attach import ATTACH_RENEW_S, read_control, say_alive
 from streams.errors import StreamUnavailable
-from streams.ids import EntryId
+from streams.ids import BIRTH, EntryId
 from streams.keys import RENEW_S
-from streams.sessions import Session
 
 logger = logging.getLogger(__name__)
 
+_PROBE = b"probe:"
+"""Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
+
 DISMISS_TIMEOUT_S = 6.0
 """How long the connections may take to end when the process stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection takes a session up."""
+
+    after: EntryId
+    """of `down`: what is behind it has not reached the client"""
+    state: ClientSession
+
+
+async def place_of(backend: Backend, opened: Opened) -> Place:
+    """Where the connection before has left it. Raises StreamUnavailable."""
+    if not opened.resumed:
+        return Place(BIRTH, ClientSession())
+    sessions, session = backend.sessions, opened.session
+    arrived = await sessions.cursor(session, "arrived")
+    in_up = await sessions.last_id(session, "up") is not None
+    in_pcm = await sessions.last_id(session, "pcm") is not None
+    return Place(arrived or BIRTH, ClientSession.resumed(in_up=in_up, in_pcm=in_pcm))
+
+
+class Control:
+    """What is said on a session's control channel, in order, to the connection that has it."""
+
+    def __init__(self) -> None:
+        self._said: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    def heard(self, data: bytes) -> None:
+        """From the bus."""
+        self._said.put_nowait(read_control(data))
+
+    def missed(self) -> None:
+        """From the bus: something may have been said while it was away."""
+        self._said.put_nowait(("missed", ""))
+
+    def answered(self, nonce: str) -> None:
+        """The client has answered a probe."""
+        self._said.put_nowait(("answered", nonce))
+
+    async def next(self) -> tuple[str, str]:
+        """(what, its argument)"""
+        return await self._said.get()
 
 
 class Connection:
@@ -51,18 +101,25 @@ class Connection:
         self,
         door: str,
         socket: TextSocket,
-        session: Session,
+        opened: Opened,
         backend: Backend,
         metrics: Metrics,
         error_frame: Callable[[DoorError], Frame],
         *,
+        place: Place,
         max_waiting_bytes: int,
     ) -> None:
+        session = opened.session
         self.door, self.socket, self.session, self.metrics = door, socket, session, metrics
         self.log = SessionLogger(logger, session.sid)
         self.outbox = Outbox()
-        self.downlink = Downlink(backend, session)
-        self.uplink = Uplink(backend, session, self.trouble, self.log, max_waiting_bytes=max_waiting_bytes)
+        self.downlink = Downlink(backend, session, after=place.after)
+        self.uplink = Uplink(
+            backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
+        )
+        self._attachment = opened.attachment
+        self._backend = backend
+        self._control = Control()
         self.arrivals = Arrivals()
         self._arriving = asyncio.Event()
         self._sessions = backend.sessions
@@ -103,7 +160,7 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._send(), self._keep(), self._follow()):
+                for way in (*ways, self._send(), self._keep(), self._follow(), self._obey()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -131,6 +188,31 @@ class Connection:
     def _pong(self, payload: bytes) -> None:
         if self.arrivals.pong(payload):
             self._arriving.set()
+        elif payload.startswith(_PROBE):
+            self._control.answered(payload.removeprefix(_PROBE).decode(errors="replace"))
+
+    async def _obey(self) -> None:
+        """Be found by whoever asks whether this client is still there; let go when a newer connection has the session."""
+        channel = self.session.keys.control
+        await self._backend.bus.subscribe(channel, self._control)
+        try:
+            while True:
+                what, argument = await self._control.next()
+                match what:
+                    case "attached" if argument != self._attachment.value:
+                        raise Replaced
+                    case "probe":
+                        await self.socket.ping(_PROBE + argument.encode())
+                    case "answered":
+                        await say_alive(self._backend.redis, self.session, argument)
+                    case "missed" if not await self._attachment.renew():
+                        raise Replaced
+                    case _:
+                        pass
+        except StreamUnavailable as error:
+            self.log.warning("nobody can be told that this client is here: %s", error)
+        finally:
+            await self._backend.bus.unsubscribe(channel, self._control)
 
     async def _follow(self) -> None:
         """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it."""
@@ -147,12 +229,18 @@ class Connection:
             await asyncio.sleep(PING_EVERY_S)
 
     async def _keep(self) -> None:
-        """Renew the session's keys, and end the connection if its uplink dies of a fault of ours."""
-        while not (await asyncio.wait([self.uplink.worker], timeout=RENEW_S))[0]:
+        """Renew what keeps the session ours and alive, and end the connection if its uplink dies of a fault of ours."""
+        renewed = asyncio.get_running_loop().time()
+        while not (await asyncio.wait([self.uplink.worker], timeout=ATTACH_RENEW_S))[0]:
+            now = asyncio.get_running_loop().time()
             try:
-                await self._sessions.renew(self.session)
+                if not await self._attachment.renew() and not await self._attachment.attach(take=False):
+                    raise Replaced
+                if now - renewed >= RENEW_S:
+                    await self._sessions.renew(self.session)
+                    renewed = now
             except StreamUnavailable as error:
-                self.log.warning("the session could not be renewed, and will be in %g s: %s", RENEW_S, error)
+                self.log.warning("the session could not be renewed: %s", error)
         self.uplink.worker.result()
 
     async def _end(self, over: ConnectionOver) -> None:
@@ -161,10 +249,20 @@ class Connection:
         if isinstance(over, SessionEnded | SessionFailed | SessionGone):
             self.uplink.is_over()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.uplink.leave(over.code))
+            tasks.create_task(self._leave())
             tasks.create_task(self.socket.close(over))
         lasted = time.monotonic() - self._since
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
+
+    async def _leave(self) -> None:
+        """Store what was said last, then leave the session to its grace time."""
+        await self.uplink.leave()
+        try:
+            if (arrived := self.arrivals.keep()) is not None:
+                await self._sessions.set_cursor(self.session, "arrived", arrived)
+            await self._attachment.detach()
+        except StreamUnavailable as error:
+            self.log.warning("the session counts as attached for a few seconds more: %s", error)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

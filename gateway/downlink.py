@@ -7,22 +7,32 @@ from collections.abc import AsyncGenerator
 from gateway.backend import Backend
 from gateway.errors import SessionEnded, SessionFailed, SessionGone, Unavailable
 from streams import down
-from streams.consumer import Consumer, Entry
+from streams.consumer import Consumer, Entry, read
 from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.sessions import Session
 
 
 class Downlink:
-    """Reads what is said to one session's client from behind the id `after`."""
+    """Reads what is said to one session's client from behind the id `after`.
+
+    What an interruption has made void meanwhile is not said to a client that comes back: `void` holds the items.
+    """
 
     def __init__(self, backend: Backend, session: Session, *, after: EntryId = BIRTH) -> None:
-        self._backend = backend
+        self._backend, self._session, self._after = backend, session, after
         self._consumer = Consumer(backend.redis, backend.bus, session.keys.down, down.decoder, after=after)
 
     def look_again(self) -> None:
         """Read the stream now: it may be gone, which nobody announces."""
         self._consumer.missed()
+
+    async def _void_items(self) -> set[str]:
+        """What was interrupted since: a client that was away is not told what nobody wanted to hear by then."""
+        if self._after <= BIRTH:
+            return set()
+        missed = await read(self._backend.redis, self._session.keys.down, down.decoder, after=self._after)
+        return {entry.message.item for entry in missed if isinstance(entry.message, down.Interrupted)}
 
     async def entries(self) -> AsyncGenerator[Entry[down.DownMessage], None]:
         """Each entry once and in order, up to and with `Ended`; then it raises how the session ended.
@@ -32,8 +42,10 @@ class Downlink:
         before: down.DownMessage | None = None
         try:
             async with self._consumer as entries:
+                void = await self._void_items()
                 async for entry in entries:
-                    yield entry
+                    if not (void and isinstance(entry.message, down.Audio) and entry.message.item in void):
+                        yield entry
                     if isinstance(entry.message, down.Ended):
                         reason = entry.message.reason
                         raise SessionFailed(reason) if isinstance(before, down.Failed) else SessionEnded(reason)

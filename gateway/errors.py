@@ -18,6 +18,7 @@ DoorError
     ├── SessionEnded          "session_ended"     the conversation is over              1000
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
+    ├── Replaced              "replaced"          a newer connection has the session    4001, do not come back
     ├── Restarting            "restarting"        this gateway stops                    1012, recoverable
     └── Unavailable           "unavailable"       Redis does not answer                 1013, recoverable
 
@@ -171,6 +172,14 @@ class SessionGone(ConnectionOver):
     """The session is gone. Please connect again."""
 
     code = "session_gone"
+
+
+class Replaced(ConnectionOver):
+    """This session goes on over a newer connection."""
+
+    code = "replaced"
+    fault = "nobody"
+    close_code = 4001
 
 
 class Restarting(ConnectionOver):

@@ -1,16 +1,24 @@
-"""A session of its own for every client, also for those that share a hard-coded name."""
+"""Which session a client of a door without tokens gets: the one it was cut off from, or one of its own.
+
+Two phones in the field may share one hard-coded user id. So a name may stand for several sessions (`ann`, `ann~1`, `ann~2`,
+…), and a newcomer resumes only one that is detached: the one that was left last. While the old connection's client still
+answers a ping, it is a stranger, and the newcomer gets a session of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from gateway.backend import Backend
 from streams import keys, turns
+from streams.attach import Attachment, is_alive, presence
+from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.sessions import Session
 
@@ -18,10 +26,20 @@ PAGE = 64
 """Names looked at in one question to Redis."""
 
 
-async def open_session(backend: Backend, opened: turns.Opened, conversation: str) -> Session:
-    """Create a session named `conversation`; while that name belongs to a live one, `<conversation>~<k>`, k = 1, 2, …
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that this connection has."""
 
-    Raises StreamUnavailable. When it is cancelled no session is left behind.
+    session: Session
+    attachment: Attachment
+    resumed: bool
+    """it is a session of before, and something may have been missed"""
+
+
+async def open_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+    """The session of this name that is waiting for its client, or a new one.
+
+    Raises StreamUnavailable. When it is cancelled no session is left behind that nobody knows of.
     """
     opening = asyncio.create_task(_open(backend, opened, conversation), name="gateway.open_session")
     try:
@@ -29,20 +47,68 @@ async def open_session(backend: Backend, opened: turns.Opened, conversation: str
     except asyncio.CancelledError:
         await asyncio.wait([opening])
         with contextlib.suppress(StreamUnavailable):
-            await backend.sessions.end(opening.result(), linger_ms=0)
+            result = opening.result()
+            await result.attachment.detach()
+            if not result.resumed:
+                await backend.sessions.end(result.session, linger_ms=0)
         raise
 
 
-async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Session:
+async def resume(backend: Backend, sid: str) -> Opened | None:
+    """The session with this id, for a client that knows it: the newest connection wins. None when it is over."""
+    session = await backend.sessions.by_sid(sid)
+    if session is None:
+        return None
+    attachment = Attachment(backend.redis, session, backend.name)
+    return Opened(session, attachment, resumed=True) if await attachment.attach(take=True) else None
+
+
+async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+    if (waiting := await _waiting_session(backend, opened.user, conversation)) is not None:
+        return waiting
     name, races_lost = conversation, 0
     while True:
         creation = await backend.sessions.create(opened, name)
         if creation.created:
-            return creation.session
+            attachment = Attachment(backend.redis, creation.session, backend.name)
+            if await attachment.attach(take=True):
+                return Opened(creation.session, attachment, resumed=False)
         free = await _free_names(backend, opened.user, conversation)
         # The lowest; but where many come at once, all see the same one free and only one of them gets it.
         name = free[0] if races_lost == 0 else random.choice(free)
         races_lost += 1
+
+
+async def _waiting_session(backend: Backend, user: str, conversation: str) -> Opened | None:
+    """One that is detached, the one left last; else one whose client is gone without anybody having noticed."""
+    sessions = await _live_sessions(backend, user, conversation)
+    seen = await asyncio.gather(*(presence(backend.redis, session) for session in sessions))
+    left = [(there.detached_ms, session) for session, there in zip(sessions, seen, strict=True) if not there.attached]
+    for _, session in sorted(left, key=lambda pair: pair[0], reverse=True):
+        attachment = Attachment(backend.redis, session, backend.name)
+        if await attachment.attach(take=False):
+            return Opened(session, attachment, resumed=True)
+    held = [session for session, there in zip(sessions, seen, strict=True) if there.attached]
+    alive = await asyncio.gather(*(is_alive(backend.redis, backend.bus, session) for session in held))
+    for session in (session for session, answers in zip(held, alive, strict=True) if not answers):
+        attachment = Attachment(backend.redis, session, backend.name)
+        if await attachment.attach(take=True):
+            return Opened(session, attachment, resumed=True)
+    return None
+
+
+async def _live_sessions(backend: Backend, user: str, conversation: str) -> list[Session]:
+    """All sessions of this name, up to the first page that is not full."""
+    names = [conversation, *(f"{conversation}~{k}" for k in range(1, PAGE))]
+    ats = [keys.at(user, name) for name in names]
+    try:
+        async with backend.redis.pipeline(transaction=False) as pipeline:
+            for at in ats:
+                pipeline.get(at)
+            sids: list[Any] = await pipeline.execute()
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"no session could be looked for: {error}") from error
+    return [Session(text(sid), at) for at, sid in zip(ats, sids, strict=True) if sid is not None]
 
 
 async def _free_names(backend: Backend, user: str, conversation: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from streams import pcm, up
 from streams.keys import Role
-from streams.messages import Clear, End, Message, SetPersona
+from streams.messages import Clear, Message, SetPersona
 
 PIECE_BYTES = up.JOINED_BYTES
 """PCM16 is cut in entries of at most this size: a second."""
@@ -56,8 +56,6 @@ class Persona:
 @dataclass(frozen=True, slots=True)
 class Left:
     """The client has left, or was told to."""
-
-    reason: str
 
 
 Said = Recording | Speech | Persona | Left
@@ -101,6 +99,21 @@ class ClientSession:
         self._torn = False
         """the beginning of an utterance may be stored whose end is not"""
 
+    @classmethod
+    def resumed(cls, *, in_up: bool, in_pcm: bool) -> ClientSession:
+        """Where another connection has left it: whether anything was ever written to `up`, and to `pcm`."""
+        state = cls()
+        if in_up:
+            state.route = "up"
+        elif in_pcm:
+            state._above_pcm = False
+        return state
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a worker has been told of the session: then it outlives its connection."""
+        return "bridge" in self._handed_out
+
     def plan(self, said: Said) -> list[Effect]:
         """What has to be done about it, in this order; the first that fails ends it."""
         match said:
@@ -124,10 +137,9 @@ class ClientSession:
                 ]
             case Persona(name):
                 return [*self._need("bridge"), *self._mend(self.route), Append(self.route, SetPersona(name))]
-            case Left(reason):
-                if "bridge" not in self._handed_out:
-                    return [EndSession()]
-                return [*self._mend(self.route), Append(self.route, End(reason))]
+            case Left():
+                # A session that a worker knows of waits for its client; one that nobody knows of has nothing to wait for.
+                return [] if self.is_known else [EndSession()]
 
     def performed(self, effect: Effect) -> None:
         """Call it for each effect, in order: an Append as soon as it may be stored, the others when they are done."""

@@ -42,13 +42,14 @@ class Uplink:
         trouble: Callable[[Refused], None],
         log: logging.LoggerAdapter[logging.Logger],
         *,
+        state: ClientSession,
         max_waiting_bytes: int,
     ) -> None:
         self._backend, self._session = backend, session
         self._trouble, self._log = trouble, log
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting_bytes = 0
-        self._state = ClientSession()
+        self._state = state
         self._over = False
         self._queue: asyncio.Queue[Said] = asyncio.Queue()
         self._last_pcm = ZERO
@@ -68,9 +69,14 @@ class Uplink:
         """The session has ended by itself: there is nothing more to say."""
         self._over = True
 
-    async def leave(self, reason: str) -> None:
-        """Do all that was put, then end the session, within LEAVE_TIMEOUT_S."""
-        self._queue.put_nowait(Left(reason))
+    @property
+    def is_known(self) -> bool:
+        """Whether a worker has been told of the session: then it outlives this connection."""
+        return self._state.is_known
+
+    async def leave(self) -> None:
+        """Do all that was put, within LEAVE_TIMEOUT_S; a session that no worker knows of ends with it."""
+        self._queue.put_nowait(Left())
         try:
             done, _ = await asyncio.wait([self.worker], timeout=LEAVE_TIMEOUT_S)
         finally:
@@ -79,7 +85,7 @@ class Uplink:
             self.worker.result()
         else:
             await asyncio.wait([self.worker])
-            self._log.warning("the session could not be ended in %g s; its keys run out by themselves", LEAVE_TIMEOUT_S)
+            self._log.warning("what was said last could not be stored in %g s", LEAVE_TIMEOUT_S)
 
     async def _work(self) -> None:
         said: Said | None = None
@@ -126,7 +132,8 @@ class Uplink:
                 self._last_pcm = max(self._last_pcm, entry_id)
 
     async def _open_gen(self) -> None:
-        above_pcm = next_left(self._last_pcm, now_ms())
+        last = await self._backend.sessions.last_id(self._session, "pcm")
+        above_pcm = next_left(max(self._last_pcm, last or ZERO), now_ms())
         await open_left(self._backend.writer, self._session.keys.up, up.GenOpened(source="files"), above_pcm)
 
     def _begin_again(self, plan: list[Effect]) -> None:

@@ -47,7 +47,7 @@ class Answers:
         key = (event.item_id, event.content_index)
         cut = self._cuts.get(key)
         if cut is None:
-            cut = self._cuts[key] = AudioCut(event.response_id, event.item_id, event.content_index)
+            cut = self._cuts[key] = AudioCut(event.response_id, event.item_id, event.content_index, event.output_index)
         return self._say_audio(cut.feed(pcm), now)
 
     def audio_done(self, event: ResponseOutputAudioDone, now: float) -> list[Effect]:
@@ -86,6 +86,14 @@ class Answers:
                 effects.append(Send(ConversationItemDelete(item_id=part.item)))
             if part.item not in self._texts:
                 effects.append(self._remember(part.response, part.item, ""))
+        return effects
+
+    def truncated(self, item: str, part: int, at_ms: int) -> list[Effect]:
+        """The client has cut this item by itself: no more of it counts as heard."""
+        self._heard_ms[item] = at_ms
+        effects: list[Effect] = [Say(down.Interrupted(item=item, part=part, at_ms=at_ms))]
+        if item not in self._texts and self.answering.response is None:
+            effects.append(self._remember("", item, ""))
         return effects
 
     def done(self, response: Response, now: float) -> list[Effect]:

@@ -12,8 +12,8 @@ ENTRY_BYTES = 100 * BYTES_PER_MS
 class AudioCut:
     """One content part's audio. What does not fill a millisecond waits for the next delta, so that positions stay exact."""
 
-    def __init__(self, response: str, item: str, part: int) -> None:
-        self.response, self.item, self.part = response, item, part
+    def __init__(self, response: str, item: str, part: int, output: int = 0) -> None:
+        self.response, self.item, self.part, self.output = response, item, part, output
         self._carry = b""
         self._position_ms = 0
 
@@ -30,6 +30,6 @@ class AudioCut:
         return [self._entry(rest)] if rest else []
 
     def _entry(self, audio: bytes) -> Audio:
-        entry = Audio(response=self.response, item=self.item, part=self.part, start_ms=self._position_ms, audio=audio)
+        entry = Audio(self.response, self.item, self.part, self._position_ms, audio, self.output)
         self._position_ms += len(audio) // BYTES_PER_MS
         return entry

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 import msgspec
 
 from realtime_bridge import client_events as say
+from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
+from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.user_speech import UserSpeech
 from streams import down, pcm, turns
 from streams.consumer import Entry
-from streams.ids import ZERO
-from streams.messages import Clear, Commit, End, SetPersona, Text
+from streams.ids import ZERO, EntryId
+from streams.messages import VOID, Clear, ClientEvent, Commit, End, SetPersona, Text
 from streams.up import GenOpened
 
 GREET = "Greet the user now, in one short sentence, in character."
@@ -59,6 +61,8 @@ class _Update:
     event_id: str
     persona: str | None
     """that it brings, and who greets when it is there"""
+    change: Change | None = None
+    """the client's own, which is to hear of it"""
 
 
 class Conversation:
@@ -83,14 +87,22 @@ class Conversation:
         self._position = START
         """up to here another bridge, or another socket of ours, has dealt with what was said"""
         self._last_id = ZERO
+        self._client = Passthrough() if opened.door == passthrough.DOOR else None
+        """what a client has asked for that speaks the model's protocol; None for all others"""
         self._answers = Answers()
-        self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings)
+        self._speech = self._new_speech()
+
+    def _new_speech(self) -> UserSpeech:
+        responds = self._client is None
+        return UserSpeech(self._answers, self._configure, recordings=self._recordings, responds=responds)
 
     def restore(self, rebuilt: Rebuilt) -> None:
         """Go on where another bridge, or another upstream socket, has left off. `dialled` comes next, then what `said`
         after `rebuilt.position` (whose entry comes again when only some of its samples were dealt with)."""
         self._asked_for, self._context, self._position = rebuilt.persona, rebuilt.items, rebuilt.position
         self._last_id = rebuilt.position.entry
+        if self._client is not None:
+            self._client.restore(rebuilt.session, rebuilt.changed_by)
 
     # ── the socket ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,7 +111,9 @@ class Conversation:
         self.ready = False
         self._updates.clear()
         self._answers = Answers()
-        self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings)
+        self._speech = self._new_speech()
+        if self._client is not None:
+            self._client.dialled()
         effects = self._choose_first_persona()
         greets, self._greets = self._greets, None
         return [*effects, self._configure(greets)]
@@ -128,6 +142,8 @@ class Conversation:
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
         )
+        if self._client is not None:
+            config = passthrough.merged(config, self._client.session_overrides)
         return Send(say.SessionUpdate(session=config, event_id=event_id))
 
     # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
@@ -148,6 +164,12 @@ class Conversation:
                 return [Say(down.Failed(code=code, message=message))]
             case pcm.Gap(missing_ms=missing_ms):
                 return self._speech.gap(missing_ms)
+            case Commit(event_id=event_id) if self._client is not None:
+                return self._speech.commit_as_asked(passthrough.named(event_id, entry.id))
+            case Clear(event_id=event_id) if self._client is not None:
+                return self._speech.clear(passthrough.named(event_id, entry.id))
+            case ClientEvent() as event:
+                return self._relay(entry.id, event)
             case Commit(respond=respond):
                 return self._speech.commit(entry.id, now, respond=respond)
             case Clear():
@@ -168,6 +190,15 @@ class Conversation:
                 return [Finish(reason)]
             case GenOpened():
                 return []
+
+    def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
+        """An event for the model, from a client that speaks its protocol."""
+        relayed = None if self._client is None or event.type == VOID else self._client.relay(entry, event)
+        if relayed is None:
+            return []
+        if relayed.change is not None:
+            self._updates.append(_Update(relayed.event_id, None, relayed.change))
+        return relayed.effects
 
     def _set_persona(self, persona_id: str, now: float) -> list[Effect]:
         persona = self._personas.get(persona_id)
@@ -203,21 +234,41 @@ class Conversation:
         """An event of the model's, and its JSON text, which goes on to the client (audio as audio)."""
         if isinstance(event, hear.ResponseOutputAudioDelta):
             return self._answers.audio(event, now)
+        body = self._body_for_client(event, raw)
         before, after = self._handle(event, now)
-        if isinstance(event, hear.SessionCreated | hear.SessionUpdated | hear.Error):
+        if body is None:
             return [*before, *after]
-        passed_on = Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(raw.encode())))
-        return [*before, passed_on, *after]
+        return [*before, Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body))), *after]
+
+    def _body_for_client(self, event: hear.ServerEvent | hear.Unknown, raw: str) -> bytes | None:
+        """The event as the client is told of it; None when it is between us and the model."""
+        match event:
+            case hear.SessionCreated():
+                return None
+            case hear.ConversationItemAdded(item=item) | hear.ConversationItemDone(item=item) if self._client is not None:
+                return None if self._client.is_retold(item.id) else raw.encode()
+            case hear.SessionUpdated():
+                return raw.encode() if self._updates and self._updates[0].change is not None else None
+            case hear.Error(error=error):
+                theirs = self._client is not None and self._is_theirs(error)
+                return self._client.error_for_client(error, raw) if self._client is not None and theirs else None
+            case _:
+                return raw.encode()
+
+    def _is_theirs(self, error: hear.ErrorDetail) -> bool:
+        """Whether an error is for a client that speaks the model's protocol to deal with."""
+        ours = any(update.event_id == error.event_id and update.change is None for update in self._updates)
+        return self.ready and error.code not in FATAL and not ours
 
     def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
         """What to do before the client is told of the event, and after."""
         answers, speech = self._answers, self._speech
         match event:
-            case hear.SessionUpdated():
-                return [], self._updated(now)
+            case hear.SessionUpdated(session=session):
+                return [], self._updated(session, now)
             case hear.InputAudioBufferSpeechStarted():
                 speech.started()
-                return [], answers.interrupt(now, by_model=True)
+                return [], answers.interrupt(now, by_model=True) if self._client is None else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
             case hear.InputAudioBufferCommitted(item_id=item):
@@ -225,7 +276,8 @@ class Conversation:
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
-                return [], answers.answering.created(response.id, speech.committed_to)
+                about = speech.committed_to if self._client is None else self._client.about(speech.committed_to)
+                return [], answers.answering.created(response.id, about)
             case hear.ResponseOutputAudioDone():
                 return answers.audio_done(event, now), []
             case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
@@ -235,18 +287,32 @@ class Conversation:
                 effects = answers.done(response, now)
                 told = [effect for effect in effects if isinstance(effect, Say)]
                 return list(told), [effect for effect in effects if not isinstance(effect, Say)]
+            case hear.ConversationItemAdded(item=item) if self._client is not None:
+                self._client.added(item.id)
+            case hear.ConversationItemTruncated(item_id=item, content_index=part, audio_end_ms=at_ms) if self._client:
+                return [], answers.truncated(item, part, at_ms or 0)
+            case hear.ConversationItemDeleted(item_id=item) if self._client is not None:
+                return [], [Record(turns.Removed(item=item))]
+            case hear.Error(error=error) if self._client is not None and self._is_theirs(error):
+                return [], self._refused(self._client, error)
             case hear.Error(error=error):
                 return [], self._error(error, now)
             case _:
                 pass
         return [], []
 
-    def _updated(self, now: float) -> list[Effect]:
+    def _updated(self, session: hear.Session, now: float) -> list[Effect]:
         if not self._updates:
             return []
         update = self._updates.popleft()
         self.ready = True
+        if self._client is not None:
+            self._speech.vad = passthrough.finds_turns(session, default=self._speech.vad)
+            if update.change is not None:
+                return self._client.changed(update.change)
         context, self._context = self._context, []
+        if self._client is not None:
+            context = self._client.retell(context)
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
         if update.persona is None:
             return told
@@ -269,6 +335,12 @@ class Conversation:
         else:
             self._answers.answering.refused(error.event_id, busy=False)
         return [Say(down.Failed(code=code, message=message))]
+
+    def _refused(self, client: Passthrough, error: hear.ErrorDetail) -> list[Effect]:
+        """The client is told by the event itself; here is what nothing will come of."""
+        self._updates = deque(update for update in self._updates if update.event_id != error.event_id)
+        self._speech.refused(error.event_id)
+        return client.refused(error)
 
     def too_far_behind(self, now: float) -> list[Effect]:
         """The client has not received what it was told long ago: break the answer off, and say so."""

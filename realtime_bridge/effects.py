@@ -18,6 +18,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """Say to the model what the client says to it."""
+
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendAudio:
     """Append this speech to the model's input buffer: PCM16 24 kHz mono."""
 
@@ -65,4 +72,4 @@ class Finish:
     reason: str
 
 
-Effect = Send | SendAudio | Reappend | Say | Record | Trim | Redial | Finish
+Effect = Send | Forward | SendAudio | Reappend | Say | Record | Trim | Redial | Finish

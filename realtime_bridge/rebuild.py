@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from realtime_bridge import client_events as say
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
 from streams import down, turns
 from streams.consumer import Entry
-from streams.ids import EntryId
+from streams.ids import ZERO, EntryId
 
 MAX_ITEMS = 200
 """The newest so many things that were said. A context full of older ones would be cut by the model all the same."""
@@ -32,6 +34,10 @@ class Rebuilt:
     """up to here everything is answered"""
     answered: set[str] = field(default_factory=set)
     """responses that are done"""
+    session: say.JsonObject = field(default_factory=dict)
+    """what a client that speaks the model's protocol has changed in its session"""
+    changed_by: EntryId = ZERO
+    """the entry with the latest change"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
@@ -54,6 +60,8 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
                 rebuilt.persona = persona
                 if fresh:
                     order.clear()
+            case turns.SessionChanged(session=session, pcm_id=pcm_id):
+                rebuilt.session, rebuilt.changed_by = msgspec.json.decode(session), EntryId.parse(pcm_id)
             case turns.Committed(item=item, pcm_id=pcm_id, offset=offset):
                 committed[item] = Position(EntryId.parse(pcm_id), offset)
                 order.append(item)

@@ -17,7 +17,7 @@ import aiohttp
 from realtime_bridge import client_events, retry
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Trim
 from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
@@ -334,6 +334,8 @@ class SessionBridge:
                     self._say(message)
                 case Send(event=event):
                     frame = client_events.encode(event)
+                    self._outbox.put(frame, len(frame))
+                case Forward(frame=frame):
                     self._outbox.put(frame, len(frame))
                 case SendAudio(audio=audio):
                     frame = client_events.append_frame(audio)

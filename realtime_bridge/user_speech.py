@@ -65,13 +65,19 @@ class Recording:
 class UserSpeech:
     """The speech that goes up one upstream socket."""
 
-    def __init__(self, answers: Answers, configure: Callable[[], Effect], *, recordings: bool) -> None:
+    def __init__(
+        self, answers: Answers, configure: Callable[[], Effect], *, recordings: bool, responds: bool = True
+    ) -> None:
         self.vad = not recordings
         """the model finds the turns"""
         self.deadline: float | None = None
         """when a series of slices counts as ended"""
         self._answers, self._configure = answers, configure
         self._recordings = recordings
+        self._responds = responds
+        """what is committed by us is answered; else the client asks for what it wants"""
+        self._asked: deque[tuple[str, int]] = deque()
+        """the client's own commits that are not answered yet, and where on the model's audio clock"""
         self._slices = Slices()
         self._recording: Recording | None = None
         self._speech: list[Recording] = []
@@ -103,7 +109,7 @@ class UserSpeech:
             return []
         self._spoken.appended(entry, samples, skipped)
         if self._open_samples >= MAX_OPEN_SAMPLES:
-            return [SendAudio(audio), *self.commit(entry, now, respond=True)]
+            return [SendAudio(audio), *self.commit(entry, now, respond=self._responds)]
         return [SendAudio(audio), *self._forget_unspoken()]
 
     def gap(self, missing_ms: int) -> list[Effect]:
@@ -118,10 +124,20 @@ class UserSpeech:
         asked = self._answers.answering.want(now, Position(entry, 0)) if respond else []
         return [Send(InputAudioBufferCommit()), *asked]
 
-    def clear(self) -> list[Effect]:
+    def commit_as_asked(self, event_id: str) -> list[Effect]:
+        """The client speaks the model's protocol and commits whatever there is: the model answers, or refuses."""
+        self._committed_at = self._spoken.clock
+        self._asked.append((event_id, self._spoken.clock))
+        return [Send(InputAudioBufferCommit(event_id=event_id))]
+
+    def refused(self, event_id: str | None) -> None:
+        """If that was the name of a commit, nothing comes of it."""
+        self._asked = deque(each for each in self._asked if each[0] != event_id)
+
+    def clear(self, event_id: str | None = None) -> list[Effect]:
         """The client says to forget what is not committed."""
         self._committed_at = self._spoken.clock
-        return [Send(InputAudioBufferClear())]
+        return [Send(InputAudioBufferClear(event_id=event_id))]
 
     def recording_end(self, entry: EntryId, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
         """A whole recording is there, as this entry says: decide what it is."""
@@ -227,7 +243,8 @@ class UserSpeech:
             recording.item = item
             effects = [self._record(item, Position(recording.end, 0))]
             return [*effects, *_delete(item)] if recording.taken_back else effects
-        end = self._spoken.clock if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
+        asked_at = self._asked.popleft()[1] if self._stopped_at is None and self._asked else self._spoken.clock
+        end = asked_at if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
         self._stopped_at = None
         self._committed_at = max(self._committed_at, end)
         position = Position(self._last_end, 0) if self._recordings else self._spoken.at(end)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 
 from streams.bus import Bus
 from streams.errors import StreamUnavailable
-from streams.sessions import Session
+from streams.sessions import Session, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,17 @@ redis.call('PUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
 """
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-_DETACH = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+# ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last.
+_DETACH = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+local ttl = redis.call('PTTL', KEYS[3])
+if ttl > 0 then
+  redis.call('HSET', KEYS[2], 'detached_ms', ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], ttl)
+end
+return 1
+"""
 
 
 class Attachment:
@@ -64,7 +75,8 @@ class Attachment:
 
     async def detach(self) -> None:
         """Leave it to the grace time."""
-        await self._eval(_DETACH, 1, self._session.keys.attach, self.value)
+        k = self._session.keys
+        await self._eval(_DETACH, 3, k.attach, k.cursors, k.down, self.value, now_ms())
 
     async def _eval(self, script: str, count: int, *arguments: Any) -> Any:
         try:
@@ -73,12 +85,24 @@ class Attachment:
             raise StreamUnavailable(f"{self._session.keys.attach}: {error}") from error
 
 
-async def is_attached(redis: Redis, session: Session) -> bool:
-    """Whether a connection has it, as far as Redis knows. Raises StreamUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a session's client is there, as far as Redis knows."""
+
+    attached: bool
+    detached_ms: int
+    """when it was last left (ms since 1970); 0: its gateway did not live to say so"""
+
+
+async def presence(redis: Redis, session: Session) -> Presence:
+    """Look. Raises StreamUnavailable."""
+    k = session.keys
     try:
-        return bool(await redis.exists(session.keys.attach))
+        attached = bool(await redis.exists(k.attach))
+        left = await redis.hget(k.cursors, "detached_ms")
     except (RedisError, OSError) as error:
-        raise StreamUnavailable(f"{session.keys.attach}: {error}") from error
+        raise StreamUnavailable(f"{k.attach}: {error}") from error
+    return Presence(attached, int(left) if left is not None else 0)
 
 
 async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
@@ -90,7 +114,7 @@ async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
     await bus.subscribe(channel, ear)
     try:
         heard = await redis.publish(channel, msgpack.packb(["probe", nonce]))
-        if heard <= 1:  # nobody but ourselves: its gateway is gone
+        if heard <= 1 and bus.hearing(channel) <= 1:  # nobody but ourselves: its gateway is gone
             return False
         async with asyncio.timeout(PROBE_S):
             await answered

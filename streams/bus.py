@@ -71,6 +71,10 @@ class Bus:
             self._confirmed.pop(name, None)
             await self._ask(name)
 
+    def hearing(self, channel: str) -> int:
+        """How many listeners of this process hear the channel."""
+        return len(self._listeners.get(channel.encode(), ()))
+
     async def _ask(self, name: bytes) -> None:
         """Make the server's idea of this channel the same as ours. While the bus is away, the reconnect does it."""
         async with self._asking:

@@ -27,6 +27,8 @@ class Audio(Message, frozen=True, tag="audio"):
     start_ms: int
     """position of its first sample in that part's audio"""
     audio: bytes
+    output: int = 0
+    """place of the item in its response"""
 
 
 class ServerEvent(Message, frozen=True, tag="event"):

@@ -18,10 +18,26 @@ class Commit(Message, frozen=True, tag="commit"):
 
     respond: bool = True
     """ask the model for an answer"""
+    event_id: str | None = None
+    """the client's own name for it, where it speaks the model's protocol; so in `Clear`"""
 
 
 class Clear(Message, frozen=True, tag="clear"):
     """Forget the speech since the last commit."""
+
+    event_id: str | None = None
+
+
+class ClientEvent(Message, frozen=True, tag="client_event"):
+    """An event of the model's protocol from a client that speaks it itself. Speech, commit and clear are not among them."""
+
+    type: str
+    body: msgspec.Raw
+    """the event as JSON"""
+
+
+VOID = "parley.void"
+"""The `type` of a numbered event that was refused at the door: it keeps its number, and says nothing."""
 
 
 class Text(Message, frozen=True, tag="text"):

@@ -113,6 +113,8 @@ class Sessions:
                 multi.pexpire(stream, SESSION_TTL_MS)
             multi.hset(k.meta, mapping=about)
             multi.pexpire(k.meta, SESSION_TTL_MS)
+            multi.hset(k.marks, "at", session.at)
+            multi.pexpire(k.marks, SESSION_TTL_MS)
             await multi.execute()
 
     async def find(self, user: str, conversation: str) -> Session | None:
@@ -126,6 +128,14 @@ class Sessions:
             raise StreamUnavailable(str(error)) from error
         return Session(text(sid), at)
 
+    async def by_sid(self, sid: str) -> Session | None:
+        """The live session with this id."""
+        try:
+            at = await self._redis.hget(SessionKeys(sid).marks, "at")
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        return None if at is None else Session(sid, text(at))
+
     async def renew(self, session: Session) -> None:
         """Its keys live another 15 minutes; the index only while it still names this session."""
         try:
@@ -137,6 +147,14 @@ class Sessions:
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
+
+    async def last_id(self, session: Session, stream: Literal["up", "pcm", "down", "turns"]) -> EntryId | None:
+        """The last id that was appended to this stream since the session was created; None when nothing was."""
+        try:
+            value = await self._redis.hget(session.keys.marks, stream)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        return None if value is None else EntryId.parse(value)
 
     async def set_cursor(self, session: Session, cursor: Cursor, entry: EntryId) -> None:
         """The client's place in `down`."""

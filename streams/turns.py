@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from streams.codec import Decoder
 from streams.down import EpochTaken
 from streams.messages import Message
@@ -20,6 +22,7 @@ __all__ = [
     "Opened",
     "PersonaChosen",
     "Removed",
+    "SessionChanged",
     "TurnMode",
     "TurnsMessage",
     "UserSaid",
@@ -76,6 +79,15 @@ class PersonaChosen(Message, frozen=True, tag="persona"):
     """its voice needed another upstream session: what was said before does not concern it"""
 
 
+class SessionChanged(Message, frozen=True, tag="session"):
+    """A client that speaks the model's protocol has changed its session; `session` holds all its changes so far."""
+
+    session: msgspec.Raw
+    """JSON"""
+    pcm_id: str
+    """the entry with the latest of them"""
+
+
 class UserSaid(Message, frozen=True, tag="user"):
     item: str
     text: str
@@ -90,6 +102,8 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
     """None: all of it"""
 
 
-TurnsMessage = Opened | EpochTaken | Committed | Removed | Answered | PersonaChosen | UserSaid | AssistantSaid
+TurnsMessage = (
+    Opened | EpochTaken | Committed | Removed | Answered | PersonaChosen | SessionChanged | UserSaid | AssistantSaid
+)
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.codec import Decoder
-from streams.messages import Clear, Commit, End, Message, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
 
 JOINED_BYTES = 48_000
 """Audio entries that wait together become one of at most this size: a second of PCM16 at 24 kHz."""
@@ -45,6 +45,6 @@ class UtteranceEnd(Message, frozen=True, tag="utterance"):
     """what it was: container, codec, rate, channels"""
 
 
-UpMessage = GenOpened | File | Audio | UtteranceEnd | Commit | Clear | Text | SetPersona | End
+UpMessage = GenOpened | File | Audio | UtteranceEnd | Commit | Clear | Text | SetPersona | ClientEvent | End
 
 decoder: Decoder[UpMessage] = Decoder(UpMessage)

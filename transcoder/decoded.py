@@ -22,7 +22,8 @@ class SourceInfo:
     """Hertz, as decoded (HE-AAC declares half of it)."""
     channels: int
     duration_s: float
-    """What was recorded: without the encoder's priming and padding."""
+    """What was recorded: without the encoder's priming and padding. Never more than the `max_seconds` it was decoded
+    with (the PCM may be, by half a sample of rounding), so this is what to take from `limits.DecodedSeconds`."""
 
 
 @dataclass(frozen=True, slots=True)

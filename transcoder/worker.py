@@ -18,7 +18,7 @@ from streams.consumer import Consumer, Entry
 from streams.errors import Over, Replaced
 from streams.hub import Hub
 from streams.ids import EntryId, piece
-from streams.messages import Clear, Commit, End, Message, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
 from streams.producer import Assigned, Producer
 from streams.sessions import Session
 from streams.trim import trim
@@ -96,7 +96,7 @@ class SessionTranscoder:
                 await self._file(entry.id, file)
             case up.Audio(audio=audio):
                 self._append(entry.id, [pcm.Audio(audio, offset=await self._advance(entry.id, audio))])
-            case up.GenOpened() | up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | End():
+            case up.GenOpened() | up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | ClientEvent() | End():
                 self._append(entry.id, [entry.message])
 
     async def _file(self, source: EntryId, file: up.File) -> None:

@@ -1,6 +1,7 @@
 """❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
 
-This door's clients send no token and number nothing. Each connection has a session of its own.
+This door's clients send no token and number nothing. A connection that drops leaves its session waiting for a redial, and
+what was not known to have arrived is said again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
-from gateway.connections import Connection
+from gateway.connections import Connection, place_of
 from gateway.doors import mobile_messages as wire
 from gateway.errors import (
     BinaryFrame,
@@ -125,7 +126,8 @@ async def downlink(phone: Phone) -> None:
         try:
             async for entry in entries:
                 await _tell(phone, entry.message)
-                connection.said(entry.id)
+                if not phone.answers.holds_back:
+                    connection.said(entry.id)
         except ConnectionOver as over:
             connection.outbox.finish(over)  # what was said last is sent before the goodbye
 
@@ -173,7 +175,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     asked = wire.read_query(request.query)
     opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
     try:
-        session = await open_session(app[BACKEND], opened, conversation=user)
+        mine = await open_session(app[BACKEND], opened, conversation=user)
+        place = await place_of(app[BACKEND], mine)
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
         with suppress(ClientLeft, SlowClient):
@@ -184,10 +187,11 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     connection = Connection(
         DOOR,
         socket,
-        session,
+        mine,
         app[BACKEND],
         app[METRICS],
         _error_frame,
+        place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
     phone = Phone(connection, Answers(whole=asked.audio_format == "wav"), asked.input_format, settings.max_file_bytes)

@@ -63,6 +63,7 @@ def services(redis_url: str, base_url: str) -> Iterator[str]:
         "HOST": "127.0.0.1",
         "PORT": "0",
         "LOG_LEVEL": "INFO",
+        "PARLEY_GRACE_S": "3",
     }
     with tempfile.TemporaryDirectory() as directory:
         process = subprocess.Popen(

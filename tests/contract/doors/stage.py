@@ -29,6 +29,25 @@ class Client:
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
+        self._heard: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
+        self._reader = asyncio.create_task(self._read(), name="test client")
+
+    async def _read(self) -> None:
+        """Read all the time, as a phone does: only then are pings answered."""
+        while True:
+            message = await self.ws.receive()
+            self._heard.put_nowait(message)
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return
+
+    async def leave(self) -> None:
+        """Read no more."""
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+
+    async def _next(self) -> aiohttp.WSMessage:
+        async with asyncio.timeout(LIMIT_S):
+            return await self._heard.get()
 
     async def say(self, message: object) -> None:
         """Send one JSON text frame."""
@@ -39,7 +58,7 @@ class Client:
 
     async def hear(self) -> dict[str, Any]:
         """The next message; it must be a JSON text frame."""
-        message = await self.ws.receive(LIMIT_S)
+        message = await self._next()
         assert message.type is aiohttp.WSMsgType.TEXT, message
         heard = json.loads(message.data)
         assert isinstance(heard, dict)
@@ -62,7 +81,7 @@ class Client:
 
     async def hear_close(self) -> tuple[int, str]:
         """The code and the reason."""
-        message = await self.ws.receive(LIMIT_S)
+        message = await self._next()
         assert message.type is aiohttp.WSMsgType.CLOSE, message
         return message.data, message.extra or ""
 
@@ -101,7 +120,11 @@ class Stage:
     @asynccontextmanager
     async def client(self, path: str = "/ws-mobile/ann") -> AsyncIterator[Client]:
         async with self.http.ws_connect(self.url + path, max_msg_size=0) as ws:
-            yield Client(ws)
+            client = Client(ws)
+            try:
+                yield client
+            finally:
+                await client.leave()
 
     async def session(self, user: str = "ann", name: str | None = None) -> Session:
         """The live session of this name, as soon as it is there."""

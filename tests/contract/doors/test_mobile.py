@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from streams import down, keys, pcm, turns, up
 from streams.connection import text
-from streams.messages import End, SetPersona
+from streams.messages import SetPersona
 from streams.sessions import Sessions, now_ms
 from tests.contract.doors.stage import LIMIT_S, Client, Stage
 
@@ -288,8 +288,8 @@ async def test_a_session_that_fails_closes_the_connection_as_an_error(stage: Sta
 async def test_a_session_that_is_gone_closes_the_connection(stage: Stage) -> None:
     """Nobody announces it: the next word finds out."""
     async with stage.client() as client:
-        session = await stage.session()
-        await Sessions(stage.redis).end(session, linger_ms=0)
+        await client.hear_nothing_more()
+        await Sessions(stage.redis).end(await stage.session(), linger_ms=0)
         await client.say_audio(b"file")
         heard = await client.hear()
         assert heard["type"] == "error"
@@ -430,11 +430,12 @@ async def test_a_session_that_nobody_spoke_in_goes_with_its_client(stage: Stage)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_a_client_that_leaves_ends_its_session(stage: Stage, how: str) -> None:
-    """What it said before is kept in front of the end."""
+async def test_a_client_that_leaves_is_waited_for(stage: Stage, how: str) -> None:
+    """What it said is stored, nobody is attached any more, and its name still stands for its session."""
     async with stage.client() as client:
         await client.say_audio(b"last words")
         session = await stage.session()
+        assert await stage.redis.exists(session.keys.attach)
         if how == "reset":
             transport = client.ws.get_extra_info("socket")
             transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -443,16 +444,71 @@ async def test_a_client_that_leaves_ends_its_session(stage: Stage, how: str) -> 
             client.ws._response.connection.transport.abort()
         else:
             await client.ws.close()
-        entries = [message for _, message in await stage.up(session, 3)]
-        assert isinstance(entries[1], up.File)
-        assert entries[2] == End("client_left")
+        await stage.gone(session.keys.attach)
+    assert [type(message) for _, message in await stage.up(session, 2)] == [up.GenOpened, up.File]
+    assert await stage.session() == session
 
 
-async def test_a_client_that_sent_pcm_ends_its_session_there(stage: Stage) -> None:
-    async with stage.client("/ws-mobile/ann?input_format=pcm16") as client:
-        await client.say_audio(b"\x01\x02")
+async def test_a_redial_lands_in_its_session_with_what_it_missed(stage: Stage) -> None:
+    """What was not known to have arrived is said again, what was interrupted meanwhile is not, and it goes on from there."""
+    async with stage.client() as client:
+        await client.say_audio(b"file")
         session = await stage.session()
-    assert (await stage.pcm(session, 4))[3][1] == End("client_left")
+        bridge = await stage.bridge(session)
+        await bridge.say_audio(b"1" * 480, item="i1")
+        assert await client.hear_audio() == b"1" * 480
+        async with asyncio.timeout(5):
+            while await stage.redis.hget(session.keys.cursors, "arrived") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    await stage.gone(session.keys.attach)
+    await bridge.say_audio(b"2" * 480, item="i1", start_ms=10)
+    await bridge.say_audio(b"3" * 480, response="r2", item="i2")
+    await bridge.say(down.Interrupted("i2", 0, 5))
+    await bridge.say_audio(b"4" * 480, response="r3", item="i3")
+    async with stage.client() as client:
+        assert await client.hear_audio() == b"2" * 480
+        assert await client.hear_audio() == b"4" * 480
+        assert await stage.session() == session
+        await client.say_audio(b"more")
+        entries = [message for _, message in await stage.up(session, 3)]
+        assert isinstance(entries[2], up.File)
+        assert entries[2].data == b"more"
+        assert await stage.handed_out("bridge") == [session.sid]
+
+
+async def test_a_redial_whose_old_socket_is_dead_takes_the_session(stage: Stage) -> None:
+    """Its gateway has not noticed yet: the client there answers no ping within a second, and is told it was replaced."""
+    async with stage.client() as old:
+        await old.say_audio(b"file")
+        session = await stage.session()
+        await old.leave()  # it reads no more: no ping is answered
+        async with stage.client() as new:
+            await new.hear_nothing_more()
+            await new.say_audio(b"more")
+            assert len(await stage.up(session, 3)) == 3
+            assert not await stage.redis.exists(keys.at("ann", "ann~1"))
+            closed = await old.ws.receive(5)
+            while closed.type is aiohttp.WSMsgType.TEXT:
+                closed = await old.ws.receive(5)
+            assert closed.data == 4001
+
+
+async def test_the_session_left_last_is_resumed(stage: Stage) -> None:
+    """Two phones of one name are gone: the redial is taken for the one that left last."""
+    async with stage.client() as first:
+        await first.say_audio(b"1")
+        one = await stage.session("ann", "ann")
+        async with stage.client() as second:
+            await second.say_audio(b"2")
+            two = await stage.session("ann", "ann~1")
+            await first.ws.close()
+            await stage.gone(one.keys.attach)
+    await stage.gone(two.keys.attach)
+    async with stage.client() as client:
+        await client.say_audio(b"3")
+        entries = [message for _, message in await stage.up(two, 3)]
+        assert isinstance(entries[2], up.File)
+        assert entries[2].data == b"3"
 
 
 async def test_every_key_of_a_session_has_an_end(stage: Stage) -> None:

@@ -19,7 +19,6 @@ from runtime.embedded import EmbeddedServer, free_port
 from streams import keys, up
 from streams.connection import text
 from streams.keys import SessionKeys
-from streams.messages import End
 
 LIMIT_S = 20.0
 
@@ -64,7 +63,7 @@ async def test_it_tells_who_started_it_that_it_is_ready(redis_server: EmbeddedSe
             assert ready.startswith(b"READY=1\n")
 
 
-async def test_sigterm_tells_the_clients_and_ends_their_sessions(redis_server: EmbeddedServer, redis: Redis) -> None:
+async def test_sigterm_tells_the_clients_and_keeps_their_sessions(redis_server: EmbeddedServer, redis: Redis) -> None:
     """One that has spoken, and one that has not. Exit code 0, and nothing left that has no end."""
     port = free_port()
     async with gateway(PORT=str(port), REDIS_URL=redis_server.url) as process, aiohttp.ClientSession() as http:
@@ -83,7 +82,9 @@ async def test_sigterm_tells_the_clients_and_ends_their_sessions(redis_server: E
                 assert message.extra == "This server restarts. Please connect again."
         assert await process.wait() == 0
     entries = [up.decoder.decode(fields) for _, fields in await redis.xrange(SessionKeys(sid).up)]  # type: ignore[union-attr, arg-type]
-    assert entries[-1] == End("restarting")
+    assert isinstance(entries[-1], up.File)
+    assert await redis.get(keys.at("ann", "ann")) is not None  # it waits for its client
+    assert not await redis.exists(SessionKeys(sid).attach)
     assert await redis.get(keys.at("bob", "bob")) is None
 
 

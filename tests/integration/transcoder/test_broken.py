@@ -229,8 +229,10 @@ def test_a_hundred_thousand_damaged_packets() -> None:
 
 
 def test_the_limit_is_exact(clip: Clip) -> None:
-    """A second fits into a second."""
-    assert isinstance(outcome(clip.data, max_seconds=1.0), Decoded)
+    """A second fits into a second, and spends no more."""
+    fits = outcome(clip.data, max_seconds=1.0)
+    assert isinstance(fits, Decoded)
+    assert fits.source.duration_s <= 1.0
     assert isinstance(outcome(clip.data, max_seconds=0.999), errors.TooLong)
     assert isinstance(outcome(clip.data, max_seconds=0.0), errors.TooLong)
 

@@ -19,7 +19,7 @@ from gateway.session import (
     Speech,
 )
 from streams import pcm, up
-from streams.messages import Clear, End, SetPersona
+from streams.messages import Clear, SetPersona
 
 SECOND = 48_000
 
@@ -60,7 +60,7 @@ def test_after_a_recording_everything_goes_up() -> None:
     do(session, Recording(b"a", 1))
     assert {effect.stream for effect in do(session, Speech(b"ab", 2)) if isinstance(effect, Append)} == {"up"}
     assert do(session, Persona("luna")) == [Append("up", SetPersona("luna"))]
-    assert do(session, Left("gone")) == [Append("up", End("gone"))]
+    assert do(session, Left()) == []
 
 
 def test_a_recording_after_words_that_went_straight_gets_a_gen_above_them() -> None:
@@ -72,7 +72,7 @@ def test_a_recording_after_words_that_went_straight_gets_a_gen_above_them() -> N
 
 
 def test_who_said_nothing_just_goes() -> None:
-    assert ClientSession().plan(Left("gone")) == [EndSession()]
+    assert ClientSession().plan(Left()) == [EndSession()]
 
 
 def test_what_was_not_performed_is_planned_again() -> None:
@@ -104,7 +104,7 @@ def test_a_clear_that_failed_is_said_again() -> None:
     for effect in plan:
         session.performed(effect)
     session.failed(plan)
-    assert session.plan(Left("gone")) == [Append("up", Clear()), Append("up", End("gone"))]
+    assert session.plan(Persona("luna")) == [Append("up", Clear()), Append("up", SetPersona("luna"))]
 
 
 SAID = st.one_of(

@@ -1,0 +1,156 @@
+"""❷ What a client says that speaks to the model live → `pcm`: each word goes on at once, and waits for no other.
+
+What comes while an append is unanswered is joined to one (`streams.producer`), so the entries grow with the load and not the
+delay. A worker is told of the session before anything is appended: whoever finds something in `pcm` need not tell it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from gateway.backend import Backend
+from gateway.errors import Busy, ConnectionOver, NotStored, Replaced, Unavailable
+from gateway.uplink import LEAVE_TIMEOUT_S
+from streams import errors
+from streams.dispatch import hand_out
+from streams.ids import EntryId
+from streams.keys import new_sid
+from streams.messages import End, Message
+from streams.producer import Marked, Numbered, Producer
+from streams.sessions import Session
+
+MAX_EARLY = 1000
+"""Words that wait for the session to be handed out: one round trip to Redis."""
+
+
+class LiveUplink:
+    """One connection's way up. Made in the loop; it lives until `leave`.
+
+    `known`: a worker has been told of the session. `gen`: the client numbers what it says, in this gen and from `first` on.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        session: Session,
+        log: logging.LoggerAdapter[logging.Logger],
+        *,
+        known: bool,
+        gen: int | None = None,
+        first: int = 1,
+    ) -> None:
+        self._backend, self._session, self._log = backend, session, log
+        self._scheme = Marked(new_sid()) if gen is None else Numbered(gen)
+        self._producer = self._new_producer(first)
+        self._early: list[Message] | None = None if known else []
+        """what was said before the session was handed out"""
+        self._said = asyncio.Event()
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = False
+        self._last_words: str | None = None
+        self.on_stored: Callable[[int], None] = lambda number: None
+        """called with the number of each message that is stored"""
+        self.on_wanted: Callable[[int], None] = lambda number: None
+        """called with the number from which a numbering client has to send again"""
+        self.on_over: Callable[[], None] = lambda: None
+        """called when the session turns out to have ended"""
+        self.worker = asyncio.create_task(self._work(), name=f"gateway.live_uplink {session.sid}")
+        """ends with `leave`, or with the ConnectionOver that this connection ends by"""
+
+    def say(self, message: Message) -> None:
+        """Have it stored behind all that was said before. Raises Busy when too much waits already."""
+        if self._early is not None:
+            if len(self._early) >= MAX_EARLY:
+                raise Busy
+            self._early.append(message)
+            self._said.set()
+        elif not self._over and not self._left.done():
+            self._append(message)
+
+    def end(self, reason: str) -> None:
+        """The client has said goodbye: the session ends behind all that was said."""
+        self._last_words = reason
+
+    def is_over(self) -> None:
+        """The session has ended by itself: there is nothing more to say."""
+        self._over = True
+
+    async def leave(self) -> None:
+        """Store what was said, within LEAVE_TIMEOUT_S; a session that no worker knows of ends with it."""
+        if not self._left.done():
+            self._left.set_result(None)
+        done, _ = await asyncio.wait([self.worker], timeout=LEAVE_TIMEOUT_S)
+        if not done:
+            self.worker.cancel()
+            await asyncio.wait([self.worker])
+            self._log.warning("what was said last could not be stored in %g s", LEAVE_TIMEOUT_S)
+        elif (error := self.worker.exception()) is not None and not isinstance(error, ConnectionOver):
+            raise error
+
+    def _new_producer(self, first: int) -> Producer:
+        return Producer(self._backend.writer, self._session.keys.pcm, self._scheme, first=first)
+
+    async def _work(self) -> None:
+        try:
+            if self._early is not None:
+                await self._hand_out()
+            await self._left
+            if self._early is None and not self._over:
+                await self._producer.flush()
+                await self._say_goodbye()
+        except errors.Over:
+            self.on_over()
+        except errors.Replaced:
+            raise Replaced from None
+        except errors.StreamError as error:
+            self._log.warning("what the client said could not be stored: %s", error)
+            raise Unavailable from error
+
+    async def _hand_out(self) -> None:
+        said = asyncio.create_task(self._said.wait())
+        await asyncio.wait([said, self._left], return_when=asyncio.FIRST_COMPLETED)
+        said.cancel()
+        await asyncio.wait([said])
+        if not self._early:
+            if not self._over:
+                await self._backend.sessions.end(self._session, linger_ms=0)
+            return
+        await hand_out(self._backend.redis, self._session, "bridge")
+        early, self._early = self._early, None
+        for message in early:
+            self._append(message)
+
+    async def _say_goodbye(self) -> None:
+        if self._last_words is not None:
+            producer = Producer(self._backend.writer, self._session.keys.pcm, Marked(new_sid()))
+            producer.append(End(self._last_words))
+            await producer.flush()
+
+    def _append(self, message: Message) -> None:
+        producer, number = self._producer, self._producer.next_number
+        try:
+            stored = producer.append(message)
+        except errors.StreamFull:
+            raise Busy from None
+        except errors.StreamError:
+            raise NotStored from None  # the producer has failed just now: `_settled` is about to end the connection
+        stored.add_done_callback(partial(self._settled, producer, number))
+
+    def _settled(self, producer: Producer, number: int, stored: asyncio.Future[EntryId]) -> None:
+        error = stored.exception()
+        if error is None:
+            self.on_stored(number)
+        elif producer is not self._producer or self._left.done():
+            pass  # the first that failed was dealt with
+        elif isinstance(error, errors.Wanted) and isinstance(self._scheme, Numbered):
+            wanted = int(error.after) + 1
+            self._producer = self._new_producer(wanted)
+            self.on_wanted(wanted)
+        elif isinstance(error, errors.Over):
+            self._over = True
+            self.on_over()
+        else:
+            self._left.set_exception(error)

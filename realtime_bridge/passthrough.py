@@ -1,0 +1,204 @@
+"""PURE. A client that speaks the model's own protocol: what it asks for goes upstream, what it is answered comes back.
+
+Such a client drives: it updates the session, creates items and responses, cancels, commits and truncates. So the bridge
+does none of this by itself; it only remembers what a later upstream socket has to know: the client's session, its items, and
+up to where it was answered.
+
+Every event goes up under a name, so that an `error` is known to be about it. One that has none is given ours, which is
+taken out of what comes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import msgspec
+
+from realtime_bridge.client_events import JsonObject
+from realtime_bridge.effects import Effect, Forward, Record
+from realtime_bridge.server_events import ErrorDetail, Session
+from realtime_bridge.spoken import Position
+from streams import turns
+from streams.ids import ZERO, EntryId
+from streams.messages import ClientEvent
+
+DOOR = "openai"
+"""`Opened.door` of these clients."""
+
+_OURS = "parley_"
+_MAX_UNBEGUN = 64
+"""Responses that were asked for and have neither begun nor been refused."""
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, Any])
+_encode = msgspec.json.encode
+
+
+class Change(NamedTuple):
+    """What a `session.update` of the client's asks for."""
+
+    entry: EntryId
+    session: JsonObject
+
+
+class Relayed(NamedTuple):
+    """A client's event on its way up."""
+
+    event_id: str
+    effects: list[Effect]
+    change: Change | None = None
+    """it is a `session.update`"""
+
+
+class Passthrough:
+    """What one session's client has asked for. Outlives the upstream sockets."""
+
+    def __init__(self) -> None:
+        self.session_overrides: JsonObject = {}
+        """all that the client has changed in its session, merged; a fresh upstream session is opened with it"""
+        self._changed_by = ZERO
+        """the last entry whose change is in there"""
+        self._unbegun: deque[tuple[str, Position]] = deque(maxlen=_MAX_UNBEGUN)
+        """responses the client has asked for, and up to where each answers"""
+        self._items: dict[str, str] = {}
+        """items whose creation is not answered yet, by the name of the event"""
+
+    def restore(self, session: JsonObject, changed_by: EntryId) -> None:
+        """Go on where another bridge has left off."""
+        self.session_overrides, self._changed_by = session, changed_by
+
+    def dialled(self) -> None:
+        """A fresh upstream socket: it answers nothing that was asked on the one before."""
+        self._unbegun.clear()
+        self._items.clear()
+
+    # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def relay(self, entry: EntryId, event: ClientEvent) -> Relayed | None:
+        """What becomes of it; None for a change that has been made already (an earlier bridge was told of it, too)."""
+        fields = _fields.decode(event.body)
+        event_id = named(_text(fields.get("event_id")), entry)
+        fields["event_id"] = msgspec.Raw(_encode(event_id))
+        known: list[Effect] = []
+        change: Change | None = None
+        match event.type:
+            case "session.update":
+                if entry <= self._changed_by:
+                    return None
+                session = _json(fields.get("session"))
+                change = Change(entry, session if isinstance(session, dict) else {})
+            case "response.create":
+                self._unbegun.append((event_id, Position(entry, 0)))
+            case "conversation.item.create":
+                known = self._remember_item(entry, event_id, fields)
+        return Relayed(event_id, [Forward(_encode(fields).decode()), *known], change)
+
+    def _remember_item(self, entry: EntryId, event_id: str, fields: dict[str, msgspec.Raw]) -> list[Effect]:
+        """What the client says in words is told to a later socket, under the name that the item has now."""
+        item = _json(fields.get("item"))
+        if not isinstance(item, dict) or not (text := _written(item)):
+            return []
+        if not isinstance(item.get("id"), str):
+            item["id"] = f"item_{entry.left}_{entry.right}"[:32]
+            fields["item"] = msgspec.Raw(_encode(item))
+        name = item["id"]
+        self._items[event_id] = name
+        if item["role"] == "assistant":
+            return [Record(turns.AssistantSaid(response="", item=name, text=text))]
+        committed = turns.Committed(item=name, pcm_id=str(entry), offset=0)
+        return [Record(committed), Record(turns.UserSaid(item=name, text=text))]
+
+    # ── from the model ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def changed(self, change: Change) -> list[Effect]:
+        """The model has made it."""
+        self.session_overrides = merged(self.session_overrides, change.session)
+        self._changed_by = change.entry
+        session = msgspec.Raw(_encode(self.session_overrides))
+        return [Record(turns.SessionChanged(session=session, pcm_id=str(change.entry)))]
+
+    def about(self, committed_to: Position) -> Position:
+        """A response begins: up to where it answers."""
+        return self._unbegun.popleft()[1] if self._unbegun else committed_to
+
+    def retell(self, items: list[JsonObject]) -> list[JsonObject]:
+        """What a fresh upstream session is told of the conversation, of which the client is not to hear again."""
+        return [{**item, "id": f"{_OURS}{number}"} for number, item in enumerate(items, 1)]
+
+    def is_retold(self, item: str) -> bool:
+        return item.startswith(_OURS)
+
+    def added(self, item: str) -> None:
+        """The model has this item now."""
+        for event_id in [each for each, name in self._items.items() if name == item]:
+            del self._items[event_id]
+
+    def refused(self, error: ErrorDetail) -> list[Effect]:
+        """The model did not do what this `error` names."""
+        for unbegun in [each for each in self._unbegun if each[0] == error.event_id]:
+            self._unbegun.remove(unbegun)
+        item = self._items.pop(error.event_id or "", None)
+        return [] if item is None else [Record(turns.Removed(item=item))]
+
+    def error_for_client(self, error: ErrorDetail, raw: str) -> bytes:
+        """The `error` as the client is told of it: without a name that is ours."""
+        if error.event_id is None or not error.event_id.startswith(_OURS):
+            return raw.encode()
+        event = _object.decode(raw)
+        event["error"]["event_id"] = None
+        return _encode(event)
+
+
+def finds_turns(session: Session, *, default: bool) -> bool:
+    """Whether the model finds the turns, in a session as it is told; `default` when it does not say."""
+    if session.audio is None or session.audio.input is None:
+        return default
+    return session.audio.input.turn_detection is not None
+
+
+def named(event_id: str | None, entry: EntryId) -> str:
+    """What an event goes up as: its own name, or ours."""
+    return event_id or f"{_OURS}{entry.left}_{entry.right}"
+
+
+_MERGED = (("audio",), ("audio", "input"), ("audio", "output"), ("audio", "input", "transcription"))
+"""Objects in which an update keeps what it leaves out. All others are replaced whole, but turn detection of one kind."""
+_DETECTION = ("audio", "input", "turn_detection")
+
+
+def merged(session: JsonObject, change: JsonObject, path: tuple[str, ...] = ()) -> JsonObject:
+    """`session` with `change` made, as the model makes it."""
+    result = dict(session)
+    for key, value in change.items():
+        here, current = (*path, key), result.get(key)
+        keeps = here in _MERGED or (here == _DETECTION and _type(current) == _type(value))
+        if keeps and isinstance(value, dict) and isinstance(current, dict):
+            result[key] = merged(current, value, here)
+        else:
+            result[key] = value
+    return result
+
+
+def _type(value: object) -> object:
+    return value.get("type") if isinstance(value, dict) else None
+
+
+def _json(raw: msgspec.Raw | None) -> object:
+    value: object = None if raw is None else msgspec.json.decode(raw)
+    return value
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    value = _json(raw)
+    return value if isinstance(value, str) else None
+
+
+def _written(item: JsonObject) -> str:
+    """What a message of the user's or the assistant's says in words; nothing for all else."""
+    wanted = {"user": "input_text", "assistant": "output_text"}.get(str(item.get("role")))
+    content = item.get("content")
+    if item.get("type") != "message" or not isinstance(content, list):
+        return ""
+    parts = [part["text"] for part in content if _type(part) == wanted and isinstance(part.get("text"), str)]
+    return " ".join(parts)
