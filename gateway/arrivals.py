@@ -20,6 +20,8 @@ class Arrivals:
         """the last entry that is known to have reached the client's machine"""
         self._asked = ZERO
         self._kept = ZERO
+        self._told = False
+        """the client says itself what has arrived, and means more by it: that it has taken it, not only its machine"""
 
     def wrote(self, entry: EntryId) -> None:
         """The last frame of this entry was written."""
@@ -27,7 +29,7 @@ class Arrivals:
 
     def ping(self) -> bytes | None:
         """The payload of a ping, when there is something to ask about."""
-        if self._asked >= self.written:
+        if self._told or self._asked >= self.written:
             return None
         self._asked = self.written
         return bytes(self.written)
@@ -38,7 +40,15 @@ class Arrivals:
             entry = EntryId.parse(payload)
         except ValueError:
             return False
-        if not self.arrived < entry <= self._asked:
+        if self._told or not self.arrived < entry <= self._asked:
+            return False
+        self.arrived = entry
+        return True
+
+    def confirm(self, entry: EntryId) -> bool:
+        """The client says that it has all up to here; whether that is something new."""
+        self._told = True
+        if not self.arrived < entry <= self.written:
             return False
         self.arrived = entry
         return True

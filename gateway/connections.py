@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.arrivals import PING_EVERY_S, Arrivals
 from gateway.backend import Backend
@@ -38,6 +38,7 @@ from streams.attach import ATTACH_RENEW_S, read_control, say_alive
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.keys import RENEW_S
+from streams.sessions import Cursor
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,18 @@ class Control:
         return await self._said.get()
 
 
+class Way(Protocol):
+    """How what the client says goes up: `Uplink`, or another that a door brings along."""
+
+    worker: asyncio.Task[None]
+
+    def is_over(self) -> None:
+        """The session has ended by itself."""
+
+    async def leave(self) -> None:
+        """Store what was said, and end."""
+
+
 class Connection:
     """Joins a socket and a session until one of them is over. Made in the loop; `run` must follow.
 
@@ -108,15 +121,18 @@ class Connection:
         *,
         place: Place,
         max_waiting_bytes: int,
+        way: Way | None = None,
     ) -> None:
         session = opened.session
         self.door, self.socket, self.session, self.metrics = door, socket, session, metrics
         self.log = SessionLogger(logger, session.sid)
         self.outbox = Outbox()
         self.downlink = Downlink(backend, session, after=place.after)
-        self.uplink = Uplink(
-            backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
-        )
+        if way is None:
+            way = self.uplink = Uplink(
+                backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
+            )
+        self.way: Way = way
         self._attachment = opened.attachment
         self._backend = backend
         self._control = Control()
@@ -176,6 +192,11 @@ class Connection:
                 self._wrote(frame.entry)
             self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
 
+    def received(self, entry: EntryId) -> None:
+        """The client itself says what has arrived; from now on nothing else counts."""
+        if self.arrivals.confirm(entry):
+            self._arriving.set()
+
     def said(self, entry: EntryId) -> None:
         """All that an entry of `down` has to say is in the outbox."""
         if not self.outbox.mark(entry):
@@ -222,16 +243,20 @@ class Connection:
             if (payload := self.arrivals.ping()) is not None:
                 await self.socket.ping(payload)
             if (arrived := self.arrivals.keep()) is not None:
-                try:
-                    await self._sessions.set_cursor(self.session, "arrived", arrived)
-                except StreamUnavailable as error:
-                    self.log.warning("what has arrived could not be kept: %s", error)
+                await self.keep_cursor("arrived", arrived)
             await asyncio.sleep(PING_EVERY_S)
+
+    async def keep_cursor(self, cursor: Cursor, entry: EntryId) -> None:
+        """Keep the client's place in Redis, if it answers."""
+        try:
+            await self._sessions.set_cursor(self.session, cursor, entry)
+        except StreamUnavailable as error:
+            self.log.warning("what has %s could not be kept: %s", cursor, error)
 
     async def _keep(self) -> None:
         """Renew what keeps the session ours and alive, and end the connection if its uplink dies of a fault of ours."""
         renewed = asyncio.get_running_loop().time()
-        while not (await asyncio.wait([self.uplink.worker], timeout=ATTACH_RENEW_S))[0]:
+        while not (await asyncio.wait([self.way.worker], timeout=ATTACH_RENEW_S))[0]:
             now = asyncio.get_running_loop().time()
             try:
                 if not await self._attachment.renew() and not await self._attachment.attach(take=False):
@@ -241,13 +266,13 @@ class Connection:
                     renewed = now
             except StreamUnavailable as error:
                 self.log.warning("the session could not be renewed: %s", error)
-        self.uplink.worker.result()
+        self.way.worker.result()
 
     async def _end(self, over: ConnectionOver) -> None:
         if over.fault != "nobody":
             self.metrics.errors.labels(self.door, over.code).inc()
         if isinstance(over, SessionEnded | SessionFailed | SessionGone):
-            self.uplink.is_over()
+            self.way.is_over()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._leave())
             tasks.create_task(self.socket.close(over))
@@ -256,7 +281,7 @@ class Connection:
 
     async def _leave(self) -> None:
         """Store what was said last, then leave the session to its grace time."""
-        await self.uplink.leave()
+        await self.way.leave()
         try:
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)

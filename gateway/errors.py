@@ -18,6 +18,7 @@ DoorError
     ├── SessionEnded          "session_ended"     the conversation is over              1000
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
+    ├── SessionNotFound       "session_not_found" there is none to resume, any more     4404, fault: the client
     ├── Replaced              "replaced"          a newer connection has the session    4001, do not come back
     ├── Restarting            "restarting"        this gateway stops                    1012, recoverable
     └── Unavailable           "unavailable"       Redis does not answer                 1013, recoverable
@@ -172,6 +173,14 @@ class SessionGone(ConnectionOver):
     """The session is gone. Please connect again."""
 
     code = "session_gone"
+
+
+class SessionNotFound(ConnectionOver):
+    """There is no such session, or it has ended. Please connect without one."""
+
+    code = "session_not_found"
+    fault = "client"
+    close_code = 4404
 
 
 class Replaced(ConnectionOver):

@@ -14,16 +14,16 @@ from functools import partial
 from gateway.backend import Backend
 from gateway.errors import Busy, ConnectionOver, NotStored, Replaced, Unavailable
 from gateway.uplink import LEAVE_TIMEOUT_S
-from streams import errors
+from streams import errors, pcm
 from streams.dispatch import hand_out
 from streams.ids import EntryId
 from streams.keys import new_sid
-from streams.messages import End, Message
+from streams.messages import ClientEvent, End, Message
 from streams.producer import Marked, Numbered, Producer
 from streams.sessions import Session
 
-MAX_EARLY = 1000
-"""Words that wait for the session to be handed out: one round trip to Redis."""
+MAX_EARLY_BYTES = 8 << 20
+"""Of what waits for the session to be handed out: one round trip to Redis."""
 
 
 class LiveUplink:
@@ -47,6 +47,7 @@ class LiveUplink:
         self._producer = self._new_producer(first)
         self._early: list[Message] | None = None if known else []
         """what was said before the session was handed out"""
+        self._early_bytes = 0
         self._said = asyncio.Event()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
@@ -63,7 +64,9 @@ class LiveUplink:
     def say(self, message: Message) -> None:
         """Have it stored behind all that was said before. Raises Busy when too much waits already."""
         if self._early is not None:
-            if len(self._early) >= MAX_EARLY:
+            self._early_bytes += _size(message)
+            if self._early and self._early_bytes > MAX_EARLY_BYTES:
+                self._early_bytes -= _size(message)
                 raise Busy
             self._early.append(message)
             self._said.set()
@@ -154,3 +157,11 @@ class LiveUplink:
             self.on_over()
         else:
             self._left.set_exception(error)
+
+
+def _size(message: Message) -> int:
+    match message:
+        case pcm.Audio(audio=data) | ClientEvent(body=data):
+            return len(bytes(data))
+        case _:
+            return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,16 @@ async def open_session(backend: Backend, opened: turns.Opened, conversation: str
 
     Raises StreamUnavailable. When it is cancelled no session is left behind that nobody knows of.
     """
-    opening = asyncio.create_task(_open(backend, opened, conversation), name="gateway.open_session")
+    return await _surely(backend, _open(backend, opened, conversation))
+
+
+async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
+    """A session that only who knows its id can ask for. Raises StreamUnavailable; for a cancel see `open_session`."""
+    return await _surely(backend, _create(backend, opened, keys.new_sid()))
+
+
+async def _surely(backend: Backend, work: Coroutine[Any, Any, Opened]) -> Opened:
+    opening = asyncio.create_task(work, name="gateway.open_session")
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -77,6 +87,14 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Op
         # The lowest; but where many come at once, all see the same one free and only one of them gets it.
         name = free[0] if races_lost == 0 else random.choice(free)
         races_lost += 1
+
+
+async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:
+    """`name` is nobody else's."""
+    session = (await backend.sessions.create(opened, name)).session
+    attachment = Attachment(backend.redis, session, backend.name)
+    await attachment.attach(take=True)
+    return Opened(session, attachment, resumed=False)
 
 
 async def _waiting_session(backend: Backend, user: str, conversation: str) -> Opened | None:

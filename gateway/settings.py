@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from runtime.settings import Settings
 
@@ -12,6 +12,16 @@ class GatewaySettings(Settings):
 
     host: str = Field("127.0.0.1", alias="HOST", description="The address to listen on; `0.0.0.0` for all.")
     port: int = Field(8000, ge=0, le=65535, alias="PORT", description="The port to listen on; 0 = any free one.")
+    openai_realtime_model: str = Field(
+        "gpt-realtime-2.1",
+        alias="OPENAI_REALTIME_MODEL",
+        description="The model's name, as the bridge has it: clients of `/v1/realtime` are told.",
+    )
+    transcription_model: str | None = Field(
+        "gpt-transcribe",
+        alias="PARLEY_TRANSCRIPTION_MODEL",
+        description="The captions' model, as the bridge has it: clients of `/v1/realtime` are told; `none` for none.",
+    )
     jwt_secret: SecretStr | None = Field(
         None,
         alias="JWT_SECRET",
@@ -31,3 +41,8 @@ class GatewaySettings(Settings):
         alias="PARLEY_SEND_TIMEOUT_S",
         description="How many seconds a client may not read what is sent to it before its connection is dropped.",
     )
+
+    @field_validator("transcription_model")
+    @classmethod
+    def _none(cls, value: str | None) -> str | None:
+        return None if value is None or value.strip().lower() in ("", "none") else value

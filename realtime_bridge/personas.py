@@ -12,7 +12,8 @@
       }
     }
 
-`greeting` is what the model is asked to say first (null or left out: it waits to be spoken to). `turn_detection` is
+`greeting` is what the model is asked to say when a client picks the persona (null or left out: a short greeting of its
+own; empty: nothing). `turn_detection` is
 `server_vad` or `semantic_vad` with their settings, null for push-to-talk; left out, it is `server_vad` with its defaults.
 """
 
@@ -41,7 +42,7 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voice: NonEmpty
     """any name: which voices there are is for the server to say"""
     greeting: str | None = None
-    """what to say first; None: wait to be spoken to"""
+    """what to say when a client picks it; None: a short greeting of its own; empty: nothing"""
     turn_detection: TurnDetection | None = ServerVad()
     """None: push-to-talk"""
 

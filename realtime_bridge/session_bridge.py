@@ -66,6 +66,10 @@ class _Finished(Exception):
         super().__init__(reason)
 
 
+class _Left(Exception):
+    """This process stops, or has lost the session: another bridge is to have it."""
+
+
 class _Redial(Exception):
     """This socket will not do any more; another one is wanted."""
 
@@ -88,7 +92,7 @@ class SessionBridge:
         self._sessions = Sessions(resources.hub.redis)
         self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
-        self._stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._told_to: asyncio.Future[_Left | _Finished] = asyncio.get_running_loop().create_future()
         self._handled = ZERO
         """the entry of `pcm` up to which everything has been handed to the conversation"""
         settings = resources.settings
@@ -100,10 +104,15 @@ class SessionBridge:
         self._down: Producer
         self._turns: Producer
 
-    def stop(self, reason: str) -> None:
-        """End the session for a reason of the process's own; `run` returns soon after."""
-        if not self._stop.done():
-            self._stop.set_result(reason)
+    def leave(self) -> None:
+        """Fall silent, and let another bridge have the session; `run` returns soon after."""
+        if not self._told_to.done():
+            self._told_to.set_result(_Left())
+
+    def end(self, reason: str) -> None:
+        """End the session; `run` returns soon after."""
+        if not self._told_to.done():
+            self._told_to.set_result(_Finished(reason))
 
     @property
     def holds(self) -> bool:
@@ -116,29 +125,44 @@ class SessionBridge:
             self._log.info("another bridge has this session")
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         try:
-            opened = await self._open()
-            self._log.info("bridging begins", extra={"door": opened.door, "epoch": self._epoch})
-            await self._bridge()
-        except _Finished as finished:
-            await self._end(finished.reason)
-        except Fenced:
-            self._log.warning("fenced: another bridge has taken this session over")
-            return False
-        except _LeaseLost:
-            self._log.warning("the lease is lost; this bridge falls silent")
-            return False
-        except Over:
-            self._log.info("the session's streams are gone")
-            await self._sessions.end(self._session)
-        except Exception:
-            self._say(down.Failed(code="internal_error", message="Something went wrong on our side. Please connect again."))
-            await self._end("internal_error")
-            raise
+            return await self._came_to_its_end(await self._why_it_ended())
         finally:
             await self._lease.release()
+
+    async def _why_it_ended(self) -> Exception:
+        """Bridge; what ended it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, task in (
+                    ("bridge", self._bridge()),
+                    ("watch", self._watch()),
+                    ("renew", self._renew()),
+                    ("told", self._wait_to_be_told()),
+                ):
+                    group.create_task(task, name=f"{name} {self._session.sid}")
+        except ExceptionGroup as group_error:
+            return _cause(group_error)
+        raise AssertionError("a bridge ends by an exception only")
+
+    async def _came_to_its_end(self, cause: Exception) -> bool:
+        match cause:
+            case _Finished(reason=reason):
+                await self._end(reason)
+            case Fenced() | _LeaseLost():
+                self._log.warning("another bridge has, or may have, this session: %s", cause)
+                return False
+            case _Left():
+                self._log.info("this bridge leaves the session to another")
+                return False
+            case Over():
+                self._log.info("the session's streams are gone")
+                await self._sessions.end(self._session)
+            case _:
+                await self._end("internal_error", "Something went wrong on our side. Please connect again.")
+                raise cause
         return True
 
-    async def _open(self) -> turns.Opened:
+    async def _open(self) -> None:
         """Fence whoever was here before, and read what was said."""
         self._epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
         self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
@@ -147,7 +171,7 @@ class SessionBridge:
         rebuilt = await self._rebuild()
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
         self._go_on_from(rebuilt)
-        return rebuilt.opened
+        self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
 
     async def _rebuild(self) -> Rebuilt:
         """What was said so far; what was begun to be answered and never finished is void from here on."""
@@ -167,10 +191,12 @@ class SessionBridge:
         # An entry of which some samples are dealt with is read again.
         self._handled = EntryId(entry.left, entry.right - 1) if samples else entry
 
-    async def _end(self, reason: str) -> None:
+    async def _end(self, reason: str, sentence: str | None = None) -> None:
         """Tell the client, and free what the session held."""
         self._log.info("bridging ends", extra={"reason": reason})
         try:
+            if sentence is not None:
+                self._down.append(down.Failed(code=reason, message=sentence))
             self._down.append(down.Ended(reason=reason))
             await self._down.flush()
             await self._turns.flush()
@@ -181,6 +207,8 @@ class SessionBridge:
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _bridge(self) -> None:
+        """One upstream socket after the other, until something ends the session."""
+        await self._open()
         while True:
             upstream = await self._dial()
             try:
@@ -196,7 +224,8 @@ class SessionBridge:
                         self._go_on_from(await self._rebuild())
                     case UpstreamError():
                         self._log.error("the upstream socket broke: %s", cause, extra={"code": cause.code})
-                        self._say(down.Failed(code="upstream_lost", message=str(cause)))
+                        told = "The connection to the model broke, and could not be mended. Please connect again."
+                        self._say(down.Failed(code="upstream_lost", message=told))
                         raise _Finished("upstream_lost") from group
                     case _:
                         raise cause from group
@@ -220,12 +249,12 @@ class SessionBridge:
                 decision = retry.after(failures, error, random.random())
                 if isinstance(decision, retry.GiveUp):
                     self._log.error("no upstream: %s", decision.because, extra={"code": error.code})
-                    self._say(down.Failed(code=error.code, message=decision.because))
+                    # Who it is and where is for the operator; a client is told what it can do.
+                    told = "The model cannot be reached at the moment. Please try again later."
+                    self._say(down.Failed(code=error.code, message=told if error.retryable else decision.because))
                     raise _Finished(error.code) from error
                 self._log.warning("no upstream yet: %s", error, extra={"code": error.code})
                 await asyncio.sleep(decision.seconds)
-                if not self._lease.held:
-                    raise _LeaseLost from error
 
     async def _converse(self, upstream: Upstream) -> None:
         """Everything that happens on one socket. Raises an exception group with why it ended."""
@@ -238,9 +267,6 @@ class SessionBridge:
                 ("write", self._write(upstream)),
                 ("up", self._pump_up()),
                 ("clock", self._clock()),
-                ("watch", self._watch()),
-                ("renew", self._renew()),
-                ("stop", self._wait_for_stop()),
             ):
                 group.create_task(pump, name=f"{name} {self._session.sid}")
 
@@ -315,15 +341,15 @@ class SessionBridge:
         elif self._detached_since is None:
             self._detached_since = now
         elif now - self._detached_since > self._r.settings.grace_s:
-            self.stop("client_gone")
+            self.end("client_gone")
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(keys.RENEW_S)
             await self._sessions.renew(self._session)
 
-    async def _wait_for_stop(self) -> None:
-        raise _Finished(await asyncio.shield(self._stop))
+    async def _wait_to_be_told(self) -> None:
+        raise await asyncio.shield(self._told_to)
 
     # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -362,7 +388,7 @@ class SessionBridge:
         return asyncio.get_running_loop().time()
 
 
-_BY_WEIGHT = (Fenced, _LeaseLost, Over, _Finished, _Redial, UpstreamError)
+_BY_WEIGHT = (Fenced, _LeaseLost, _Left, Over, _Finished, _Redial, UpstreamError)
 
 
 def _cause(group: ExceptionGroup[Exception]) -> Exception:

@@ -169,6 +169,21 @@ class Assignments:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
         return lost
 
+    async def let_go(self, assignment: Assignment) -> None:
+        """Leave a session to whoever looks for orphans next, without making them wait."""
+        try:
+            await self._redis_now.xclaim(
+                self._stream,
+                keys.DISPATCH_GROUP,
+                self._consumer,
+                0,
+                [str(assignment.id)],
+                idle=10 * ORPHAN_MS[self._role],
+                justid=True,
+            )
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(f"{self._stream}: {error}") from error
+
     async def _mine(self) -> set[EntryId]:
         """The entries that are pending with this consumer."""
         pending: Any = await self._redis_now.xpending_range(

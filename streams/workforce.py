@@ -25,8 +25,8 @@ class Work(Protocol):
     async def run(self) -> bool:
         """Work on it. Whether the session needs no worker any more; False: somebody else has it, or shall have it."""
 
-    def stop(self, reason: str) -> None:
-        """The process stops, or somebody else has the session: end soon."""
+    def leave(self) -> None:
+        """The process stops, or somebody else has the session: leave off soon, and leave it to them."""
 
     @property
     def holds(self) -> bool:
@@ -39,6 +39,7 @@ class Workforce:
     def __init__(self, assignments: Assignments, start: Callable[[Assignment], Work], capacity: int) -> None:
         self._assignments, self._start, self._capacity = assignments, start, capacity
         self._running: dict[Assignment, tuple[asyncio.Task[None], Work]] = {}
+        self._stopping = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -80,7 +81,7 @@ class Workforce:
             try:
                 mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
                 for lost in await self._assignments.keep(mine):
-                    self._running[lost][1].stop("lost")
+                    self._running[lost][1].leave()
                 if self._free > 0:
                     for orphan in await self._assignments.claim_orphans(self._free):
                         logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
@@ -99,11 +100,14 @@ class Workforce:
             self._room.clear()
 
     async def _work(self, work: Work, assignment: Assignment) -> None:
-        if await work.run():
-            try:
+        is_over = await work.run()
+        try:
+            if is_over:
                 await self._assignments.done(assignment)
-            except StreamUnavailable as error:
-                logger.warning("%s stays handed out: %s", assignment.session.sid, error)
+            elif self._stopping:
+                await self._assignments.let_go(assignment)
+        except StreamUnavailable as error:
+            logger.warning("%s stays handed out: %s", assignment.session.sid, error)
 
     def _ended(self, assignment: Assignment, task: asyncio.Task[None]) -> None:
         del self._running[assignment]
@@ -112,11 +116,12 @@ class Workforce:
             logger.error("%s failed", task.get_name(), exc_info=error)
 
     async def _end_all(self) -> None:
+        self._stopping = True
         if not self._running:
             return
         tasks = [task for task, _ in self._running.values()]
         for _, work in self._running.values():
-            work.stop("service_stopped")
+            work.leave()
         _, late = await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
         for task in late:
             task.cancel()

@@ -139,11 +139,13 @@ class DecoderPool:
     async def __aenter__(self) -> DecoderPool:
         starts = [asyncio.create_task(self._start(slot)) for slot in range(self._size)]
         try:
-            await asyncio.gather(*starts)
+            await asyncio.wait(starts)
+            for start in starts:
+                start.result()
         except BaseException:
             for start in starts:
                 start.cancel()
-            await asyncio.gather(*starts, return_exceptions=True)
+            await asyncio.wait(starts)
             await self._end()
             raise
         self._open = True
@@ -252,6 +254,7 @@ class _Child:
         self._reader = reader
         self._writer = writer
         self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
+        self._killing: asyncio.Task[str] | None = None
 
     @property
     def ended(self) -> bool:
@@ -267,26 +270,27 @@ class _Child:
     @classmethod
     async def start(cls, timeout_s: float) -> _Child:
         """A child that is ready for work. Raises DecoderFailed."""
-        ours, theirs = socket.socketpair()
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "transcoder.child", str(theirs.fileno())),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.PIPE,
-                    pass_fds=(theirs.fileno(),),
-                    env=_environment(),
-                    cwd="/",
-                    start_new_session=True,  # Ctrl-C is for the worker, which ends its children itself
-                )
+                reader, writer = await asyncio.open_unix_connection(sock=ours)
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-P", "-m", "transcoder.child", str(theirs.fileno())),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=asyncio.subprocess.DEVNULL,
+                        stderr=asyncio.subprocess.PIPE,
+                        pass_fds=(theirs.fileno(),),
+                        env=_environment(),
+                        cwd="/",
+                        start_new_session=True,  # Ctrl-C is for the worker, which ends its children itself
+                    )
+                except BaseException:
+                    writer.close()
+                    raise
         except OSError as error:
-            ours.close()
             raise DecoderFailed(f"no decoder can be started: {error}") from error
-        except asyncio.CancelledError:
-            ours.close()
-            raise
-        child = cls(process, *await asyncio.open_unix_connection(sock=ours))
+        child = cls(process, reader, writer)
         try:
             async with asyncio.timeout(timeout_s):
                 message = await child._receive()
@@ -326,12 +330,20 @@ class _Child:
             raise _ChildDied(f"it does not speak our language: {error}") from error
 
     async def kill(self) -> str:
-        """End it and all it may have started, at once, and wait for that; the last of what it said on stderr."""
+        """End it and all it may have started, at once, and wait for that; the last of what it said on stderr.
+
+        It is done to the end also when the caller is cancelled, and once however many call.
+        """
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill(), name=f"killing decoder child {self.pid}")
+        return await asyncio.shield(self._killing)
+
+    async def _kill(self) -> str:
         self._writer.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        await asyncio.shield(self._end)
+        await self._end
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         said = b""

@@ -84,7 +84,7 @@ class SessionTranscoder:
             return False
         return True
 
-    def stop(self, reason: str) -> None:
+    def leave(self) -> None:
         """Leave off. What is not done stays in `up` for whoever comes next."""
         self._stopped = True
         if self._task is not None:

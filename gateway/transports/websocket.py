@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import cast
 
 from aiohttp import WSMsgType, web
@@ -33,6 +33,9 @@ KERNEL_BYTES = 64 << 10
 """SO_SNDBUF (Linux doubles it). The default swallows a minute of speech before a write has to wait: too late to notice a
 client that does not read, and too late for an interruption."""
 
+CLOSED_WITHOUT_CODE = 1005
+"""RFC 6455's name for it."""
+
 MAX_UNSENT_PONGS_BYTES = 256 << 10
 _REASON_BYTES = 123
 """What a close frame has room for."""
@@ -42,9 +45,15 @@ class TextSocket:
     """One client's WebSocket. One task receives, one sends."""
 
     def __init__(
-        self, *, max_message_bytes: int, send_timeout_s: float, on_pong: Callable[[bytes], None] | None = None
+        self,
+        *,
+        max_message_bytes: int,
+        send_timeout_s: float,
+        on_pong: Callable[[bytes], None] | None = None,
+        protocols: Sequence[str] = (),
     ) -> None:
         self._ws: web.WebSocketResponse[bool] = web.WebSocketResponse(
+            protocols=protocols,
             compress=False,  # audio does not get smaller
             autoping=False,
             heartbeat=HEARTBEAT_S,
@@ -56,6 +65,8 @@ class TextSocket:
         self._send_timeout_s = send_timeout_s
         self.on_pong = on_pong
         """called with the payload of each pong"""
+        self.goodbye: int | None = None
+        """the code with which the client has closed; None when it has not, or its network is gone"""
         self._writer: AbstractStreamWriter
         self._transport: asyncio.WriteTransport
 
@@ -90,6 +101,9 @@ class TextSocket:
                 case WSMsgType.PONG:
                     if self.on_pong is not None:
                         self.on_pong(bytes(message.data))
+                case WSMsgType.CLOSE:
+                    self.goodbye = message.data or CLOSED_WITHOUT_CODE
+                    return
                 case _:
                     return
 

@@ -92,7 +92,7 @@ async def bridged(
         try:
             yield Call(hub, session, bridge)
         finally:
-            bridge.stop("the test is over")
+            bridge.end("the test is over")
             await asyncio.wait_for(task, 10)
 
 
@@ -210,10 +210,25 @@ async def test_a_session_that_is_bridged_is_left_alone(hub: Hub, tmp_path: Path,
         assert await Lease(hub.redis, call.session, "other").holder() is not None
 
 
-async def test_a_process_that_stops_tells_its_clients(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session ends with the reason."""
+async def test_a_process_that_stops_leaves_the_session_to_another(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a word to the client; the next bridge knows what was said, and answers what was not answered."""
     async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
-        await call.says(bytes(48_000))
+        first, second = bytes(range(256)) * 300, bytes(range(255, -1, -1)) * 300
+        await call.says(first)
         await call.until(done)
-        call.bridge.stop("service_stopped")
-        assert (await call.until(over))[-1] == down.Ended(reason="service_stopped")
+        call.bridge.leave()
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await call.says(second, arrived_ms=60_000)
+        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        task = asyncio.create_task(heir.run())
+        told = await call.until(done)
+        assert not any(isinstance(message, down.Ended | down.Failed) for message in told)
+        assert heard(told) == second
+        model = simulator.sessions[-1]
+        assert "samples" in str(model.conversation.items[0])
+        heir.end("over")
+        assert await asyncio.wait_for(task, 10)

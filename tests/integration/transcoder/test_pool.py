@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -235,17 +236,19 @@ async def test_leaving_ends_all(clip: Clip) -> None:
         await pool.decode_file(clip.data, max_seconds=10.0)
 
 
-async def test_starting_may_be_cancelled() -> None:
-    """Neither a process nor a descriptor stays behind, at whatever moment it is."""
+@pytest.mark.parametrize("turns", [*range(12), 20, 40, 80])
+async def test_starting_may_be_cancelled(turns: int) -> None:
+    """Neither a process nor a descriptor stays behind, at whatever turn of the loop it is."""
     before = open_descriptors()
-    for turns in (0, 1, 2, 3, 5, 8, 13):
-        entering = asyncio.create_task(DecoderPool(children=2).__aenter__())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        entering.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await entering
+    entering = asyncio.create_task(DecoderPool(children=2).__aenter__())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
     await until(lambda: open_descriptors() == before)
+    del entering
+    gc.collect()  # what was left open complains here, not in the test after this one
 
 
 async def test_leaving_while_a_child_is_replaced(clip: Clip) -> None:
@@ -282,6 +285,7 @@ async def test_a_child_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch
         async with DecoderPool(children=2):
             pass
     assert open_descriptors() == before
+    gc.collect()
 
 
 async def test_a_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch, clip: Clip) -> None:

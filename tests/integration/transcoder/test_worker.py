@@ -124,7 +124,7 @@ async def test_a_transcoder_that_comes_later_goes_on_counting(hub: Hub, session:
         async for entry in made:
             if isinstance(entry.message, pcm.UtteranceEnd):
                 break
-    first.stop("gone")
+    first.leave()
     await asyncio.wait([task])
     await say(hub, session, up.File(clip.data, 2), End("x"))
     entries = await transcode(hub, session, pool)

@@ -1,0 +1,60 @@
+"""Where a client takes a session up that knows itself what it has got, and what of its own is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from streams import turns
+from streams.consumer import read
+from streams.errors import StreamUnavailable
+from streams.ids import ZERO, EntryId, next_useq
+from streams.sessions import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The newest numbering of a session's uplink, as the stream itself has it."""
+
+    gen: int
+    next: int
+    """the number that is not stored yet"""
+    known: bool
+    """something was appended, so a worker has been told of the session"""
+
+
+async def numbers(redis: Redis, session: Session) -> Numbers:
+    """Raises StreamUnavailable."""
+    last = await _id_at(redis, session.keys.pcm, newest=True)
+    return Numbers(last.left, next_useq(last, last.left), known=last.right > 0)
+
+
+async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId | None:
+    """Where `down` begins, if something behind `after` is not there any more, or `after` itself never was.
+
+    Ids of one reign have no gaps, so what begins right behind `after` is whole. Of a trim between two reigns nobody knows
+    how much it took: it counts as a gap. Raises StreamUnavailable.
+    """
+    first = await _id_at(redis, session.keys.down, newest=False)
+    last = await _id_at(redis, session.keys.down, newest=True)
+    if after > last:
+        return first
+    return None if first <= after or first == EntryId(after.left, after.right + 1) else first
+
+
+async def is_of_door(redis: Redis, session: Session, door: str) -> bool:
+    """Whether the session was opened at this door. Raises StreamUnavailable."""
+    entries = await read(redis, session.keys.turns, turns.decoder, count=1)
+    return bool(entries) and isinstance(opened := entries[0].message, turns.Opened) and opened.door == door
+
+
+async def _id_at(redis: Redis, stream: str, *, newest: bool) -> EntryId:
+    """Of the newest or the oldest entry; zero when the stream is gone."""
+    try:
+        page: Any = await (redis.xrevrange(stream, count=1) if newest else redis.xrange(stream, count=1))
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{stream}: {error}") from error
+    return EntryId.parse(page[0][0]) if page else ZERO
