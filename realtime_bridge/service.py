@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 
@@ -16,7 +17,23 @@ from runtime.notify import ready
 from streams.dispatch import Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
 from streams.hub import open_hub
+from streams.sessions import Sessions
 from streams.workforce import Workforce
+
+logger = logging.getLogger(__name__)
+
+
+REAP_EVERY_S = 60.0
+
+
+async def _reap(sessions: Sessions) -> None:
+    while True:
+        await asyncio.sleep(REAP_EVERY_S)
+        try:
+            if gone := await sessions.reap():
+                logger.info("%d sessions had run out, and are off the list", gone)
+        except StreamUnavailable as error:
+            logger.warning("the list of sessions could not be looked through: %s", error)
 
 
 async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
@@ -31,7 +48,12 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
             workforce = Workforce(
                 assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions
             )
+            reaping = asyncio.create_task(_reap(Sessions(hub.redis)), name="reap")
             ready()
-            await workforce.run(stop)
+            try:
+                await workforce.run(stop)
+            finally:
+                reaping.cancel()
+                await asyncio.wait([reaping])
     except (StreamUnavailable, ServerUnfit) as error:
         raise StartError(str(error)) from error

@@ -189,7 +189,9 @@ class Producer:
                         raise
                     pause = RESEND_AFTER_S[min(failures, len(RESEND_AFTER_S) - 1)]
                     failures += 1
-                    logger.warning("%s: %s; sent again in %.2f s", self.stream, error, pause)
+                    # Once an outage: a server that is full answers a thousand streams so, every second.
+                    level = logging.WARNING if failures == 1 else logging.DEBUG
+                    logger.log(level, "%s: %s; sent again until it is stored", self.stream, error)
                     await asyncio.sleep(pause)
         except StreamError as error:
             self._fail(error)

@@ -19,6 +19,9 @@ from streams.keys import SESSION_TTL_MS, SessionKeys
 
 logger = logging.getLogger(__name__)
 
+REAP_PAGE = 500
+"""Sessions looked at in one question to Redis."""
+
 LINGER_MS = 10_000
 """How long an ended session's last words stay readable."""
 
@@ -196,6 +199,22 @@ class Sessions:
                     pipeline.publish(stream, b"")  # whoever still reads it looks, and finds it gone
                 await pipeline.execute()
             await self._redis.zrem(keys.SESSIONS, session.sid)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+
+    async def reap(self) -> int:
+        """Strike sessions off the list whose keys have run out: their holders died, and nobody ended them."""
+        try:
+            listed: list[Any] = await self._redis.zrange(keys.SESSIONS, 0, -1)
+            gone = []
+            for start in range(0, len(listed), REAP_PAGE):
+                page = listed[start : start + REAP_PAGE]
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for sid in page:
+                        pipeline.exists(SessionKeys(text(sid)).down)
+                    found = await pipeline.execute()
+                gone += [sid for sid, exists in zip(page, found, strict=True) if not exists]
+            return int(await self._redis.zrem(keys.SESSIONS, *gone)) if gone else 0
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
 

@@ -1,0 +1,264 @@
+"""Sessions are handed out once, kept by whoever works on them, found when nobody does, and never stolen from the healthy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from runtime.embedded import EmbeddedServer
+from streams import dispatch, keys, turns
+from streams.attach import Attachment, is_alive, presence, read_control, say_alive
+from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
+from streams.hub import Hub, open_hub
+from streams.ids import BIRTH
+from streams.sessions import Session, Sessions
+from streams.workforce import Workforce
+
+
+@pytest.fixture
+async def hub(redis_server: EmbeddedServer, redis: Redis) -> AsyncIterator[Hub]:
+    async with open_hub(redis_server.url) as hub:
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machinery with small numbers."""
+    monkeypatch.setattr(dispatch, "BLOCK_MS", 50)
+    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": 300, "transcoder": 300})
+    monkeypatch.setattr("streams.workforce.KEEP_EVERY_S", 0.05)
+
+
+async def assignments(hub: Hub, name: str) -> Assignments:
+    ours = Assignments(hub, "bridge", name)
+    await ours.open()
+    return ours
+
+
+async def test_a_session_is_handed_to_one_worker(hub: Hub, session: Session) -> None:
+    """However often it is handed out."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    for _ in range(3):
+        await hand_out(hub.redis, session, "bridge")
+    taken = [*await one.take(10), *await two.take(10)]
+    assert [assignment.session for assignment in taken] == [session]
+    await hand_out(hub.redis, session, "bridge")
+    assert await two.take(10) == []
+
+
+async def test_a_session_that_is_done_is_handed_out_anew(hub: Hub, session: Session) -> None:
+    """Its entry is gone from the stream and from the list of pending ones."""
+    one = await assignments(hub, "one")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    await one.done(assignment)
+    assert await hub.redis.xlen(keys.dispatch("bridge")) == 0
+    await hand_out(hub.redis, session, "bridge")
+    assert len(await one.take(1)) == 1
+
+
+async def test_an_orphan_is_found_and_a_kept_session_is_not(hub: Hub, session: Session) -> None:
+    """Who keeps its sessions keeps them; who does not has lost them."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    for _ in range(8):
+        await asyncio.sleep(0.06)
+        assert await one.keep([assignment]) == []
+        assert await two.claim_orphans(10) == []
+    await asyncio.sleep(0.35)
+    (orphan,) = await two.claim_orphans(10)
+    assert orphan == assignment
+
+
+async def test_a_worker_that_was_asleep_does_not_steal_back(hub: Hub, session: Session) -> None:
+    """It asks first, and learns what it has lost."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    one._kept_at = time.monotonic() - 60
+    await asyncio.sleep(0.35)
+    assert len(await two.claim_orphans(10)) == 1
+    assert await one.keep([assignment]) == [assignment]
+    assert await two.keep([assignment]) == []
+
+
+async def test_what_is_let_go_is_found_at_once(hub: Hub, session: Session) -> None:
+    """Nobody waits for it to look orphaned."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    await one.let_go(assignment)
+    assert await two.claim_orphans(1) == [assignment]
+
+
+async def test_a_second_entry_of_a_session_is_known_as_that(hub: Hub, session: Session) -> None:
+    """Two gateways may hand out at once; the entry that the session remembers is the one that stands."""
+    one = await assignments(hub, "one")
+    await hand_out(hub.redis, session, "bridge")
+    await hub.redis.xadd(keys.dispatch("bridge"), {"sid": session.sid, "at": session.at})
+    first, second = await one.take(2)
+    assert await is_handed_out_as(hub.redis, first, "bridge")
+    assert not await is_handed_out_as(hub.redis, second, "bridge")
+
+
+async def test_a_lease_is_held_by_one_and_renewed_only_while_it_is_ours(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that was robbed finds out at the next renewal, and does not believe in itself longer than its clock says."""
+    monkeypatch.setattr(dispatch, "LEASE_RENEW_S", 0.02)
+    seen: list[bool] = []
+    mine, theirs = Lease(hub.redis, session, "one"), Lease(hub.redis, session, "two")
+    assert await mine.acquire()
+    assert not await theirs.acquire()
+    keeping = asyncio.create_task(mine.keep(seen.append))
+    await asyncio.sleep(0.1)
+    assert mine.held
+    assert seen
+    assert not any(seen)
+    await hub.redis.delete(session.keys.lease)
+    assert await theirs.acquire_within(1)
+    await asyncio.wait_for(keeping, 1)
+    assert not mine.held
+    await mine.release()
+    assert await theirs.holder() is not None
+
+
+async def test_a_new_reign_fences_the_old_one(hub: Hub, session: Session) -> None:
+    """Epochs rise, in `turns` and in `down` alike, whatever was written to one of them alone."""
+    first = await take_epoch(hub.writer, session, "one")
+    await hub.redis.execute_command("XADD", session.keys.down, f"{first + 5}-0", "kind", "epoch", "owner", "x")
+    await hub.redis.hdel(session.keys.marks, "down")
+    second = await take_epoch(hub.writer, session, "two")
+    assert second > first + 5
+
+
+class Job:
+    """Work that counts who did it."""
+
+    done: dict[str, list[str]]
+
+    def __init__(self, worker: str, sid: str, log: list[tuple[str, str]]) -> None:
+        self._worker, self._sid, self._log = worker, sid, log
+        self._left = asyncio.Event()
+
+    @property
+    def holds(self) -> bool:
+        return True
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def run(self) -> bool:
+        self._log.append((self._worker, self._sid))
+        await self._left.wait()
+        return False
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for it."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - several tasks and a server make it so
+            await asyncio.sleep(0.005)
+
+
+async def test_half_of_the_workers_stop_and_the_others_take_all(hub: Hub, redis: Redis) -> None:
+    """No session without a worker, none with two, none of the healthy ones moved."""
+    log: list[tuple[str, str]] = []
+    sessions = [(await Sessions(redis).create(turns.Opened(user=f"u{n}", door="d"), "c")).session for n in range(20)]
+    stops = {name: asyncio.Event() for name in ("a", "b", "c", "d")}
+    tasks = {}
+    for name, stop in stops.items():
+
+        def start(assignment: dispatch.Assignment, name: str = name) -> Job:
+            return Job(name, assignment.session.sid, log)
+
+        tasks[name] = asyncio.create_task(Workforce(await assignments(hub, name), start, 15).run(stop))
+    for session in sessions:
+        await hand_out(hub.redis, session, "bridge")
+    await until(lambda: len(log) == 20)
+    first = {sid: worker for worker, sid in log}
+    for name in ("a", "b"):
+        tasks[name].cancel()
+    lost = [sid for sid, worker in first.items() if worker in ("a", "b")]
+    await until(lambda: len(log) == 20 + len(lost))
+    await asyncio.sleep(0.19)
+    again = log[20:]
+    assert sorted(sid for _, sid in again) == sorted(lost)
+    assert all(worker in ("c", "d") for worker, _ in again)
+    for name in ("c", "d"):
+        stops[name].set()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+class Phone:
+    """A gateway's ear on a control channel: it answers probes while its client is there."""
+
+    def __init__(self, hub: Hub, session: Session, *, alive: bool) -> None:
+        self._hub, self._session, self._alive = hub, session, alive
+        self.heard_words: list[tuple[str, str]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def heard(self, data: bytes) -> None:
+        what, argument = read_control(data)
+        self.heard_words.append((what, argument))
+        if what == "probe" and self._alive:
+            self._tasks.append(asyncio.create_task(say_alive(self._hub.redis, self._session, argument)))
+
+    def missed(self) -> None:
+        pass
+
+
+async def test_the_newest_connection_has_the_session_and_the_older_is_told(hub: Hub, session: Session) -> None:
+    """Taken only when asked to; the one before cannot renew or detach it any more."""
+    old, new = Attachment(hub.redis, session, "g1"), Attachment(hub.redis, session, "g2")
+    phone = Phone(hub, session, alive=True)
+    assert await old.attach(take=False)
+    await hub.bus.subscribe(session.keys.control, phone)
+    assert not await new.attach(take=False)
+    assert await new.attach(take=True)
+    await until(lambda: ("attached", new.value) in phone.heard_words)
+    assert not await old.renew()
+    await old.detach()
+    assert (await presence(hub.redis, session)).attached
+    await new.detach()
+    left = await presence(hub.redis, session)
+    assert not left.attached
+    assert left.detached_ms > 0
+    await hub.bus.unsubscribe(session.keys.control, phone)
+
+
+async def test_a_client_that_answers_is_alive_and_a_silent_one_is_not(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody there: known at once. Somebody there who does not answer: known in a moment."""
+    monkeypatch.setattr("streams.attach.PROBE_S", 0.2)
+    assert not await is_alive(hub.redis, hub.bus, session)
+    for alive in (True, False):
+        phone = Phone(hub, session, alive=alive)
+        await hub.bus.subscribe(session.keys.control, phone)
+        assert await is_alive(hub.redis, hub.bus, session) is alive
+        await hub.bus.unsubscribe(session.keys.control, phone)
+
+
+async def test_an_ended_session_is_attached_by_nobody(hub: Hub, session: Session) -> None:
+    """And no key comes back."""
+    await Sessions(hub.redis).end(session, linger_ms=0)
+    assert not await Attachment(hub.redis, session, "g").attach(take=True)
+    await Sessions(hub.redis).set_cursor(session, "arrived", BIRTH)
+    await hand_out(hub.redis, session, "bridge")
+    assert [key async for key in hub.redis.scan_iter("parley:{*")] == []
+
+
+async def test_sessions_that_ran_out_are_struck_off_the_list(hub: Hub, session: Session) -> None:
+    """The list has no TTL of its own."""
+    sessions = Sessions(hub.redis)
+    assert await sessions.reap() == 0
+    await hub.redis.delete(*session.keys.all)
+    assert await sessions.reap() == 1
+    assert await hub.redis.zcard(keys.SESSIONS) == 0
