@@ -219,21 +219,25 @@ class Connection:
         try:
             while True:
                 what, argument = await self._control.next()
-                match what:
-                    case "attached" if argument != self._attachment.value:
-                        raise Replaced
-                    case "probe":
-                        await self.socket.ping(_PROBE + argument.encode())
-                    case "answered":
-                        await say_alive(self._backend.redis, self.session, argument)
-                    case "missed" if not await self._attachment.renew():
-                        raise Replaced
-                    case _:
-                        pass
-        except StreamUnavailable as error:
-            self.log.warning("nobody can be told that this client is here: %s", error)
+                try:
+                    await self._obey_word(what, argument)
+                except StreamUnavailable as error:
+                    self.log.warning("a word about this connection could not be answered: %s", error)
         finally:
             await self._backend.bus.unsubscribe(channel, self._control)
+
+    async def _obey_word(self, what: str, argument: str) -> None:
+        match what:
+            case "attached" if argument != self._attachment.value:
+                raise Replaced
+            case "probe":
+                await self.socket.ping(_PROBE + argument.encode())
+            case "answered":
+                await say_alive(self._backend.redis, self.session, argument)
+            case "missed" if not await self._attachment.renew():
+                raise Replaced
+            case _:
+                pass
 
     async def _follow(self) -> None:
         """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it."""

@@ -48,7 +48,7 @@ class LiveUplink:
         self._early: list[Message] | None = None if known else []
         """what was said before the session was handed out"""
         self._early_bytes = 0
-        self._said = asyncio.Event()
+        self._said_or_left = asyncio.Event()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
         self._last_words: str | None = None
@@ -62,14 +62,17 @@ class LiveUplink:
         """ends with `leave`, or with the ConnectionOver that this connection ends by"""
 
     def say(self, message: Message) -> None:
-        """Have it stored behind all that was said before. Raises Busy when too much waits already."""
+        """Have it stored behind all that was said before.
+
+        Raises Busy when too much waits already, NotStored when it has no hope (`on_wanted` was called, or the end is near).
+        """
         if self._early is not None:
             self._early_bytes += _size(message)
             if self._early and self._early_bytes > MAX_EARLY_BYTES:
                 self._early_bytes -= _size(message)
                 raise Busy
             self._early.append(message)
-            self._said.set()
+            self._said_or_left.set()
         elif not self._over and not self._left.done():
             self._append(message)
 
@@ -85,6 +88,7 @@ class LiveUplink:
         """Store what was said, within LEAVE_TIMEOUT_S; a session that no worker knows of ends with it."""
         if not self._left.done():
             self._left.set_result(None)
+        self._said_or_left.set()
         done, _ = await asyncio.wait([self.worker], timeout=LEAVE_TIMEOUT_S)
         if not done:
             self.worker.cancel()
@@ -106,6 +110,8 @@ class LiveUplink:
                 await self._say_goodbye()
         except errors.Over:
             self.on_over()
+        except errors.Wanted as wanted:
+            self._log.debug("left with a number missing: %s", wanted)  # the client goes on from it when it comes back
         except errors.Replaced:
             raise Replaced from None
         except errors.StreamError as error:
@@ -113,10 +119,7 @@ class LiveUplink:
             raise Unavailable from error
 
     async def _hand_out(self) -> None:
-        said = asyncio.create_task(self._said.wait())
-        await asyncio.wait([said, self._left], return_when=asyncio.FIRST_COMPLETED)
-        said.cancel()
-        await asyncio.wait([said])
+        await self._said_or_left.wait()
         if not self._early:
             if not self._over:
                 await self._backend.sessions.end(self._session, linger_ms=0)
@@ -138,17 +141,22 @@ class LiveUplink:
             stored = producer.append(message)
         except errors.StreamFull:
             raise Busy from None
-        except errors.StreamError:
-            raise NotStored from None  # the producer has failed just now: `_settled` is about to end the connection
+        except errors.StreamError as error:
+            self._failed(producer, error)
+            raise NotStored from None
         stored.add_done_callback(partial(self._settled, producer, number))
 
     def _settled(self, producer: Producer, number: int, stored: asyncio.Future[EntryId]) -> None:
-        error = stored.exception()
-        if error is None:
+        if (error := stored.exception()) is None:
             self.on_stored(number)
-        elif producer is not self._producer or self._left.done():
-            pass  # the first that failed was dealt with
-        elif isinstance(error, errors.Wanted) and isinstance(self._scheme, Numbered):
+        else:
+            self._failed(producer, error)
+
+    def _failed(self, producer: Producer, error: BaseException) -> None:
+        """A producer that has failed stays failed; each of its words says so, and is told so."""
+        if producer is not self._producer or self._left.done() or self._over:
+            return
+        if isinstance(error, errors.Wanted) and isinstance(self._scheme, Numbered):
             wanted = int(error.after) + 1
             self._producer = self._new_producer(wanted)
             self.on_wanted(wanted)

@@ -41,7 +41,7 @@ async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId
     first = await _id_at(redis, session.keys.down, newest=False)
     last = await _id_at(redis, session.keys.down, newest=True)
     if after > last:
-        return first
+        return first if last > ZERO else None
     return None if first <= after or first == EntryId(after.left, after.right + 1) else first
 
 

@@ -94,6 +94,8 @@ class ClientSession:
         self.route: Route = "pcm"
         """where what is said next goes, unless it is the first recording"""
         self._handed_out: set[Role] = set()
+        self._was_known = False
+        """a worker was told of the session by a connection before this one"""
         self._above_pcm = True
         """whether all ids that `up` gives out are above those in `pcm`"""
         self._torn = False
@@ -103,6 +105,7 @@ class ClientSession:
     def resumed(cls, *, in_up: bool, in_pcm: bool) -> ClientSession:
         """Where another connection has left it: whether anything was ever written to `up`, and to `pcm`."""
         state = cls()
+        state._was_known = in_up or in_pcm
         if in_up:
             state.route = "up"
         elif in_pcm:
@@ -112,7 +115,7 @@ class ClientSession:
     @property
     def is_known(self) -> bool:
         """Whether a worker has been told of the session: then it outlives its connection."""
-        return "bridge" in self._handed_out
+        return self._was_known or "bridge" in self._handed_out
 
     def plan(self, said: Said) -> list[Effect]:
         """What has to be done about it, in this order; the first that fails ends it."""

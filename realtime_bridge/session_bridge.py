@@ -119,6 +119,11 @@ class SessionBridge:
         """Whether the lease is ours."""
         return self._lease.held
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client is there, as far as we know."""
+        return self._detached_since is None
+
     async def run(self) -> bool:
         """Bridge until the session ends; True then. False when somebody else has it, or is to have it."""
         if not await self._lease.acquire_within(LEASE_MS / 1000 + 1):

@@ -15,6 +15,11 @@ SLICES_AFTER = 2
 """So many recordings in a row that continue the one before, and the client is taken to be cutting slices."""
 
 
+ALIKE = 1.2
+"""Slices are cut by a clock: none is longer than the first by more than this factor, and only the last may be shorter.
+Without this, recordings sent with pauses of chance would be taken for slices now and then."""
+
+
 class Kind(Enum):
     """What a recording is, seen from the ones before it."""
 
@@ -32,12 +37,22 @@ class Slices:
     def __init__(self) -> None:
         self._last_arrival_ms: int | None = None
         self._in_a_row = 0
+        self._cut_ms = 0
+        """how long the slices of this series are, by its first"""
+        self._last_length_ms = 0
 
     def arrived(self, arrived_ms: int, length_ms: int) -> Kind:
         """A recording of this length was there at this moment (both milliseconds)."""
         start_ms = arrived_ms - length_ms
-        follows = self._last_arrival_ms is not None and abs(start_ms - self._last_arrival_ms) <= CONTIGUOUS_MS
-        self._last_arrival_ms = arrived_ms
+        follows = (
+            self._last_arrival_ms is not None
+            and abs(start_ms - self._last_arrival_ms) <= CONTIGUOUS_MS
+            and length_ms <= ALIKE * self._cut_ms
+            and self._last_length_ms * ALIKE >= self._cut_ms
+        )
+        self._last_arrival_ms, self._last_length_ms = arrived_ms, length_ms
+        if not follows:
+            self._cut_ms = length_ms
         self._in_a_row = self._in_a_row + 1 if follows else 0
         if self._in_a_row >= SLICES_AFTER:
             return Kind.SLICE

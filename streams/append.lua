@@ -56,7 +56,9 @@ local function take_id()
     return string.format('%.0f-%.0f', gen, last * STRIDE)
   else
     local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
-    local have = tonumber(redis.call('HGET', marks, name .. '/' .. ARGV[3]) or first - 1)
+    -- A writer that is not known has stored nothing yet; but nothing is known at all when the hash has run out.
+    local known = redis.call('HGET', marks, name .. '/' .. ARGV[3])
+    local have = tonumber(known or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
     if last <= have then return nil, {'stored', tip} end
     if first ~= have + 1 then return nil, {'want', tostring(have)} end
     return string.format('%.0f-*', left)

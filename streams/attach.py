@@ -137,7 +137,10 @@ async def say_alive(redis: Redis, session: Session, nonce: str) -> None:
 
 def read_control(data: bytes) -> tuple[str, str]:
     """What was said on a control channel: (`attached` | `probe` | `alive`, its argument)."""
-    what, argument = msgpack.unpackb(data, raw=False)
+    try:
+        what, argument = msgpack.unpackb(data, raw=False)
+    except (ValueError, TypeError):
+        return "unreadable", ""
     return str(what), str(argument)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -33,8 +34,10 @@ class Listener(Protocol):
 class Bus:
     """Use as an async context manager."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, beside: Sequence[Redis] = ()) -> None:
+        """`beside`: clients of the same server; when the bus has lost it, so have their idle connections."""
+        self._redis, self._beside = redis, beside
+        self._was_lost = False
         self._pubsub: PubSub | None = None
         self._listeners: dict[bytes, set[Listener]] = {}
         self._subscribed: set[bytes] = set()
@@ -58,8 +61,12 @@ class Bus:
         name = channel.encode()
         self._listeners.setdefault(name, set()).add(listener)
         confirmed = self._confirmed.setdefault(name, asyncio.Event())
-        await self._ask(name)
-        await confirmed.wait()
+        try:
+            await self._ask(name)
+            await confirmed.wait()
+        except asyncio.CancelledError:
+            await self.unsubscribe(channel, listener)
+            raise
 
     async def unsubscribe(self, channel: str, listener: Listener) -> None:
         """No more of this channel."""
@@ -102,12 +109,17 @@ class Bus:
                 pause = RECONNECT_AFTER_S[min(tries, len(RECONNECT_AFTER_S) - 1)]
                 tries += 1
                 logger.warning("the bus lost Redis (%s); again in %.2f s", str(error) or type(error).__name__, pause)
+                self._was_lost = True
                 await self._disconnect()
                 await asyncio.sleep(pause)
 
     async def _connect(self) -> None:
         pubsub = self._redis.pubsub()
         await pubsub.connect()
+        if self._was_lost:
+            for client in self._beside:
+                await client.connection_pool.disconnect(inuse_connections=False)
+        self._was_lost = False
         async with self._asking:
             self._pubsub = pubsub
             self._subscribed = set(self._listeners)
@@ -129,11 +141,19 @@ class Bus:
             message = await pubsub.parse_response(block=True)
             if message[0] == b"message":
                 for listener in tuple(self._listeners.get(message[1], ())):
-                    listener.heard(message[2])
+                    self._tell(listener, message[1], message[2])
             else:
                 await pubsub.handle_message(message)
                 if message[0] == b"subscribe":
                     self._is_subscribed(message[1])
+
+    def _tell(self, listener: Listener, channel: bytes, data: bytes) -> None:
+        """A message that its listener cannot read deafens nobody: it looks for itself."""
+        try:
+            listener.heard(data)
+        except (ValueError, TypeError, LookupError) as error:
+            logger.error("a message on %s does not read: %s", channel.decode(errors="replace"), error)
+            listener.missed()
 
     def _is_subscribed(self, name: bytes) -> None:
         confirmed = self._confirmed.get(name)

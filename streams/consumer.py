@@ -128,7 +128,11 @@ class Consumer(Generic[M]):
                 await self._wake.wait()
 
     def _take(self, message: list[Any]) -> list[Entry[M]]:
-        entry_id, before = EntryId.parse(message[0]), EntryId.parse(message[1])
+        try:
+            entry_id, before = EntryId.parse(message[0]), EntryId.parse(message[1])
+        except (ValueError, TypeError, LookupError, AttributeError):
+            self.missed()  # not what the append script says: look for ourselves
+            return []
         if entry_id <= self.last:
             return []
         if self.last < before or len(message) < 3:

@@ -112,7 +112,7 @@ class Assignments:
             await self._redis_now.xgroup_create(self._stream, keys.DISPATCH_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
-                raise
+                raise StreamUnavailable(f"{self._stream}: {error}") from error
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
 
@@ -129,7 +129,7 @@ class Assignments:
             return []
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
-        return [_assignment(entry_id, fields) for entry_id, fields in _entries(answer)]
+        return await self._readable(_entries(answer))
 
     async def claim_orphans(self, count: int) -> list[Assignment]:
         """Take over at most `count` sessions whose worker has not kept them for ORPHAN_MS."""
@@ -145,7 +145,20 @@ class Assignments:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
         self._orphans_from = answer[0]
-        return [_assignment(entry_id, fields) for entry_id, fields in answer[1]]
+        return await self._readable(answer[1])
+
+    async def _readable(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Assignment]:
+        """The entries as assignments; what does not read as one is nobody's work, and removed."""
+        readable = []
+        for entry_id, fields in entries:
+            sid, at = fields.get(b"sid"), fields.get(b"at")
+            if sid is not None and at is not None:
+                session = Session(sid.decode(errors="replace"), at.decode(errors="replace"))
+                readable.append(Assignment(EntryId.parse(entry_id), session))
+            else:
+                logger.error("%s %s names no session, and is removed", self._stream, entry_id)
+                await self.done(Assignment(EntryId.parse(entry_id), Session("", "")))
+        return readable
 
     async def keep(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         """Keep these from looking orphaned. Gives those that are not ours any more.
@@ -210,10 +223,6 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return cast(list[tuple[bytes, dict[bytes, bytes]]], value)
 
 
-def _assignment(entry_id: bytes, fields: dict[bytes, bytes]) -> Assignment:
-    return Assignment(EntryId.parse(entry_id), Session(fields[b"sid"].decode(), fields[b"at"].decode()))
-
-
 async def take_epoch(writer: Writer, session: Session, owner: str) -> int:
     """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
 
@@ -262,11 +271,16 @@ class Lease:
     async def acquire_within(self, seconds: float) -> bool:
         """Take it as soon as nobody has it: a holder that died has it for a while yet."""
         until = time.monotonic() + seconds
-        while not await self.acquire():
+        while True:
+            try:
+                if await self.acquire():
+                    return True
+            except StreamUnavailable:
+                if time.monotonic() > until:
+                    raise
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(LEASE_TRY_S)
-        return True
 
     async def keep(self, renewed: Callable[[bool], None]) -> None:
         """Renew until it is lost; returns then. What the holder does next is to stop.

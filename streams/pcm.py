@@ -43,7 +43,7 @@ class MediaError(Message, frozen=True, tag="media_error"):
 
 
 class Gap(Message, frozen=True, tag="gap"):
-    """A hole that is known: this much of what the client recorded is missing here."""
+    """A hole that is known: about this much of what the client recorded is missing, here or in the recording before."""
 
     missing_ms: int
 

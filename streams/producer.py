@@ -108,11 +108,11 @@ class Assigned(Scheme):
         self._ids[number] = entry_id
 
     def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        before = self._ids.get(first - 1)
+        before = self._ids.get(first - 1)  # of what is stored nothing is known: others may have written since
         return (b"exact", str(self._ids[last]), str(before) if before else b"", b"")
 
     def stored(self, last: int) -> None:
-        self._ids.pop(last - 1, None)
+        self._ids.pop(last, None)
 
 
 class Producer:

@@ -85,11 +85,12 @@ class Sessions:
         session = Session(keys.new_sid(), keys.at(opened.user, conversation))
         try:
             await self._create_streams(session, opened, source, meta or {})
+            await self._redis.zadd(keys.SESSIONS, {session.sid: now_ms()})
             winner: Any = await self._redis.set(session.at, session.sid, nx=True, px=SESSION_TTL_MS, get=True)
             if winner is not None:
                 await self._delete(session)
+                await self._redis.zrem(keys.SESSIONS, session.sid)
                 return Creation(Session(text(winner), session.at), created=False)
-            await self._redis.zadd(keys.SESSIONS, {session.sid: now_ms()})
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"no session could be created: {error}") from error
         return Creation(session, created=True)

@@ -32,6 +32,10 @@ class Work(Protocol):
     def holds(self) -> bool:
         """Whether this worker may go on saying that the session is its own."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it counts towards what this process can do at a time."""
+
 
 class Workforce:
     """Works on at most `capacity` sessions at a time."""
@@ -59,12 +63,16 @@ class Workforce:
 
     @property
     def _free(self) -> int:
-        return self._capacity - len(self._running)
+        """Sessions whose client is away cost next to nothing: they do not keep others out."""
+        return self._capacity - sum(work.is_busy for _, work in self._running.values())
 
     async def _take(self) -> None:
         """Sessions that nobody has yet."""
         while True:
             await self._room.wait()
+            if self._free <= 0:
+                self._room.clear()
+                continue
             try:
                 assignments = await self._assignments.take(self._free)
             except StreamUnavailable as error:
@@ -78,6 +86,8 @@ class Workforce:
         """Say that ours are ours, and take over whose worker does not say so any more."""
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
+            if self._free > 0:
+                self._room.set()
             try:
                 mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
                 for lost in await self._assignments.keep(mine):

@@ -23,12 +23,15 @@ from streams.producer import Assigned, Producer
 from streams.sessions import Session
 from streams.trim import trim
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
-from transcoder.errors import MediaError
+from transcoder.errors import MediaError, TooLong
 from transcoder.framer import cut
 from transcoder.limits import DecodedSeconds
 from transcoder.sandbox import DecoderPool
 
 logger = logging.getLogger(__name__)
+
+LOST_PACKET_MS = 21
+"""What a damaged packet is told as: 1,024 samples at 48 kHz, a frame of AAC."""
 
 PIECE_SAMPLES = SAMPLE_RATE
 """A whole recording is cut into entries of one second."""
@@ -59,6 +62,11 @@ class SessionTranscoder:
     @property
     def holds(self) -> bool:
         """Always: work that is done twice is refused once."""
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """Always."""
         return True
 
     async def run(self) -> bool:
@@ -102,16 +110,25 @@ class SessionTranscoder:
     async def _file(self, source: EntryId, file: up.File) -> None:
         try:
             decoded = await self._r.pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
+        except TooLong as error:
+            wait_s = self._bucket.wait_s(error.found_s, self._now())
+            self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
+            self._append(source, [pcm.MediaError(code=error.code, message=str(error.fits_in(wait_s)))])
+            return
         except MediaError as error:
             self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
             self._append(source, [pcm.MediaError(code=error.code, message=str(error))])
             return
         samples = len(decoded.pcm) // BYTES_PER_SAMPLE
-        self._bucket.take(samples / SAMPLE_RATE, self._now())
+        self._bucket.take(decoded.source.duration_s, self._now())
         audio = [pcm.Audio(part, offset=await self._advance(source, part)) for part in cut(decoded.pcm, PIECE_SAMPLES)]
         info = decoded.source
         what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
-        self._append(source, [*audio, up.UtteranceEnd(samples=samples, arrived_ms=file.arrived_ms, source=what)])
+        missing_ms = round(1000 * (info.duration_s - samples / SAMPLE_RATE))
+        missing_ms = max(missing_ms, 0) + decoded.lost_packets * LOST_PACKET_MS
+        damage = [pcm.Gap(missing_ms=missing_ms)] if missing_ms > 1 else []
+        end = up.UtteranceEnd(samples=samples, arrived_ms=file.arrived_ms, source=what)
+        self._append(source, [*audio, end, *damage])
 
     async def _advance(self, source: EntryId, audio: bytes) -> int:
         """The absolute offset of this audio, and count it."""

@@ -1,4 +1,4 @@
-"""❶❽ The OpenAI Realtime protocol itself, over WebSocket: `GET /v1/realtime`. The official SDKs work, with their base URL changed.
+"""❶❽ The OpenAI Realtime protocol itself over WebSocket, `GET /v1/realtime`: official SDKs with only their base URL changed.
 
 `?model=` may be anything: the deployment's model answers. Audio is PCM16 at 24 kHz, both ways. What a client gets wrong is
 told in an `error` event, and the connection goes on. Whoever closes ends the session; of a client whose network is gone the
@@ -6,21 +6,21 @@ session waits, and `?session=<session.id>` takes it up again behind what had arr
 
 Our extension, for clients that must not lose or double a frame, whatever breaks. Asked for by `?parley=1` or `X-Parley: 1`:
 
-  ─▶ every event that has an effect carries "useq": 1, 2, 3, … over the whole session, also when it is resumed. Sending an
-     event again that was sent before is harmless. A refused event has used up its number. Appends hold whole samples.
-  ◀─ {"type":"parley.ack","useq":n}              all up to n is stored; at most every 100 ms or 10 events
-  ◀─ {"type":"parley.want","useq":n}             something is missing: go on from n. Told once; what comes before n is dropped
-  ◀─ all that is said by the session carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
-  ─▶ {"type":"parley.received","did":…}          optional: all up to here is safe. Until the first, pongs tell what has arrived
-  ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}     all up to here was heard
+  ─▶ every event of the protocol carries "useq": 1, 2, 3, … over the whole session, also when it is resumed. One that was
+     sent before may be sent again. One that is refused has used up its number. Appends hold whole samples.
+  ◀─ {"type":"parley.ack","useq":n}               all up to n is stored; at most every 100 ms or 10 events
+  ◀─ {"type":"parley.want","useq":n}              something is missing: go on from n. Told once; until n comes all is dropped
+  ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
+  ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
+  ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
 
-  ?parley=1&session=<id>&after=<did>     takes the session up on any gateway (left out: behind what was known to have arrived)
-  ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}  the first event. n is what Redis really has: it may be
-                                                 below the last ack (a failover), so keep the last ten seconds
-  ◀─ {"type":"parley.resync","after":…,"from":…} what lies between is gone; never left out without this
-  ◀─ error "session_not_found", close 4404       it has ended; close 4001: a newer connection has it
+  ?parley=1&session=<id>&after=<did>              goes on, on any gateway (no `after`: behind what is known to have arrived)
+  ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below
+                                                  the last ack (after a failover): keep the last ten seconds
+  ◀─ {"type":"parley.resync","after":…,"from":…}  what lies between is gone; never left out without this
+  ◀─ error "session_not_found", close 4404        it has ended; close 4001: a newer connection has it
 
-A close with 1000 ends the session. Anything else leaves it waiting for as long as PARLEY_GRACE_S.
+A close with 1000 ends the session. After anything else it waits for as long as PARLEY_GRACE_S.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
+    NotStored,
     Refused,
     SessionNotFound,
     SlowClient,
@@ -149,13 +150,11 @@ def _take(client: Client, said: wire.Said) -> None:
                     client.uplink.say(message)
             except Refused as error:
                 _tell(client, error, said.event_id)
-        case _ if said.useq is None:
-            sentence = "Missing required parameter: 'useq'."
-            raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-        case wire.Audio(data, useq=useq):
-            _take_numbered(client, client.numbering, useq, pcm.Audio(data) if data else _VOID)
         case _:
-            _take_numbered(client, client.numbering, said.useq, _control(said))
+            if (useq := said.useq) is None:
+                sentence = "Missing required parameter: 'useq'."
+                raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
+            _take_numbered(client, client.numbering, useq, _message(said))
 
 
 def _messages(client: Client, said: wire.Numbered) -> list[Message]:
@@ -168,6 +167,13 @@ def _messages(client: Client, said: wire.Numbered) -> list[Message]:
     whole = len(data) - len(data) % pcm.BYTES_PER_SAMPLE
     client.carry = data[whole:]
     return [pcm.Audio(data[at : min(at + JOINED_BYTES, whole)]) for at in range(0, whole, JOINED_BYTES)]
+
+
+def _message(said: wire.Numbered) -> Message:
+    """A numbered event is one entry, whatever its size."""
+    if not isinstance(said, wire.Audio):
+        return _control(said)
+    return pcm.Audio(said.data) if said.data else _VOID
 
 
 _VOID = ClientEvent(VOID, msgspec.Raw(b"{}"))
@@ -193,6 +199,8 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
                 numbering.go_back(useq)
                 client.owes_want = True
                 return False
+            except NotStored:
+                return False  # the client knows by now from where to go on
             numbering.took()
             return True
         case Offer.AGAIN:

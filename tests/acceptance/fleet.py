@@ -32,6 +32,7 @@ class Member:
     lines: list[str] = field(default_factory=list)
     url: str = ""
     """of a gateway"""
+    listens: threading.Event = field(default_factory=threading.Event)
 
     @property
     def is_alive(self) -> bool:
@@ -91,9 +92,8 @@ class Fleet:
                 ready.recv(1024)
             except TimeoutError:
                 raise AssertionError("".join(member.lines)) from None
-        for line in member.lines:
-            if match := re.search(r"listens on http(\S+)", line):
-                member.url = "ws" + match[1]
+        if service == "gateway":
+            assert member.listens.wait(10), "".join(member.lines)
         return member
 
     def complete(self, count: int = 2) -> None:
@@ -106,6 +106,9 @@ class Fleet:
         assert member.process.stderr is not None
         for line in member.process.stderr:
             member.lines.append(line)
+            if match := re.search(r"listens on http(\S+)", line):
+                member.url = "ws" + match[1]
+                member.listens.set()
 
     def bridge_of(self, sid: str) -> Member | None:
         """The process that has this session's lease."""

@@ -237,7 +237,8 @@ async def test_the_readmes_client_works(stack: Stack, tmp_path: Path) -> None:
     """The program in the README, as it stands there, gets an answer."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    (tmp_path / "hello.m4a").write_bytes(make_clip(samples=30_000).data)
+    (tmp_path / "cli" / "media").mkdir(parents=True)
+    (tmp_path / "cli" / "media" / "hello.m4a").write_bytes(make_clip(samples=30_000).data)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

@@ -151,6 +151,10 @@ class Job:
     def holds(self) -> bool:
         return True
 
+    @property
+    def is_busy(self) -> bool:
+        return True
+
     def leave(self) -> None:
         self._left.set()
 

@@ -288,6 +288,35 @@ async def test_a_child_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch
     gc.collect()
 
 
+async def test_one_that_cannot_start_does_not_hinder_the_end_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second fails while the first is being ended; that goes on until its process is gone."""
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    start, kill = _Child.start, _Child.kill
+    killing, killed, started = asyncio.Event(), 0, 0
+
+    async def start_one(timeout_s: float) -> _Child:
+        nonlocal started
+        started += 1
+        if started == 1:
+            return await start(timeout_s)
+        await killing.wait()
+        raise errors.DecoderFailed("a decoder did not start")
+
+    async def watched_kill(child: _Child) -> str:
+        nonlocal killed
+        killing.set()
+        await asyncio.sleep(0.05)  # so that the other fails in the middle of it
+        said = await kill(child)
+        killed += 1
+        return said
+
+    monkeypatch.setattr(_Child, "start", start_one)
+    monkeypatch.setattr(_Child, "kill", watched_kill)
+    with pytest.raises(errors.DecoderFailed):
+        await DecoderPool(children=2).__aenter__()
+    assert killed == 1
+
+
 async def test_a_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch, clip: Clip) -> None:
     """Nothing of our environment is in it, and nothing of what we have open."""
     monkeypatch.setenv("REDIS_URL", "redis://:secret@localhost")

@@ -1,0 +1,88 @@
+"""`python -m bench`: what a session costs and how long a frame takes, beside the floor and a bare relay, in one run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import profile as profiling
+from bench import report
+from bench.machine import commit, describe
+from bench.rounds import LoadFailed, Plan, Rounds
+from bench.stage import Stage
+from bench.summary import summarise
+from runtime.errors import ParleyError
+
+QUICK = Plan(rounds=2, seconds=3.0, warm_up_s=1.0)
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 8.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of speech before each, that do not count.")] = 2.0,
+    sessions: Annotated[str, typer.Option(help="How many speak at once, with commas between.")] = "10,40",
+    quick: Annotated[bool, typer.Option(help="Two rounds of 3 s: to see that it works.")] = False,
+    keep: Annotated[bool, typer.Option(help="Write the file to bench/results, to be committed.")] = False,
+    profile: Annotated[bool, typer.Option(help="Only watch gateway and bridge with py-spy, at the most sessions.")] = False,
+    py_spy: Annotated[str | None, typer.Option(help="Where py-spy is, if it is not on the PATH.")] = None,
+) -> None:
+    """Measure Parley beside a direct connection and a bare relay."""
+    console = Console(highlight=False)
+    plan = QUICK if quick else Plan(rounds, seconds, warm_up, tuple(int(each) for each in sessions.split(",")))
+    try:
+        if profile:
+            _profile(console, plan, py_spy)
+        else:
+            _measure(console, plan, keep=keep)
+    except (ParleyError, LoadFailed) as error:
+        console.print(str(error), style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        raise typer.Exit(130) from None
+
+
+def _measure(console: Console, plan: Plan, *, keep: bool) -> None:
+    with Stage() as stage:
+        machine = describe(stage.server.binary)
+        rounds = Rounds(stage, plan)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+            task = progress.add_task("Measuring", total=rounds.steps)
+            for done in rounds.run():
+                progress.console.print(report.line(done), style="dim", soft_wrap=True)
+                progress.advance(task)
+        rounds.close()
+    summary = summarise(rounds.record)
+    report.show(console, summary, rounds.record, machine, rounds=plan.rounds)
+    folder = report.KEPT if keep else report.PASSING
+    path = report.write(folder, summary, rounds.record, machine, asdict(plan), commit())
+    console.print(f"All figures of all rounds: {path}")
+
+
+def _profile(console: Console, plan: Plan, py_spy: str | None) -> None:
+    program = profiling.find(py_spy)
+    if program is None:
+        console.print(profiling.HOW_TO_INSTALL, soft_wrap=True)
+        raise typer.Exit(1)
+    most, folder = max(plan.sessions), Path(report.PASSING)
+    console.print(f"Watching gateway and bridge with {most} sessions for {plan.seconds:g} s …")
+    with Stage() as stage:
+        rounds = Rounds(stage, plan)
+        found = profiling.profile(program, stage, rounds, most, plan.seconds, folder)
+        rounds.close()
+    for name in profiling.PROFILED:
+        if name not in found:
+            console.print(f"py-spy could not watch the {name}: does it have ptrace rights?", style="yellow")
+        else:
+            profiling.table(name, found[name], console)
+    console.print(f"The stacks, for a flame graph: {folder}/*.stacks")
+
+
+if __name__ == "__main__":
+    typer.run(main)
