@@ -100,15 +100,15 @@ def _arms(arms: list[ArmSummary]) -> Table:
     row("frames sent", lambda arm: f"{arm.sent:,}")
     row("  lost", lambda arm: str(arm.lost))
     row("  doubled", lambda arm: str(arm.doubled), end_section=True)
-    row("CPU, ms per session-second", lambda arm: "", style="dim")
+    row("CPU, ms per session·s", lambda arm: "", style="dim")
     for name in _PROCESSES:
         row(f"  {name}", lambda arm, name=name: _ms(arm.cpu[name]) if _takes_part(name, arm.arm) else "")  # type: ignore[misc]
-    row("  between client and simulator", lambda arm: _ms(arm.between) if BETWEEN[arm.arm] else "", style="bold")
+    row("  all between", lambda arm: _ms(arm.between) if BETWEEN[arm.arm] else "", style="bold")
     row("  ÷ relay", lambda arm: _ms(arm.between_to_relay) if arm.arm == "parley" else "")
-    row("  ÷ relay, without redis", lambda arm: _ms(arm.services_to_relay) if arm.arm == "parley" else "", end_section=True)
+    row("  … without redis", lambda arm: _ms(arm.services_to_relay) if arm.arm == "parley" else "", end_section=True)
     row("machine busy, %", lambda arm: _ms(arm.busy))
-    row("  with others, %", lambda arm: _ms(arm.others))
-    row("client late p99, ms", lambda arm: _ms(arm.late_p99_ms))
+    row("  of it others, %", lambda arm: _ms(arm.others))
+    row("client late p99", lambda arm: _ms(arm.late_p99_ms))
     return table
 
 
@@ -117,9 +117,13 @@ def _takes_part(process: str, arm: Arm) -> bool:
 
 
 def _openings(summary: Summary) -> Table:
-    table = _table("Sessions opened at once, until the first echo of each, ms", "opened", "p50", "p95", "last")
+    title = f"{summary.openings[0].sessions} sessions opened at once, until the first echo of each, ms"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for column in ("p50", "p95", "last"):
+        table.add_column(column, justify="right")
     for each in summary.openings:
-        table.add_row(str(each.sessions), each.arm, str(each.opened), _ms(each.p50_ms), _ms(each.p95_ms), _ms(each.max_ms))
+        table.add_row(each.arm, _ms(each.p50_ms), _ms(each.p95_ms), _ms(each.max_ms))
     return table
 
 
@@ -151,7 +155,7 @@ def _remarks(summary: Summary) -> Iterator[str]:
         if arm.foreign or arm.broken:
             yield f"{where}: {arm.foreign} frames of other sessions, {arm.broken} places that were no frame."
         for name, spent in arm.cpu_children.items():
-            yield f"{where}: the children of the {name} took {_ms(spent)} ms per session-second more."
+            yield f"{where}: the children of the {name} took {_ms(spent)} ms per session and second more."
     troubles = [trouble for arm in summary.arms for trouble in arm.troubles]
     troubles += [trouble for opening in summary.openings for trouble in opening.troubles]
     for told in dict.fromkeys(troubles):

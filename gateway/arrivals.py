@@ -7,7 +7,10 @@ from __future__ import annotations
 from streams.ids import ZERO, EntryId
 
 PING_EVERY_S = 0.25
-"""At most; only while something was written. It is also how much a client that drops may hear twice."""
+"""While something is written; also how much a client that drops may hear twice."""
+
+PING_EVERY_BYTES = 16_000
+"""Of frames: a quarter of a second of PCM16 in base64. A door that does not pace writes it in much less time."""
 
 
 class Arrivals:
@@ -20,18 +23,21 @@ class Arrivals:
         """the last entry that is known to have reached the client's machine"""
         self._asked = ZERO
         self._kept = ZERO
+        self._unasked_bytes = 0
         self._told = False
         """the client says itself what has arrived, and means more by it: that it has taken it, not only its machine"""
 
-    def wrote(self, entry: EntryId) -> None:
-        """The last frame of this entry was written."""
+    def wrote(self, entry: EntryId, size: int = 0) -> bool:
+        """The last frame of this entry was written, so many bytes. Whether it is time to ask at once."""
         self.written = max(self.written, entry)
+        self._unasked_bytes += size
+        return self._unasked_bytes >= PING_EVERY_BYTES
 
     def ping(self) -> bytes | None:
         """The payload of a ping, when there is something to ask about."""
         if self._told or self._asked >= self.written:
             return None
-        self._asked = self.written
+        self._asked, self._unasked_bytes = self.written, 0
         return bytes(self.written)
 
     def pong(self, payload: bytes) -> bool:

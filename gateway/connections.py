@@ -34,7 +34,7 @@ from gateway.session import ClientSession
 from gateway.transports.websocket import TextSocket
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
-from streams.attach import ATTACH_RENEW_S, read_control, say_alive
+from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.keys import RENEW_S
@@ -188,8 +188,8 @@ class Connection:
         while True:
             frame = await self.outbox.get()
             await self.socket.send(frame.data)
-            if frame.entry is not None:
-                self._wrote(frame.entry)
+            if frame.entry is not None and self._wrote(frame.entry, len(frame.data)):
+                await self._ask_what_arrived()
             self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
 
     def received(self, entry: EntryId) -> None:
@@ -202,9 +202,13 @@ class Connection:
         if not self.outbox.mark(entry):
             self._wrote(entry)
 
-    def _wrote(self, entry: EntryId) -> None:
-        self.arrivals.wrote(entry)
+    def _wrote(self, entry: EntryId, size: int = 0) -> bool:
         self._arriving.set()
+        return self.arrivals.wrote(entry, size)
+
+    async def _ask_what_arrived(self) -> None:
+        if (payload := self.arrivals.ping()) is not None:
+            await self.socket.ping(payload)
 
     def _pong(self, payload: bytes) -> None:
         if self.arrivals.pong(payload):
@@ -235,7 +239,8 @@ class Connection:
             case "answered":
                 await say_alive(self._backend.redis, self.session, argument)
             case "missed" if not await self._attachment.renew():
-                raise Replaced
+                if (await presence(self._backend.redis, self.session)).attached:
+                    raise Replaced
             case _:
                 pass
 
@@ -244,8 +249,7 @@ class Connection:
         while True:
             await self._arriving.wait()
             self._arriving.clear()
-            if (payload := self.arrivals.ping()) is not None:
-                await self.socket.ping(payload)
+            await self._ask_what_arrived()
             if (arrived := self.arrivals.keep()) is not None:
                 await self.keep_cursor("arrived", arrived)
             await asyncio.sleep(PING_EVERY_S)
@@ -264,7 +268,7 @@ class Connection:
             now = asyncio.get_running_loop().time()
             try:
                 if not await self._attachment.renew() and not await self._attachment.attach(take=False):
-                    raise Replaced
+                    raise Replaced if (await presence(self._backend.redis, self.session)).attached else SessionGone
                 if now - renewed >= RENEW_S:
                     await self._sessions.renew(self.session)
                     renewed = now

@@ -23,7 +23,7 @@ PHONES = 10
 IDLE_S = 12.0
 
 RENEWALS = {"eval", "exists", "pexpire", "get", "xclaim"}
-"""Of the lease (one eval: compare, renew, is anybody there), of the connection, of the keys each minute, of the work list."""
+"""Of the lease (one eval: compare, renew, is anybody there), the connection, the keys each minute, the work list."""
 A_PROCESS = {"xreadgroup", "xautoclaim", "zrange"}
 """Not a session's: a worker waits for new ones, and looks once a second for orphans."""
 OURS = {"info", "config|resetstat", "client|setinfo", "hello", "ping", "keys", "exists"}
@@ -82,7 +82,8 @@ async def test_idle_sessions_renew_and_nothing_else_and_then_are_gone(ships: Fle
     await gone(redis)
     assert await redis.xlen("parley:dispatch:bridge") == await redis.xlen("parley:dispatch:transcoder") == 0
     async with asyncio.timeout(10):
-        while any(count > before[pid] for pid, count in descriptors(ships).items()):  # noqa: ASYNC110 - other processes
+        # A pool of Redis connections may have grown by a few; what a session leaves behind would be one each.
+        while any(count >= before[pid] + PHONES // 2 for pid, count in descriptors(ships).items()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     await redis.aclose()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pybase64
 import pytest
@@ -59,9 +61,7 @@ def test_deltas_may_be_cut_and_joined_anywhere(cuts: list[int]) -> None:
     said = b"".join(audio(7, number) for number in range(5))
     places = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
     echoes = Echoes(7)
-    heard = [
-        number for began, ended in zip(places, places[1:], strict=False) for number in echoes.feed(text(said[began:ended]))
-    ]
+    heard = [number for began, ended in pairwise(places) for number in echoes.feed(text(said[began:ended]))]
     assert heard == [0, 1, 2, 3, 4]
     assert (echoes.lost(5), echoes.doubled, echoes.broken) == (0, 0, 0)
 
