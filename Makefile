@@ -1,4 +1,4 @@
-# run · test · lint · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+# run · test · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,13 +13,14 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint bench lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    start everything on this machine and speak to it once'
 	@echo 'make test   run all tests'
 	@echo 'make lint   ruff and mypy'
+	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
 	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
 	@echo 'make clean  remove the virtualenv and everything else that was made here'
 
@@ -33,6 +34,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed-run
+	@$(BIN)/python -m bench $(ARGS)
 
 # What the developers' file installs includes what the users' file does: either one serves `make run`.
 $(VENV)/.installed-run: requirements.lock pyproject.toml | $(VENV)/bin/pip

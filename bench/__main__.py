@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -48,16 +49,14 @@ def main(
 
 
 def _measure(console: Console, plan: Plan, *, keep: bool) -> None:
-    with Stage() as stage:
+    with Stage() as stage, closing(Rounds(stage, plan)) as rounds:
         machine = describe(stage.server.binary)
-        rounds = Rounds(stage, plan)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
             task = progress.add_task("Measuring", total=rounds.steps)
             for done in rounds.run():
                 progress.console.print(report.line(done), style="dim", soft_wrap=True)
                 progress.advance(task)
-        rounds.close()
     summary = summarise(rounds.record)
     report.show(console, summary, rounds.record, machine, rounds=plan.rounds)
     folder = report.KEPT if keep else report.PASSING
@@ -72,10 +71,8 @@ def _profile(console: Console, plan: Plan, py_spy: str | None) -> None:
         raise typer.Exit(1)
     most, folder = max(plan.sessions), Path(report.PASSING)
     console.print(f"Watching gateway and bridge with {most} sessions for {plan.seconds:g} s …")
-    with Stage() as stage:
-        rounds = Rounds(stage, plan)
+    with Stage() as stage, closing(Rounds(stage, plan)) as rounds:
         found = profiling.profile(program, stage, rounds, most, plan.seconds, folder)
-        rounds.close()
     for name in profiling.PROFILED:
         if name not in found:
             console.print(f"py-spy could not watch the {name}: does it have ptrace rights?", style="yellow")

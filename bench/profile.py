@@ -53,6 +53,7 @@ def profile(
     def watch() -> None:
         for name, path in stacks.items():
             command = [program, "record", "--pid", str(stage.pids[name]), "--format", "raw", "--output", str(path)]
+            # Stopping the process for each sample would catch it at its system calls far too often.
             command += ["--nonblocking", "--rate", str(_RATE_HZ), "--duration", str(max(1, int(seconds) - 1))]
             watchers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 

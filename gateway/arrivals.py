@@ -31,7 +31,7 @@ class Arrivals:
         """The last frame of this entry was written, so many bytes. Whether it is time to ask at once."""
         self.written = max(self.written, entry)
         self._unasked_bytes += size
-        return self._unasked_bytes >= PING_EVERY_BYTES
+        return not self._told and self._unasked_bytes >= PING_EVERY_BYTES
 
     def ping(self) -> bytes | None:
         """The payload of a ping, when there is something to ask about."""

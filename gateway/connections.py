@@ -20,6 +20,7 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
+    NoBridge,
     Replaced,
     Restarting,
     SessionEnded,
@@ -41,6 +42,9 @@ from streams.keys import RENEW_S
 from streams.sessions import Cursor
 
 logger = logging.getLogger(__name__)
+
+NO_BRIDGE_S = 5.0
+"""A client that has spoken and whose session nobody has taken for so long is told so, each time anew."""
 
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
@@ -96,6 +100,10 @@ class Way(Protocol):
     """How what the client says goes up: `Uplink`, or another that a door brings along."""
 
     worker: asyncio.Task[None]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a worker has been told of the session."""
 
     def is_over(self) -> None:
         """The session has ended by itself."""
@@ -264,6 +272,7 @@ class Connection:
     async def _keep(self) -> None:
         """Renew what keeps the session ours and alive, and end the connection if its uplink dies of a fault of ours."""
         renewed = asyncio.get_running_loop().time()
+        waiting_since: float | None = None
         while not (await asyncio.wait([self.way.worker], timeout=ATTACH_RENEW_S))[0]:
             now = asyncio.get_running_loop().time()
             try:
@@ -274,6 +283,13 @@ class Connection:
                     renewed = now
             except StreamUnavailable as error:
                 self.log.warning("the session could not be renewed: %s", error)
+            if not self.way.is_known or self.downlink.is_bridged:
+                waiting_since = None
+            elif waiting_since is None:
+                waiting_since = now
+            elif now - waiting_since >= NO_BRIDGE_S:
+                self.trouble(NoBridge())
+                waiting_since = now
         self.way.worker.result()
 
     async def _end(self, over: ConnectionOver) -> None:

@@ -23,6 +23,11 @@ class Downlink:
         self._backend, self._session, self._after = backend, session, after
         self._consumer = Consumer(backend.redis, backend.bus, session.keys.down, down.decoder, after=after)
 
+    @property
+    def is_bridged(self) -> bool:
+        """Whether a bridge has ever said a word in this session."""
+        return self._consumer.last > BIRTH
+
     def look_again(self) -> None:
         """Read the stream now: it may be gone, which nobody announces."""
         self._consumer.missed()

@@ -11,6 +11,7 @@ DoorError
 │   ├── TooLarge              "too_large"         more than one recording may have      fault: the client
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
+│   ├── NoBridge              "no_bridge"         all bridges are full, or there is none fault: the server; recoverable
 │   └── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
 └── ConnectionOver            the connection ends; `close_code` and the sentence are told
     ├── ClientLeft            "client_left"       it closed, or its network is gone     nobody is left to be told
@@ -122,6 +123,13 @@ class NotStored(Refused):
     """What you sent could not be stored, please send it again."""
 
     code = "not_stored"
+    recoverable = True
+
+
+class NoBridge(Refused):
+    """Nobody is free to talk to you at the moment. What you said is kept, and answered as soon as somebody is."""
+
+    code = "no_bridge"
     recoverable = True
 
 

@@ -48,6 +48,8 @@ class LiveUplink:
         self._early: list[Message] | None = None if known else []
         """what was said before the session was handed out"""
         self._early_bytes = 0
+        self._comes_back = gen is not None
+        """what the client has sent may be under way no more, but it has it: the session waits, or runs out"""
         self._said_or_left = asyncio.Event()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
@@ -80,12 +82,17 @@ class LiveUplink:
         """The client has said goodbye: the session ends behind all that was said."""
         self._last_words = reason
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a worker has been told of the session."""
+        return self._early is None
+
     def is_over(self) -> None:
         """The session has ended by itself: there is nothing more to say."""
         self._over = True
 
     async def leave(self) -> None:
-        """Store what was said, within LEAVE_TIMEOUT_S; a session that no worker knows of ends with it."""
+        """Store what was said, within LEAVE_TIMEOUT_S. A session that no worker knows of ends, unless the client numbers."""
         if not self._left.done():
             self._left.set_result(None)
         self._said_or_left.set()
@@ -121,7 +128,7 @@ class LiveUplink:
     async def _hand_out(self) -> None:
         await self._said_or_left.wait()
         if not self._early:
-            if not self._over:
+            if not self._over and not (self._comes_back and self._last_words is None):
                 await self._backend.sessions.end(self._session, linger_ms=0)
             return
         await hand_out(self._backend.redis, self._session, "bridge")

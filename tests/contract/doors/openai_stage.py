@@ -196,7 +196,7 @@ class NumberedClient:
         """The line breaks, both ways at once: what is under way is lost."""
         self.cuts += 1
         self._talker.cut()
-        await self._stop_reading()
+        await self.close()
 
     async def until(self, done: Callable[[], bool]) -> None:
         """Wait for it, looking again whenever something comes."""
@@ -206,6 +206,7 @@ class NumberedClient:
                 await self._news.wait()
 
     async def close(self) -> None:
+        """Leave as a client does that closes its WebSocket; after a `cut` there is nothing left to close."""
         await self._stop_reading()
         await self._stack.aclose()
 

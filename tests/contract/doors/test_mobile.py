@@ -663,3 +663,22 @@ async def test_the_old_call_says_where_to_go(stage: Stage) -> None:
                 "error": "Please use WebSocket connection for voice chat",
                 "websocket_url": url,
             }
+
+
+async def test_a_client_that_nobody_takes_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bridges are full, or there is none: a sentence instead of silence; what was said is kept."""
+    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.connections.ATTACH_RENEW_S", 0.05)
+    async with stage.client() as client:
+        await client.say_audio(b"file")
+        heard = await client.hear()
+        assert heard["type"] == "error"
+        assert "free" in heard["error"]
+        session = await stage.session()
+        bridge = await stage.bridge(session)
+        await bridge.say_text("here I am")
+        await bridge.say_done()
+        while heard["type"] == "error":
+            heard = await client.hear()
+        assert heard == {"type": "text_response", "text": "here I am"}
+        await client.hear_nothing_more()
