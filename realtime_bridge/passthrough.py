@@ -86,8 +86,7 @@ class Passthrough:
             case "session.update":
                 if entry <= self._changed_by:
                     return None
-                session = _json(fields.get("session"))
-                change = Change(entry, session if isinstance(session, dict) else {})
+                change = Change(entry, _session(fields))
             case "response.create":
                 self._unbegun.append((event_id, Position(entry, 0)))
             case "conversation.item.create":
@@ -182,6 +181,17 @@ def merged(session: JsonObject, change: JsonObject, path: tuple[str, ...] = ()) 
 
 def _type(value: object) -> object:
     return value.get("type") if isinstance(value, dict) else None
+
+
+def _session(fields: dict[str, msgspec.Raw]) -> JsonObject:
+    """What is to be changed. Not the model: it is the deployment's, whatever the client takes it for."""
+    session = _json(fields.get("session"))
+    if not isinstance(session, dict):
+        return {}
+    if "model" in session:
+        del session["model"]
+        fields["session"] = msgspec.Raw(_encode(session))
+    return session
 
 
 def _json(raw: msgspec.Raw | None) -> object:

@@ -36,12 +36,17 @@ async def _reap(sessions: Sessions) -> None:
             logger.warning("the list of sessions could not be looked through: %s", error)
 
 
+def _upstream_client() -> aiohttp.ClientSession:
+    """Without aiohttp's limit of 100 connections: the hundred and first session would wait for another to end."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
 async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     """Bridge sessions until `stop` is set. Raises StartError when Redis is not there or not fit, SettingsError."""
     personas = Personas.load(settings.personas)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     try:
-        async with open_hub(settings.redis_url) as hub, aiohttp.ClientSession() as http:
+        async with open_hub(settings.redis_url) as hub, _upstream_client() as http:
             assignments = Assignments(hub, "bridge", owner)
             await assignments.open()
             resources = Resources(settings, personas, hub, http, owner)

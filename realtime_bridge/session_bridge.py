@@ -26,13 +26,14 @@ from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream, dial, realtime_url
 from runtime.logs import SessionLogger
 from streams import down, keys, pcm, turns
+from streams.attach import presence
 from streams.consumer import Consumer, read
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
 from streams.errors import Fenced, Over, StreamError
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.producer import Chained, Producer
-from streams.sessions import Sessions
+from streams.sessions import Sessions, now_ms
 from streams.trim import trim
 
 logger = logging.getLogger(__name__)
@@ -173,6 +174,9 @@ class SessionBridge:
         self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
         self._backlog = Backlog(self._epoch)
         self._turns = Producer(self._r.hub.writer, self._session.keys.turns, Chained(self._epoch))
+        there = await presence(self._r.hub.redis, self._session)
+        if not there.attached and there.detached_ms:  # the grace time does not begin anew with each bridge
+            self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000
         rebuilt = await self._rebuild()
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
         self._go_on_from(rebuilt)

@@ -25,7 +25,7 @@ from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.messages import End, SetPersona
 from streams.producer import Marked, Producer
-from streams.sessions import Session, Sessions
+from streams.sessions import Session, Sessions, now_ms
 
 FAST = Options(speed=0.0, transcription_delay_s=0.0)
 
@@ -232,3 +232,21 @@ async def test_a_process_that_stops_leaves_the_session_to_another(
         assert "samples" in str(model.conversation.items[0])
         heir.end("over")
         assert await asyncio.wait_for(task, 10)
+
+
+async def test_the_grace_time_does_not_begin_anew_with_each_bridge(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that had been gone for longer when the bridge took over is not waited for again."""
+    monkeypatch.setenv("PARLEY_GRACE_S", "5")
+    async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
+        await call.says(bytes(48_000))
+        await call.until(done)
+        call.bridge.leave()
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await hub.redis.hset(call.session.keys.cursors, "detached_ms", str(now_ms() - 60_000))
+        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        assert await asyncio.wait_for(heir.run(), 10)
+        assert (await call.until(over))[-1] == down.Ended(reason="client_gone")

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import base64
 
-import pytest
 from openai import AsyncOpenAI
 
 from simulator.options import Options
 from simulator.orders import speech
 from simulator.server import running
-
-pytest.importorskip("websockets", reason="the SDK connects by websockets, which comes with openai[realtime]")
 
 
 async def test_official_client() -> None:
