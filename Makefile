@@ -1,4 +1,4 @@
-# run · test · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+# run · test · soak · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,12 +13,13 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test soak lint bench lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    start everything on this machine and speak to it once'
 	@echo 'make test   run all tests'
+	@echo 'make soak   kill processes and cut lines again and again, and count (15 minutes)'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
 	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
@@ -29,6 +30,10 @@ run: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	PARLEY_ROUNDS=50 CUTS=200 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py \
+	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

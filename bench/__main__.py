@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import profile as profiling
 from bench import report
-from bench.machine import commit, describe
+from bench.machine import describe
 from bench.rounds import LoadFailed, Plan, Rounds
 from bench.stage import Stage
 from bench.summary import summarise
@@ -60,7 +60,7 @@ def _measure(console: Console, plan: Plan, *, keep: bool) -> None:
     summary = summarise(rounds.record)
     report.show(console, summary, rounds.record, machine, rounds=plan.rounds)
     folder = report.KEPT if keep else report.PASSING
-    path = report.write(folder, summary, rounds.record, machine, asdict(plan), commit())
+    path = report.write(folder, summary, rounds.record, machine, asdict(plan))
     console.print(f"All figures of all rounds: {path}")
 
 

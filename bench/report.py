@@ -15,14 +15,12 @@ from rich.text import Text
 from bench.figures import Spread
 from bench.messages import RoundTrip
 from bench.record import BETWEEN, Arm, Measurement, Opening, Record
-from bench.summary import ArmSummary, Summary
+from bench.summary import TOO_BUSY_PERCENT, ArmSummary, Summary
 
 KEPT = Path("bench/results")
 PASSING = Path("artifacts/bench")
 
 _PROCESSES = ("gateway", "bridge", "redis", "relay", "simulator", "client")
-_BUSY_PERCENT = 70
-"""Above it, batching makes a system look cheaper than it is, and everything slower."""
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -61,12 +59,10 @@ def show(console: Console, summary: Summary, record: Record, machine: dict[str, 
         console.print(Text(sentence, style="yellow"), soft_wrap=True)
 
 
-def write(
-    folder: Path, summary: Summary, record: Record, machine: dict[str, str], plan: dict[str, object], commit: str
-) -> Path:
+def write(folder: Path, summary: Summary, record: Record, machine: dict[str, str], plan: dict[str, object]) -> Path:
     """The file with everything; its name says when, and of what."""
     now = datetime.datetime.now(datetime.UTC)
-    path = folder / f"{now:%Y-%m-%d}-{commit.replace('+', '-changed')}.json"
+    path = folder / f"{now:%Y-%m-%d}-{machine['parley'].replace('+', '-changed')}.json"
     folder.mkdir(parents=True, exist_ok=True)
     report = RunReport(now.isoformat(timespec="seconds"), machine, plan, summary, record)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
@@ -150,8 +146,8 @@ def _remarks(summary: Summary) -> Iterator[str]:
     """What whoever reads the figures must know."""
     for arm in summary.arms:
         where = f"{arm.sessions} sessions, {arm.arm}"
-        if arm.busy.high > _BUSY_PERCENT:
-            yield f"{where}: the machine was up to {arm.busy.high:.0f} % busy. Such figures say little."
+        if arm.too_busy:
+            yield f"{where}: {arm.too_busy} rounds with the machine above {TOO_BUSY_PERCENT} % busy. They say little."
         if arm.foreign or arm.broken:
             yield f"{where}: {arm.foreign} frames of other sessions, {arm.broken} places that were no frame."
         for name, spent in arm.cpu_children.items():

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from bench.figures import Spread, added, percentile, ratios, spread
 from bench.record import ARMS, BETWEEN, Arm, Measurement, Opening, Record
 
+TOO_BUSY_PERCENT = 70
+"""Above it, batching makes a system look cheaper than it is, and everything slower."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
@@ -31,6 +34,8 @@ class ArmSummary:
     services_to_relay: Spread | None
     """the same without Redis"""
     busy: Spread
+    too_busy: int
+    """rounds in which the machine was"""
     others: Spread
     late_p99_ms: Spread
     sent: int
@@ -96,6 +101,7 @@ def _arm(all_: list[Measurement], sessions: int, arm: Arm) -> ArmSummary:
         _spread(ratios(between, relay)),
         _spread(ratios(services, relay)),
         spread([each.busy for each in ours]),
+        sum(each.busy > TOO_BUSY_PERCENT for each in ours),
         spread([each.others for each in ours]),
         spread([each.late_p99_ms for each in clients]),
         sum(each.sent for each in clients),
