@@ -101,6 +101,7 @@ class SessionBridge:
         self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
+        self._is_open = False
         self._conversation: Conversation
         self._down: Producer
         self._turns: Producer
@@ -163,8 +164,13 @@ class SessionBridge:
             case Over():
                 self._log.info("the session's streams are gone")
                 await self._sessions.end(self._session)
+            case StreamError():
+                # Redis does not answer, or does not read. The session is all there; whoever looks for orphans next tries again.
+                self._log.warning("this bridge cannot go on: %s", cause)
+                return False
             case _:
-                await self._end("internal_error", "Something went wrong on our side. Please connect again.")
+                if self._is_open:
+                    await self._end("internal_error", "Something went wrong on our side. Please connect again.")
                 raise cause
         return True
 
@@ -180,6 +186,7 @@ class SessionBridge:
         rebuilt = await self._rebuild()
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
         self._go_on_from(rebuilt)
+        self._is_open = True
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
 
     async def _rebuild(self) -> Rebuilt:
