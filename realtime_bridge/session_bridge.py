@@ -165,7 +165,7 @@ class SessionBridge:
                 self._log.info("the session's streams are gone")
                 await self._sessions.end(self._session)
             case StreamError():
-                # Redis does not answer, or does not read. The session is all there; whoever looks for orphans next tries again.
+                # Redis does not answer. The session is all there; whoever looks for orphans next tries again.
                 self._log.warning("this bridge cannot go on: %s", cause)
                 return False
             case _:
