@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,6 +42,9 @@ from streams.keys import RENEW_S
 from streams.sessions import Cursor
 
 logger = logging.getLogger(__name__)
+
+MAX_CONTROL_WORDS = 64
+"""Said on a control channel and not yet heeded. A connection hears a handful in its life."""
 
 NO_BRIDGE_S = 5.0
 """A client that has spoken and whose session nobody has taken for so long is told so, each time anew."""
@@ -77,19 +80,23 @@ class Control:
     """What is said on a session's control channel, in order, to the connection that has it."""
 
     def __init__(self) -> None:
-        self._said: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._said: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_CONTROL_WORDS)
 
     def heard(self, data: bytes) -> None:
         """From the bus."""
-        self._said.put_nowait(read_control(data))
+        self._put(*read_control(data))
 
     def missed(self) -> None:
         """From the bus: something may have been said while it was away."""
-        self._said.put_nowait(("missed", ""))
+        self._put("missed", "")
 
     def answered(self, nonce: str) -> None:
         """The client has answered a probe."""
-        self._said.put_nowait(("answered", nonce))
+        self._put("answered", nonce)
+
+    def _put(self, what: str, argument: str) -> None:
+        with suppress(asyncio.QueueFull):  # whoever asks asks again; who is replaced learns it by the next renewal
+            self._said.put_nowait((what, argument))
 
     async def next(self) -> tuple[str, str]:
         """(what, its argument)"""
