@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -29,7 +30,7 @@ from streams import down, keys, pcm, turns
 from streams.attach import presence
 from streams.consumer import Consumer, read
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
-from streams.errors import Fenced, Over, StreamError
+from streams.errors import Fenced, Over, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.producer import Chained, Producer
@@ -314,9 +315,19 @@ class SessionBridge:
                 case Reappend(after=after, upto=upto):
                     await self._append_again(upstream, after, upto)
                 case Trim(upto=upto):
-                    await trim(self._r.hub.redis, self._session.keys.pcm, upto)
+                    with self._put_off("trim pcm"):
+                        await trim(self._r.hub.redis, self._session.keys.pcm, upto)
                 case _LookWhatArrived():
-                    await self._look_what_arrived()
+                    with self._put_off("trim down"):
+                        await self._look_what_arrived()
+
+    @contextmanager
+    def _put_off(self, what: str) -> Iterator[None]:
+        """Housekeeping that Redis does not answer is done the next time: it is no reason to hang up on anybody."""
+        try:
+            yield
+        except StreamUnavailable as error:
+            self._log.warning("could not %s: %s", what, error)
 
     async def _append_again(self, upstream: Upstream, after: EntryId, upto: EntryId) -> None:
         k = self._session.keys
@@ -362,7 +373,8 @@ class SessionBridge:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(keys.RENEW_S)
-            await self._sessions.renew(self._session)
+            with self._put_off("renew the keys"):
+                await self._sessions.renew(self._session)
 
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)

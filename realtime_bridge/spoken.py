@@ -59,6 +59,11 @@ class Spoken:
                 return Position(span.entry, span.skipped + sample - span.start)
         return None
 
+    @property
+    def oldest(self) -> int:
+        """Where on the clock what is still known begins."""
+        return self._spans[0].start if self._spans else self._clock
+
     def forget_before(self, sample: int) -> EntryId | None:
         """Drop what ends at or before this sample; the last entry that was dropped."""
         dropped = None

@@ -29,6 +29,9 @@ MAX_OPEN_SAMPLES = 120_000 * SAMPLES_PER_MS
 KEEP_UNSPOKEN_SAMPLES = 15_000 * SAMPLES_PER_MS
 """While the VAD hears no speech, so much of what was sent is kept."""
 
+FORGET_SAMPLES = 5_000 * SAMPLES_PER_MS
+"""And so much more before it is let go: a trim costs two commands, which is too much for every frame."""
+
 SLICES_END_AFTER_S = 1.5
 """A series of slices whose next one is this late has ended, though no silence said so."""
 
@@ -219,7 +222,7 @@ class UserSpeech:
 
     def _forget_unspoken(self) -> list[Effect]:
         horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
-        if self._speaking or not self.vad or horizon <= 0:
+        if self._speaking or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
             return []
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)

@@ -57,13 +57,22 @@ async def read(
 ) -> list[Entry[M]]:
     """The entries behind `after`, up to and with `upto`, at most `count`: once, as they are now.
 
-    Raises StreamUnavailable, or MalformedEntry for an entry that does not read.
+    An entry that does not read is logged and passed over, as a Consumer does. Raises StreamUnavailable.
     """
     try:
         page = await redis.xrange(stream, min=f"({after}", max="+" if upto is None else str(upto), count=count)
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{stream}: {error}") from error
-    return [Entry(EntryId.parse(entry_id), decoder.decode(fields)) for entry_id, fields in cast(_Page, page)]
+    entries = (_decode(stream, decoder, EntryId.parse(entry_id), fields) for entry_id, fields in cast(_Page, page))
+    return [entry for entry in entries if entry is not None]
+
+
+def _decode(stream: str, decoder: Decoder[M], entry_id: EntryId, fields: dict[bytes, bytes]) -> Entry[M] | None:
+    try:
+        return Entry(entry_id, decoder.decode(fields))
+    except MalformedEntry as error:
+        logger.error("%s %s is passed over: %s", stream, entry_id, error)
+        return None
 
 
 class Consumer(Generic[M]):
@@ -147,11 +156,7 @@ class Consumer(Generic[M]):
         if entry_id <= self.last:
             return None
         self.last = entry_id
-        try:
-            return Entry(entry_id, self._decoder.decode(fields))
-        except MalformedEntry as error:
-            logger.error("%s %s is passed over: %s", self.stream, entry_id, error)
-            return None
+        return _decode(self.stream, self._decoder, entry_id, fields)
 
     async def _read(self) -> _Page:
         loop = asyncio.get_running_loop()

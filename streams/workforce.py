@@ -48,17 +48,23 @@ class Workforce:
         self._room.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take sessions until `stop` is set, then end what runs."""
+        """Take sessions until `stop` is set, then end what runs.
+
+        Raises what ended the taking or the keeping by a fault of ours: a process that does only half of it must not go on.
+        """
+        stopped = asyncio.create_task(stop.wait(), name="stop")
         loops = [
             asyncio.create_task(self._take(), name="take sessions"),
             asyncio.create_task(self._keep(), name="keep sessions"),
         ]
         try:
-            await stop.wait()
+            ended, _ = await asyncio.wait([stopped, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.wait(loops)
+            for task in (stopped, *loops):
+                task.cancel()
+            await asyncio.wait([stopped, *loops])
             await self._end_all()
 
     @property
@@ -91,7 +97,8 @@ class Workforce:
             try:
                 mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
                 for lost in await self._assignments.keep(mine):
-                    self._running[lost][1].leave()
+                    if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
+                        running[1].leave()
                 if self._free > 0:
                     for orphan in await self._assignments.claim_orphans(self._free):
                         logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})

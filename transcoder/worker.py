@@ -15,7 +15,7 @@ from typing import Any
 from runtime.logs import SessionLogger
 from streams import pcm, up
 from streams.consumer import Consumer, Entry
-from streams.errors import Over, Replaced
+from streams.errors import Over, Replaced, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import EntryId, piece
 from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
@@ -78,7 +78,7 @@ class SessionTranscoder:
                 async for entry in entries:
                     await self._transcode(entry)
                     await self._pcm.flush()
-                    await trim(hub.redis, k.up, entry.id)
+                    await self._trim(entry.id)
                     if isinstance(entry.message, End):
                         break
         except Over:
@@ -97,6 +97,12 @@ class SessionTranscoder:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
+
+    async def _trim(self, done: EntryId) -> None:
+        try:
+            await trim(self._r.hub.redis, self._session.keys.up, done)
+        except StreamUnavailable as error:
+            self._log.warning("what is done could not be trimmed, and will be with the next: %s", error)
 
     async def _transcode(self, entry: Entry[up.UpMessage]) -> None:
         match entry.message:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from streams import up
 from streams.bus import Bus
-from streams.consumer import MAX_HEARD, PAGE, Consumer
+from streams.consumer import MAX_HEARD, PAGE, Consumer, read
 from streams.errors import Over
 from streams.ids import ZERO, EntryId
 from streams.messages import Text
@@ -170,3 +170,10 @@ async def test_a_trim_never_takes_the_last_entry(redis: Redis, writer: Writer, s
     await trim(redis, session.keys.up, EntryId(ids[2].left + 5, 0))
     assert await redis.xlen(session.keys.up) == 1
     assert (await producer.append(Text("4"))) > ids[2]
+
+
+async def test_reading_once_passes_over_what_does_not_read_too(redis: Redis, session: Session) -> None:
+    """A takeover reads all that was said: one entry of a newer Parley must not make it impossible."""
+    for fields in ({"kind": "from the future"}, {"kind": "text", "text": "good"}):
+        await redis.xadd(session.keys.up, fields)  # type: ignore[arg-type]
+    assert [entry.message for entry in await read(redis, session.keys.up, up.decoder)][1:] == [Text("good")]

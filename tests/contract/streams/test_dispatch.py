@@ -266,3 +266,35 @@ async def test_sessions_that_ran_out_are_struck_off_the_list(hub: Hub, session: 
     await hub.redis.delete(*session.keys.all)
     assert await sessions.reap() == 1
     assert await hub.redis.zcard(keys.SESSIONS) == 0
+
+
+async def test_work_that_ends_while_it_is_asked_for_stops_nobody(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told lost when it has just ended: the worker goes on keeping the others."""
+    ours, stop, log = await assignments(hub, "one"), asyncio.Event(), list[tuple[str, str]]()
+    unknown = dispatch.Assignment(BIRTH, session)
+
+    async def keep(_: object) -> list[dispatch.Assignment]:
+        return [unknown]
+
+    monkeypatch.setattr(ours, "keep", keep)
+    running = asyncio.create_task(Workforce(ours, lambda assignment: Job("one", assignment.session.sid, log), 5).run(stop))
+    await asyncio.sleep(0.12)
+    await hand_out(hub.redis, session, "bridge")
+    await until(lambda: len(log) == 1)
+    assert not running.done()
+    stop.set()
+    await running
+
+
+async def test_a_worker_that_cannot_keep_its_sessions_ends(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a fault of ours: the process must not go on taking sessions that it will lose."""
+    ours = await assignments(hub, "one")
+
+    async def keep(_: object) -> list[dispatch.Assignment]:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(ours, "keep", keep)
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(Workforce(ours, lambda _: Job("one", "", []), 5).run(asyncio.Event()), 5)

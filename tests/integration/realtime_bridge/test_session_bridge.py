@@ -21,6 +21,7 @@ from simulator.server import running
 from streams import down, pcm, turns
 from streams.consumer import Consumer, read
 from streams.dispatch import Assignment, Lease
+from streams.errors import StreamUnavailable
 from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.messages import End, SetPersona
@@ -250,3 +251,17 @@ async def test_the_grace_time_does_not_begin_anew_with_each_bridge(
         heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
         assert await asyncio.wait_for(heir.run(), 10)
         assert (await call.until(over))[-1] == down.Ended(reason="client_gone")
+
+
+async def test_housekeeping_that_fails_hangs_up_on_nobody(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trim that Redis does not answer: the same upstream socket goes on, and the next turn is answered."""
+
+    async def fails(*_: object) -> int:
+        raise StreamUnavailable("no answer")
+
+    monkeypatch.setattr("realtime_bridge.session_bridge.trim", fails)
+    async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
+        for turn in range(3):
+            await call.says(bytes(48_000), arrived_ms=60_000 * turn)
+            assert heard(await call.until(done))
+        assert len(simulator.sessions) == 1
