@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -34,10 +33,8 @@ class Listener(Protocol):
 class Bus:
     """Use as an async context manager."""
 
-    def __init__(self, redis: Redis, beside: Sequence[Redis] = ()) -> None:
-        """`beside`: clients of the same server; when the bus has lost it, so have their idle connections."""
-        self._redis, self._beside = redis, beside
-        self._was_lost = False
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._pubsub: PubSub | None = None
         self._listeners: dict[bytes, set[Listener]] = {}
         self._subscribed: set[bytes] = set()
@@ -109,17 +106,12 @@ class Bus:
                 pause = RECONNECT_AFTER_S[min(tries, len(RECONNECT_AFTER_S) - 1)]
                 tries += 1
                 logger.warning("the bus lost Redis (%s); again in %.2f s", str(error) or type(error).__name__, pause)
-                self._was_lost = True
                 await self._disconnect()
                 await asyncio.sleep(pause)
 
     async def _connect(self) -> None:
         pubsub = self._redis.pubsub(push_handler_func=_as_it_came)
         await pubsub.connect()
-        if self._was_lost:
-            for client in self._beside:
-                await client.connection_pool.disconnect(inuse_connections=False)
-        self._was_lost = False
         async with self._asking:
             self._pubsub = pubsub
             self._subscribed = set(self._listeners)

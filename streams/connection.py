@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from streams.errors import ServerUnfit, StreamUnavailable
 
@@ -52,6 +53,8 @@ def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis
         retry_on_error=[],
         max_connections=max_connections,
         health_check_interval=0,
+        # While they are on, the pool takes an idle connection that the server has closed for a good one.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **tcp,
     )
     if sys.version_info < (3, 12):

@@ -44,5 +44,5 @@ async def open_hub(url: str) -> AsyncIterator[Hub]:
             stack.push_async_callback(client.aclose)
         await check_server(reads)
         writer = await stack.enter_async_context(Writer(writes))
-        bus = await stack.enter_async_context(Bus(hears, (reads, writes, waiting)))
+        bus = await stack.enter_async_context(Bus(hears))
         yield Hub(reads, waiting, writer, bus)
