@@ -18,7 +18,7 @@ async def trim(redis: Redis, stream: str, upto: EntryId, *, but: int = 0) -> int
     """
     try:
         if but:
-            kept: list[Any] = await redis.xrevrange(stream, max=str(upto), count=but + 1)
+            kept: Any = await redis.xrevrange(stream, max=str(upto), count=but + 1)
             if len(kept) <= but:
                 return 0
             upto = EntryId.parse(kept[-1][0])
