@@ -237,3 +237,39 @@ def repeated(clip: Clip, packets: int, declared_ticks: int, skipped_ticks: int =
     movie_header = box(b"mvhd", struct.pack(">IIIII", 0, 0, 0, 1000, 0), bytes(80))
     edit = box(b"edts", box(b"elst", struct.pack(">IIIiI", 0, 1, 0, skipped_ticks, 1 << 16)))
     return ftyp + mdat + box(b"moov", movie_header, box(b"trak", track_header, edit, media))
+
+
+STREAMS: dict[str, tuple[str, str, int, dict[str, str], dict[str, str]]] = {
+    "opus.webm": ("webm", "libopus", 48_000, {}, {}),
+    "live_opus.webm": ("webm", "libopus", 48_000, {"live": "1", "cluster_time_limit": "250"}, {}),
+    "pcm.mkv": ("matroska", "pcm_f32le", 48_000, {}, {}),
+    "opus.ogg": ("ogg", "libopus", 48_000, {"page_duration": "100000"}, {}),
+    "vorbis.ogg": ("ogg", "vorbis", 48_000, {}, {"strict": "experimental"}),
+    "flac.ogg": ("ogg", "flac", 48_000, {}, {}),
+    "opus.mp4": ("mp4", "libopus", 48_000, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}, {}),
+    "aac.mp4": (
+        "mp4",
+        "aac",
+        44_100,
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "250000"},
+        {},
+    ),
+    "lc.aac": ("adts", "aac", 44_100, {}, {}),
+    "cbr.mp3": ("mp3", "libmp3lame", 44_100, {}, {}),
+}
+
+
+def make_stream(name: str, seconds: float = 2.0, source: str = "speech_espeak") -> bytes:
+    """Speech in one of `STREAMS`: what is made to be read as it comes."""
+    muxer, codec, rate, options, codec_options = STREAMS[name]
+    layout = "stereo" if codec == "vorbis" else "mono"
+    samples = round(seconds * rate)
+    pcm = np.resize(speech(source, rate, layout), samples * AudioLayout(layout).nb_channels)
+    file = io.BytesIO()
+    with av.open(file, "w", format=muxer, options=options) as output:
+        stream = output.add_stream(codec, rate=rate, layout=layout, options=codec_options)
+        assert isinstance(stream, AudioStream)
+        for frame in _frames(pcm, rate, layout, size=960):
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()

@@ -17,10 +17,12 @@ damage ends in `Mp4Error`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from transcoder.demux.boxes import Budget, Mp4Error, field, find, walk
 from transcoder.trim import Span
+
+__all__ = ["Edit", "Movie", "Mp4Error", "Track", "read_movie", "recorded"]
 
 MAX_BOXES = 4096
 """All boxes that may be looked at. A phone's recording has some 30; a fragment a second for an hour is 14,400 boxes,
@@ -32,10 +34,6 @@ them are counted, for libavformat walks them all, and takes seconds for the mill
 
 MAX_TRACKS = 64
 MAX_EDITS = 256
-
-
-class Mp4Error(ValueError):
-    """The index is missing, cut off or damaged; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Movie:
 def read_movie(data: bytes) -> Movie:
     """The index of a whole file. Raises Mp4Error, and nothing else."""
     brand, moov, cut_off = "", None, False
-    for kind, content, whole in _walk(memoryview(data), _Budget(_TOP_LEVEL_BOXES), strict=False):
+    for kind, content, whole in walk(memoryview(data), Budget(_TOP_LEVEL_BOXES), strict=False):
         if kind == b"ftyp" and not brand:
             brand = bytes(content[:4]).decode("latin-1")
         if moov is None:
@@ -113,49 +111,11 @@ def recorded(movie: Movie, track: Track) -> Span:
     return Span(start, stop, track.timescale)
 
 
-class _Budget:
-    """How many boxes may still be looked at."""
-
-    def __init__(self, boxes: int) -> None:
-        self._left = boxes
-
-    def spend(self) -> None:
-        if self._left == 0:
-            raise Mp4Error("it has far too many boxes")
-        self._left -= 1
-
-
-def _walk(space: memoryview, budget: _Budget, *, strict: bool = True) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """The boxes of one level: type, content, and whether all of it is there.
-
-    What is no box ends the level: quietly on the top level, where recorders leave all sorts of things behind.
-    """
-    at = 0
-    while len(space) - at >= 8:
-        budget.spend()
-        size, kind = struct.unpack_from(">I4s", space, at)
-        header = 8
-        if size == 1:
-            if len(space) - at < 16:
-                return
-            (size,) = struct.unpack_from(">Q", space, at + 8)
-            header = 16
-        elif size == 0:
-            size = len(space) - at
-        if size < header:
-            if not strict:
-                return
-            raise Mp4Error(f"its box {kind.decode('latin-1')!r} is damaged: {size} bytes are less than its header")
-        end = min(at + size, len(space))
-        yield kind, space[at + header : end], at + size <= len(space)
-        at += size
-
-
 def _read_moov(moov: memoryview, brand: str) -> Movie:
-    budget = _Budget(MAX_BOXES)
+    budget = Budget(MAX_BOXES)
     timescale, fragmented = 0, False
     tracks: list[Track] = []
-    for kind, content, _ in _walk(moov, budget):
+    for kind, content, _ in walk(moov, budget):
         match kind:
             case b"mvhd":
                 timescale, _ = _timescale_and_duration(content, "mvhd")
@@ -170,19 +130,19 @@ def _read_moov(moov: memoryview, brand: str) -> Movie:
     return Movie(brand, timescale, tuple(tracks), fragmented)
 
 
-def _read_trak(trak: memoryview, budget: _Budget) -> Track:
+def _read_trak(trak: memoryview, budget: Budget) -> Track:
     handler, codec, timescale, duration = "", "", 0, None
     edits: tuple[Edit, ...] = ()
-    for kind, content, _ in _walk(trak, budget):
+    for kind, content, _ in walk(trak, budget):
         if kind == b"edts":
-            if (elst := _find(content, b"elst", budget)) is not None:
+            if (elst := find(content, b"elst", budget)) is not None:
                 edits = _read_elst(elst)
         elif kind == b"mdia":
-            for part, box, _ in _walk(content, budget):
+            for part, box, _ in walk(content, budget):
                 if part == b"mdhd":
                     timescale, duration = _timescale_and_duration(box, "mdhd")
                 elif part == b"hdlr":
-                    handler = bytes(_field(box, 8, 4, "hdlr")).decode("latin-1")
+                    handler = bytes(field(box, 8, 4, "hdlr")).decode("latin-1")
                 elif part == b"minf":
                     codec = _read_codec(box, budget)
     if timescale == 0:
@@ -190,17 +150,17 @@ def _read_trak(trak: memoryview, budget: _Budget) -> Track:
     return Track(handler, codec, timescale, duration, edits)
 
 
-def _read_codec(minf: memoryview, budget: _Budget) -> str:
+def _read_codec(minf: memoryview, budget: Budget) -> str:
     """The type of the first sample entry; "" where there is none."""
-    if (stbl := _find(minf, b"stbl", budget)) is None or (stsd := _find(stbl, b"stsd", budget)) is None:
+    if (stbl := find(minf, b"stbl", budget)) is None or (stsd := find(stbl, b"stsd", budget)) is None:
         return ""
-    (count,) = struct.unpack(">I", _field(stsd, 4, 4, "stsd"))
-    return bytes(_field(stsd, 12, 4, "stsd")).decode("latin-1") if count else ""
+    (count,) = struct.unpack(">I", field(stsd, 4, 4, "stsd"))
+    return bytes(field(stsd, 12, 4, "stsd")).decode("latin-1") if count else ""
 
 
 def _read_elst(elst: memoryview) -> tuple[Edit, ...]:
     """Version 1 has fields of 64 bits; each line ends with a playing speed, which is not looked at."""
-    version, count = struct.unpack(">B3xI", _field(elst, 0, 8, "elst"))
+    version, count = struct.unpack(">B3xI", field(elst, 0, 8, "elst"))
     line = struct.Struct(">QqI" if version == 1 else ">IiI")
     count = min(count, MAX_EDITS, (len(elst) - 8) // line.size)
     lines = (line.unpack_from(elst, 8 + line.size * number) for number in range(count))
@@ -209,20 +169,10 @@ def _read_elst(elst: memoryview) -> tuple[Edit, ...]:
 
 def _timescale_and_duration(header: memoryview, name: str) -> tuple[int, int | None]:
     """Of `mvhd` and `mdhd`, which begin alike. A duration of 0 or of all ones is not known."""
-    wide = bytes(_field(header, 0, 1, name)) == b"\x01"
+    wide = bytes(field(header, 0, 1, name)) == b"\x01"
     layout, at, unknown = (">IQ", 20, 2**64 - 1) if wide else (">II", 12, 2**32 - 1)
-    timescale, duration = struct.unpack(layout, _field(header, at, struct.calcsize(layout), name))
+    timescale, duration = struct.unpack(layout, field(header, at, struct.calcsize(layout), name))
     return timescale, None if duration in (0, unknown) else duration
-
-
-def _find(space: memoryview, wanted: bytes, budget: _Budget) -> memoryview | None:
-    return next((content for kind, content, _ in _walk(space, budget) if kind == wanted), None)
-
-
-def _field(box: memoryview, at: int, size: int, name: str) -> memoryview:
-    if len(box) < at + size:
-        raise Mp4Error(f"its box {name!r} is cut short")
-    return box[at : at + size]
 
 
 def _ceil_div(value: int, by: int) -> int:

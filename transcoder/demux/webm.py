@@ -1,0 +1,358 @@
+"""PURE. WebM and Matroska as a MediaRecorder writes them: element by element, whatever the chunks are.
+
+RFC 8794 (EBML), RFC 9559 (Matroska). An element is an id, a size and content. A live recording's Segment and Clusters have
+an unknown size, and each chunk ends wherever it ends (Chromium's one byte into the next element). So the levels are not
+followed: Segment and Cluster are stepped into, the few elements that matter are taken whole, all others are passed over as
+their bytes come. After damage the next Cluster's id is looked for, or a block that another element follows: a recorder may
+write a Cluster for half a minute.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, Codec, Damage, DemuxError, Event, Packet, Track
+
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+_INFO, _TIMESTAMP_SCALE = 0x1549A966, 0x2AD7B1
+_TRACKS, _TRACK_ENTRY, _NUMBER, _TYPE, _CODEC_ID, _CODEC_PRIVATE = 0x1654AE6B, 0xAE, 0xD7, 0x83, 0x86, 0x63A2
+_AUDIO, _SAMPLING_FREQUENCY, _CHANNELS, _BIT_DEPTH = 0xE1, 0xB5, 0x9F, 0x6264
+_TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK, _DISCARD_PADDING = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
+
+_STEPPED_INTO = frozenset({_SEGMENT, _CLUSTER})
+_TAKEN_WHOLE = frozenset({_EBML, _INFO, _TRACKS, _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP})
+_CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
+_AUDIO_TRACK = 2
+_UNKNOWN = -1
+_MAX_SKIPPED_BYTES = 1 << 32
+"""An element that is passed over says that it is larger: then it is damage, not an element."""
+
+_MAX_FOUND_BYTES = 16_384
+"""Of a block that is recognised without what stands before it."""
+_AFTER_A_BLOCK = frozenset({_SIMPLE_BLOCK, _BLOCK_GROUP, _CLUSTER_ID[0]})
+
+_OPUS_RATE = 48_000
+_CODECS: dict[str, Codec] = {
+    "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_AAC": "aac", "A_FLAC": "flac", "A_MPEG/L3": "mp3",
+}  # fmt: skip
+_PCM = {
+    ("A_PCM/FLOAT/IEEE", 32): "pcm_f32le",
+    ("A_PCM/INT/LIT", 16): "pcm_s16le",
+    ("A_PCM/INT/LIT", 24): "pcm_s24le",
+    ("A_PCM/INT/LIT", 32): "pcm_s32le",
+    ("A_PCM/INT/LIT", 8): "pcm_u8",
+}
+
+
+class _Broken(ValueError):
+    """These bytes are no element."""
+
+
+class WebmDemuxer:
+    """The first audio track of a stream."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._skip = 0
+        """bytes of an element that is passed over, still to come"""
+        self._lost = False
+        """looking for the next Cluster"""
+        self._scale_ns = 1_000_000
+        self._cluster_ticks: int | None = 0
+        """None: its Cluster's beginning was lost"""
+        self._number: int | None = None
+        self._rate = 0
+        self._began = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        self._buffer += chunk
+        events: list[Event] = []
+        while self._step(events):
+            pass
+        return events
+
+    def close(self) -> list[Event]:
+        left, self._buffer = len(self._buffer), bytearray()
+        return [Damage("the last element is not complete")] if left or self._skip else []
+
+    def resync(self) -> None:
+        self._buffer.clear()
+        self._skip, self._lost = 0, True
+
+    def _step(self, events: list[Event]) -> bool:
+        """Deal with the next element, or a part of it; False when more bytes are needed."""
+        buffer = self._buffer
+        if self._skip:
+            gone = min(self._skip, len(buffer))
+            del buffer[:gone]
+            self._skip -= gone
+            return bool(buffer)
+        if self._lost and not self._find():
+            return False
+        try:
+            return self._element(events)
+        except _Broken as error:
+            if not self._began and not events:
+                raise DemuxError(f"this WebM stream cannot be read: {error}") from None
+            events.append(Damage(str(error)))
+            del buffer[:1]
+            self._lost = True
+            return True
+
+    def _find(self) -> bool:
+        """Go to the next place that can be recognised."""
+        buffer = self._buffer
+        cluster = buffer.find(_CLUSTER_ID)
+        end = cluster if cluster >= 0 else len(buffer)
+        at = buffer.find(_SIMPLE_BLOCK, 0, end)
+        while at >= 0:
+            match self._is_block(at):
+                case True:
+                    self._cluster_ticks = None
+                    return self._found(at)
+                case None:  # not before more bytes are there
+                    break
+            at = buffer.find(_SIMPLE_BLOCK, at + 1, end)
+        if cluster >= 0:
+            return self._found(cluster)
+        del buffer[: at if at >= 0 else max(0, len(buffer) - len(_CLUSTER_ID) + 1)]
+        return False
+
+    def _is_block(self, at: int) -> bool | None:
+        """Whether a block of our track lies here, and another element behind it; None when that cannot be said yet."""
+        buffer = self._buffer
+        try:
+            header = _header(buffer[at : at + 12])
+        except _Broken:
+            return False
+        if header is None:
+            return None
+        _, size, content = header
+        if self._number is None or not 4 < size <= _MAX_FOUND_BYTES:
+            return False
+        if len(buffer) > at + content and buffer[at + content] != 0x80 | self._number:
+            return False
+        after = at + content + size
+        return None if len(buffer) <= after else buffer[after] in _AFTER_A_BLOCK
+
+    def _found(self, at: int) -> bool:
+        del self._buffer[:at]
+        self._lost = False
+        return True
+
+    def _element(self, events: list[Event]) -> bool:
+        buffer = self._buffer
+        header = _header(buffer)
+        if header is None:
+            return False
+        kind, size, content = header
+        if not self._began and kind != _EBML:
+            raise _Broken("it does not begin with an EBML header")
+        if kind in _STEPPED_INTO:
+            del buffer[:content]
+            return True
+        if size == _UNKNOWN:
+            raise _Broken(f"element {kind:X} has no size")
+        if kind not in _TAKEN_WHOLE:
+            if size > _MAX_SKIPPED_BYTES:
+                raise _Broken(f"element {kind:X} says that it has {size} bytes")
+            del buffer[:content]
+            self._skip = size
+            return True
+        if size > MAX_ELEMENT_BYTES:
+            raise _Broken(f"element {kind:X} says that it has {size} bytes")
+        if len(buffer) < content + size:
+            return False
+        body = bytes(buffer[content : content + size])
+        events += self._take(kind, body)
+        del buffer[: content + size]
+        return True
+
+    def _take(self, kind: int, body: bytes) -> list[Event]:
+        match kind:
+            case 0x1A45DFA3:
+                self._began = True
+            case 0x1549A966:
+                self._scale_ns = _number(dict(_children(body)).get(_TIMESTAMP_SCALE, b"")) or 1_000_000
+            case 0x1654AE6B:
+                return self._tracks(body)
+            case 0xE7:
+                self._cluster_ticks = _number(body)
+            case 0xA3:
+                return self._block(body, 0)
+            case 0xA0:
+                children = dict(_children(body))
+                padding_ns = _signed(children.get(_DISCARD_PADDING, b""))
+                return self._block(children.get(_BLOCK, b""), round(max(0, padding_ns) * self._rate / 1e9))
+        return []
+
+    def _tracks(self, body: bytes) -> list[Event]:
+        if self._number is not None:
+            return []  # a live stream may repeat its header
+        for kind, entry in _children(body):
+            if kind != _TRACK_ENTRY:
+                continue
+            fields = dict(_children(entry))
+            if _number(fields.get(_TYPE, b"")) != _AUDIO_TRACK:
+                continue
+            self._number = _number(fields.get(_NUMBER, b""))
+            track = _track(fields)
+            self._rate = track.sample_rate
+            return [track]
+        raise DemuxError("there is no audio track in this WebM stream")
+
+    def _block(self, body: bytes, padding: int) -> list[Event]:
+        number, at = _vint(body, 0)
+        if self._number is None or number != self._number:
+            return []
+        if len(body) < at + 3:
+            raise _Broken("a block is cut off")
+        (ticks,) = struct.unpack_from(">h", body, at)
+        frames = _laced(body[at + 3 :], (body[at + 2] >> 1) & 3)
+        time_s = None if self._cluster_ticks is None else (self._cluster_ticks + ticks) * self._scale_ns / 1e9
+        return [
+            Packet(frame, time_s if n == 0 else None, padding if n == len(frames) - 1 else 0)
+            for n, frame in enumerate(frames)
+        ]
+
+
+def _track(fields: dict[int, bytes]) -> Track:
+    name = fields.get(_CODEC_ID, b"").rstrip(b"\0").decode("latin-1")
+    audio = dict(_children(fields.get(_AUDIO, b"")))
+    channels = _number(audio.get(_CHANNELS, b"")) or 1
+    rate = round(_float(audio.get(_SAMPLING_FREQUENCY, b""))) or 8_000
+    private = fields.get(_CODEC_PRIVATE, b"")
+    if name == "A_OPUS":
+        # OpusHead may name any rate (the recorder's own); Opus decodes at 48 kHz whatever it says.
+        if not private.startswith(b"OpusHead") or len(private) < 19:
+            raise DemuxError("the Opus header of this WebM stream is damaged")
+        return Track("opus", _OPUS_RATE, private[9] or channels, private, int.from_bytes(private[10:12], "little"))
+    if (pcm := _PCM.get((name, _number(audio.get(_BIT_DEPTH, b""))))) is not None:
+        return Track("pcm", rate, channels, b"", 0, pcm)
+    codec = _CODECS.get(name.partition("/")[0] if name.startswith("A_AAC") else name)
+    if codec is None:
+        raise DemuxError(
+            f"the audio in this WebM stream is coded as {name[:40] or 'nothing known'}, which is not taken here"
+        )
+    return Track(codec, rate, channels, private)
+
+
+def _header(buffer: bytearray) -> tuple[int, int, int] | None:
+    """(id, size or _UNKNOWN, where the content begins); None when it is not there yet."""
+    if not buffer:
+        return None
+    id_length = 9 - buffer[0].bit_length()
+    if id_length > 4:
+        raise _Broken(f"no element begins with {buffer[0]:02X}")
+    if len(buffer) <= id_length:
+        return None
+    size_length = 9 - buffer[id_length].bit_length()
+    if size_length > 8:
+        raise _Broken("an element's size is longer than 8 bytes")
+    end = id_length + size_length
+    if len(buffer) < end:
+        return None
+    mask = (1 << (7 * size_length)) - 1
+    size = int.from_bytes(buffer[id_length:end], "big") & mask
+    return int.from_bytes(buffer[:id_length], "big"), _UNKNOWN if size == mask else size, end
+
+
+def _vint(body: bytes, at: int) -> tuple[int, int]:
+    """A number of variable length, and where it ends."""
+    if at >= len(body):
+        raise _Broken("an element is cut off")
+    length = 9 - body[at].bit_length()
+    if length > 8 or at + length > len(body):
+        raise _Broken("a number is cut off")
+    return int.from_bytes(body[at : at + length], "big") & ((1 << (7 * length)) - 1), at + length
+
+
+def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """The elements within one that is there as a whole."""
+    at = 0
+    while at < len(body):
+        header = _header(bytearray(body[at : at + 12]))
+        if header is None:
+            raise _Broken("an element is cut off")
+        kind, size, content = header
+        if size == _UNKNOWN or at + content + size > len(body):
+            raise _Broken(f"element {kind:X} is larger than the one around it")
+        yield kind, body[at + content : at + content + size]
+        at += content + size
+
+
+def _laced(body: bytes, lacing: int) -> list[bytes]:
+    """The frames of one block (RFC 9559, section 10.3)."""
+    if lacing == 0:
+        return [body]
+    if not body:
+        raise _Broken("a laced block is empty")
+    count, at = body[0] + 1, 1
+    if lacing == 2:
+        if (len(body) - 1) % count:
+            raise _Broken("frames of one size do not fill their block")
+        size = (len(body) - 1) // count
+        return [body[1 + n * size : 1 + (n + 1) * size] for n in range(count)]
+    sizes, at = (_xiph_sizes if lacing == 1 else _ebml_sizes)(body, at, count - 1)
+    rest = len(body) - at - sum(sizes)
+    if rest < 0:
+        raise _Broken("the frames of a block are longer than it is")
+    frames = []
+    for size in [*sizes, rest]:
+        frames.append(body[at : at + size])
+        at += size
+    return frames
+
+
+def _xiph_sizes(body: bytes, at: int, count: int) -> tuple[list[int], int]:
+    sizes = []
+    for _ in range(count):
+        size = 0
+        while True:
+            if at >= len(body):
+                raise _Broken("the sizes of a block are cut off")
+            size += body[at]
+            at += 1
+            if body[at - 1] < 255:
+                break
+        sizes.append(size)
+    return sizes, at
+
+
+def _ebml_sizes(body: bytes, at: int, count: int) -> tuple[list[int], int]:
+    sizes: list[int] = []
+    for n in range(count):
+        start = at
+        value, at = _vint(body, at)
+        if n:
+            value += sizes[-1] - ((1 << (7 * (at - start) - 1)) - 1)
+        if value < 0:
+            raise _Broken("a frame has less than no bytes")
+        sizes.append(value)
+    return sizes, at
+
+
+def _number(body: bytes) -> int:
+    if len(body) > 8:
+        raise _Broken("a number is longer than 8 bytes")
+    return int.from_bytes(body, "big")
+
+
+def _signed(body: bytes) -> int:
+    if len(body) > 8:
+        raise _Broken("a number is longer than 8 bytes")
+    return int.from_bytes(body, "big", signed=True)
+
+
+def _float(body: bytes) -> float:
+    match len(body):
+        case 0:
+            return 0.0
+        case 4:
+            value: float = struct.unpack(">f", body)[0]
+        case 8:
+            value = struct.unpack(">d", body)[0]
+        case _:
+            raise _Broken("a number has neither 4 nor 8 bytes")
+    return value if 0 < value < 1e6 else 0.0
