@@ -10,7 +10,7 @@ from av import AudioCodecContext, AudioFrame, AudioStream, Packet
 from av.error import FFmpegError
 
 from transcoder.errors import BrokenMedia, UnsupportedMedia
-from transcoder.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from transcoder.frames import check, silence, slice_of
 from transcoder.trim import Span, Trim
 
 _CONTAINED = {
@@ -98,36 +98,23 @@ class FileDecoder:
                 continue
             barren += not frames
             for frame in frames:
-                self._check(frame)
+                check(frame)
+                if not self.sample_rate:
+                    self.sample_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
                 if lost_s:
-                    for silence in _silence(frame, round(lost_s * frame.sample_rate)):
-                        yield from self._recorded(silence)
+                    for quiet in silence(frame, round(lost_s * frame.sample_rate)):
+                        yield from self._recorded(quiet)
                     lost_s = 0.0
                 yield from self._recorded(frame)
             if self._trim.finished:
                 return
-
-    def _check(self, frame: AudioFrame) -> None:
-        channels, rate = frame.layout.nb_channels, frame.sample_rate
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise UnsupportedMedia(f"this file has {channels} channels; send at most {MAX_CHANNELS}")
-        if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-            raise UnsupportedMedia(f"this file has a sample rate of {rate} Hz; send 8000 to {MAX_SAMPLE_RATE} Hz")
-        if not self.sample_rate:
-            self.sample_rate, self.channels = rate, channels
 
     def _recorded(self, frame: AudioFrame) -> Iterator[AudioFrame]:
         begin, end = self._trim.keep(frame.samples, frame.sample_rate)
         if begin < end:
             rate = frame.sample_rate
             self._given_out[rate] = self._given_out.get(rate, 0) + end - begin
-            yield frame if end - begin == frame.samples else _slice(frame, begin, end)
-
-
-def _slice(frame: AudioFrame, begin: int, end: int) -> AudioFrame:
-    """Samples `[begin, end)` of a frame, copied."""
-    width = _bytes_per_sample(frame)
-    return _new_frame(frame, end - begin, [bytes(memoryview(plane)[begin * width : end * width]) for plane in frame.planes])
+            yield frame if end - begin == frame.samples else slice_of(frame, begin, end)
 
 
 def _duration_s(packet: Packet[AudioStream]) -> float:
@@ -135,27 +122,3 @@ def _duration_s(packet: Packet[AudioStream]) -> float:
     if not packet.duration or packet.time_base is None:
         return 0.0
     return max(0.0, min(float(packet.duration * packet.time_base), _LONGEST_PACKET_S))
-
-
-def _silence(like: AudioFrame, samples: int) -> Iterator[AudioFrame]:
-    """Silence of the shape of `like`, in frames of its length."""
-    # Unsigned bytes are silent at 128, everything else at 0.
-    level = b"\x80" if like.format.name.startswith("u8") else b"\x00"
-    width = _bytes_per_sample(like)
-    while samples > 0:
-        length = min(samples, like.samples)
-        yield _new_frame(like, length, [level * (width * length)] * len(like.planes))
-        samples -= length
-
-
-def _new_frame(like: AudioFrame, samples: int, planes: list[bytes]) -> AudioFrame:
-    frame = AudioFrame(format=like.format.name, layout=like.layout.name, samples=samples, align=1)
-    frame.sample_rate = like.sample_rate
-    for plane, content in zip(frame.planes, planes, strict=True):
-        plane.update(content)
-    return frame
-
-
-def _bytes_per_sample(frame: AudioFrame) -> int:
-    """Within one plane: packed formats have all channels in their only one."""
-    return frame.format.bytes * (1 if frame.format.is_planar else frame.layout.nb_channels)

@@ -69,7 +69,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 @cache
 def libav_packets(name: str) -> list[bytes]:
-    with av.open(io.BytesIO(stream(name))) as container:
+    with av.open(io.BytesIO(stream(name)), "r") as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
