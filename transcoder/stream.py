@@ -237,7 +237,7 @@ def demuxer_for(source: str) -> Demuxer | None:
     `opus`: one raw packet a chunk. `pcm_s16le 48000 2`: raw samples (`raw.PCM_BYTES`), Hertz, channels. Raises
     UnsupportedMedia, which says what there is.
     """
-    name, *numbers = source.split()
+    name, *numbers = source.split() or [""]
     if name == "stream" and not numbers:
         return None
     if name == "opus" and not numbers:
