@@ -1,4 +1,4 @@
-"""How text frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
+"""How frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
 
 aiohttp waits for a slow client in places where nobody limits the time, and a wait that was cancelled makes the next one
 raise CancelledError out of nowhere. So none of its own waits is used: its writer is told never to wait (`writer_limit`),
@@ -13,12 +13,13 @@ import contextlib
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ClientLeft, ConnectionOver, SlowClient
+from gateway.errors import ClientLeft, ConnectionOver, FrameTooLarge, SlowClient
 
 HEARTBEAT_S = 20.0
 """A client that sends nothing for so long is asked for a sign of life; without one it is gone 10 s later."""
@@ -41,8 +42,15 @@ _REASON_BYTES = 123
 """What a close frame has room for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary frame from the client."""
+
+    data: bytes
+
+
 class TextSocket:
-    """One client's WebSocket. One task receives, one sends."""
+    """One client's WebSocket, on which we say text only. One task receives, one sends."""
 
     def __init__(
         self,
@@ -85,7 +93,17 @@ class TextSocket:
     async def received(self) -> AsyncGenerator[bytes | None, None]:
         """The client's text frames as UTF-8 (not checked), None for a binary frame; ends when the client has left.
 
-        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody.
+        Raises what `received_any` does.
+        """
+        async with contextlib.aclosing(self.received_any()) as frames:
+            async for frame in frames:
+                yield None if isinstance(frame, Binary) else frame
+
+    async def received_any(self) -> AsyncGenerator[bytes | Binary, None]:
+        """The client's frames, text as UTF-8 (not checked); ends when the client has left, and all that it sent was given.
+
+        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody, FrameTooLarge when it
+        has sent one (it knows already).
         """
         while True:
             # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it.
@@ -95,7 +113,7 @@ class TextSocket:
                 case WSMsgType.TEXT:
                     yield message.data
                 case WSMsgType.BINARY:
-                    yield None
+                    yield Binary(message.data)
                 case WSMsgType.PING:
                     await self._pong(message.data)
                 case WSMsgType.PONG:
@@ -104,6 +122,8 @@ class TextSocket:
                 case WSMsgType.CLOSE:
                     self.goodbye = message.data or CLOSED_WITHOUT_CODE
                     return
+                case WSMsgType.ERROR if _is_too_large(message.data):
+                    raise FrameTooLarge
                 case _:
                     return
 
@@ -161,6 +181,10 @@ def _gone_is_left() -> Iterator[None]:
         yield
     except ConnectionError as error:
         raise ClientLeft from error
+
+
+def _is_too_large(error: object) -> bool:
+    return isinstance(error, WebSocketError) and error.code == WSCloseCode.MESSAGE_TOO_BIG
 
 
 def close_reason(sentence: str) -> bytes:
