@@ -49,7 +49,7 @@ def settings(redis_server: EmbeddedServer, uploads: Path) -> GatewaySettings:
     return GatewaySettings(
         PORT=0,
         REDIS_URL=redis_server.url,
-        PARLEY_SEND_TIMEOUT_S=0.15,
+        PARLEY_SEND_TIMEOUT_S=0.5,
         PARLEY_UPLOADS=uploads,
         PARLEY_MAX_RECORDING_BYTES=MAX_RECORDING_BYTES,
     )
