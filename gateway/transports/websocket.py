@@ -9,30 +9,23 @@ after it was cancelled.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ClientLeft, ConnectionOver, FrameTooLarge, SlowClient
+from gateway.errors import ConnectionOver, FrameTooLarge, SlowClient
+from gateway.outbox import Frame
+from gateway.transports.outflow import Outflow, gone_is_left
 
 HEARTBEAT_S = 20.0
 """A client that sends nothing for so long is asked for a sign of life; without one it is gone 10 s later."""
 
 CLOSE_TIMEOUT_S = 2.0
 """How long the client's answer to a close is waited for."""
-
-HIGH_WATER_BYTES = 32 << 10
-"""Of unsent bytes in the process, above which `send` waits."""
-
-KERNEL_BYTES = 64 << 10
-"""SO_SNDBUF (Linux doubles it). The default swallows a minute of speech before a write has to wait: too late to notice a
-client that does not read, and too late for an interruption."""
 
 CLOSED_WITHOUT_CODE = 1005
 """RFC 6455's name for it."""
@@ -44,9 +37,9 @@ _REASON_BYTES = 123
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A binary frame from the client."""
+    """What a binary frame carries."""
 
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 class TextSocket:
@@ -76,17 +69,11 @@ class TextSocket:
         self.goodbye: int | None = None
         """the code with which the client has closed; None when it has not, or its network is gone"""
         self._writer: AbstractStreamWriter
-        self._transport: asyncio.WriteTransport
+        self._outflow: Outflow
 
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
         """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has left")
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's have another base
-        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        if (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s)
         self._writer = await self._ws.prepare(request)
         return self._ws
 
@@ -95,7 +82,7 @@ class TextSocket:
 
         Raises what `received_any` does.
         """
-        async with contextlib.aclosing(self.received_any()) as frames:
+        async with aclosing(self.received_any()) as frames:
             async for frame in frames:
                 yield None if isinstance(frame, Binary) else frame
 
@@ -133,54 +120,36 @@ class TextSocket:
         Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
         Raises ClientLeft when it is gone.
         """
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.send_frame(text, WSMsgType.TEXT)
-        unsent = self._transport.get_write_buffer_size()
-        if unsent <= HIGH_WATER_BYTES:
-            return
-        draining = asyncio.create_task(self._writer.drain(), name="gateway.drain")
-        try:
-            while not (await asyncio.wait([draining], timeout=self._send_timeout_s))[0]:
-                still = self._transport.get_write_buffer_size()
-                if still >= unsent:
-                    raise SlowClient
-                unsent = still
-            with _gone_is_left():
-                draining.result()
-        finally:
-            if draining.cancel():
-                await asyncio.wait([draining])
+        await self._outflow.settle(self._writer)
+
+    async def write(self, frame: Frame) -> None:
+        """As `send`."""
+        await self.send(frame.data)
 
     async def ping(self, payload: bytes) -> None:
         """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.ping(payload)
 
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""
         if over.close_code is not None:
             await self._ws.close(code=over.close_code, message=close_reason(str(over)), drain=False)
-            if self._transport.get_write_buffer_size():
-                self._transport.abort()
+            if self._outflow.buffered:
+                self._outflow.abort()
         elif isinstance(over, SlowClient):
-            self._transport.abort()
+            self._outflow.abort()
         else:
             # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)
 
     async def _pong(self, data: bytes) -> None:
-        if self._transport.get_write_buffer_size() > MAX_UNSENT_PONGS_BYTES:
+        if self._outflow.buffered > MAX_UNSENT_PONGS_BYTES:
             raise SlowClient
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.pong(data)
-
-
-@contextlib.contextmanager
-def _gone_is_left() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionError as error:
-        raise ClientLeft from error
 
 
 def _is_too_large(error: object) -> bool:
