@@ -1,6 +1,7 @@
-"""A decoder child: `python -m transcoder.child FD`, started by `transcoder.sandbox`, one job after the other.
+"""A decoder child: `python -m transcoder.child FD`, started by `transcoder.sandbox`, one request after the other.
 
-It is the one process that touches hostile bytes, and it owns nothing. Whatever goes wrong in it beyond a MediaError
+It holds the decoders of many streams, each from its first chunk to its last. It is the one process that touches hostile
+bytes, and it owns nothing. Whatever goes wrong in it beyond a MediaError
 ends it; the worker starts another and tries the job once more there.
 """
 
@@ -13,6 +14,7 @@ import sys
 from runtime.child import die_with_parent
 from transcoder import confine, pipeline, wire
 from transcoder.errors import MediaError
+from transcoder.stream import Heard, StreamDecoder
 from transcoder.warmup import warm_up
 
 
@@ -23,24 +25,44 @@ def main(argv: list[str]) -> int:
     warm_up()
     confine.confine()
     sock.sendall(wire.pack(wire.Ready()))
-    while (job := _receive(sock)) is not None:
+    streams: dict[int, StreamDecoder] = {}
+    while (request := _receive(sock)) is not None:
         confine.start_job()
-        sock.sendall(wire.pack(_work(job, sock)))
+        if (answer := _answer(request, streams, sock)) is not None:
+            sock.sendall(wire.pack(answer))
     return 0
 
 
-def _work(job: wire.Message, sock: socket.socket) -> wire.Message:
-    if not isinstance(job, wire.DecodeFile):
-        raise wire.WireError(f"a child is not told {type(job).__name__}")
+def _answer(request: wire.Message, streams: dict[int, StreamDecoder], sock: socket.socket) -> wire.Message | None:
+    try:
+        match request:
+            case wire.DecodeFile():
+                return _decode_file(request, sock)
+            case wire.FeedStream(stream, source):
+                if stream not in streams:
+                    streams[stream] = StreamDecoder(source)
+                return _feed(request, streams[stream])
+            case wire.CloseStream(stream, drop=True):
+                streams.pop(stream, None)
+                return None
+            case wire.CloseStream(stream, max_seconds=max_seconds):
+                decoder = streams.pop(stream, None) or StreamDecoder()
+                return _heard(stream, decoder, decoder.close(max_seconds=max_seconds))
+            case _:
+                raise wire.WireError(f"a child is not told {type(request).__name__}")
+    except MediaError as error:
+        stream = request.stream if not isinstance(request, wire.Ready) else 0
+        streams.pop(stream, None)
+        return wire.Refused(stream, error.code, str(error), error.facts())
+
+
+def _decode_file(job: wire.DecodeFile, sock: socket.socket) -> wire.Message:
     stream = job.stream
 
     def on_progress(decoded_s: float) -> None:
         sock.sendall(wire.pack(wire.Progress(stream, decoded_s)))
 
-    try:
-        decoded = pipeline.decode_file(job.data, max_seconds=job.max_seconds, on_progress=on_progress)
-    except MediaError as error:
-        return wire.Refused(stream, error.code, str(error), error.facts())
+    decoded = pipeline.decode_file(job.data, max_seconds=job.max_seconds, on_progress=on_progress)
     source = decoded.source
     return wire.FileDecoded(
         stream,
@@ -52,6 +74,16 @@ def _work(job: wire.Message, sock: socket.socket) -> wire.Message:
         source.duration_s,
         decoded.lost_packets,
     )
+
+
+def _feed(request: wire.FeedStream, decoder: StreamDecoder) -> wire.Message:
+    if request.lost:
+        decoder.lost()
+    return _heard(request.stream, decoder, decoder.feed(request.data, max_seconds=request.max_seconds))
+
+
+def _heard(stream: int, decoder: StreamDecoder, heard: Heard) -> wire.StreamHeard:
+    return wire.StreamHeard(stream, heard.pcm, heard.missing_s, heard.damaged, decoder.what)
 
 
 def _receive(sock: socket.socket) -> wire.Message | None:

@@ -1,8 +1,8 @@
 """NO I/O. PCM → coded packets for a client that pays for its bytes: Opus, or AAC in ADTS frames.
 
 One encoder lives as long as what is said in one go (an item's part); the next thing begins with a fresh one, so that an
-interruption leaves nothing in it. Frames are of fixed length: PCM in is cut into them, and `flush` fills the last one up with
-silence, which `padding` counts.
+interruption leaves nothing in it. Frames are of fixed length: PCM in is cut into them, and `flush` fills the last one up
+with silence, which `padding` counts.
 """
 
 from __future__ import annotations

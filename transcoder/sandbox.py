@@ -5,37 +5,25 @@ Codec libraries parse what strangers send. So they run in a few child processes 
 children. A job goes to the first child that is free, in the order they came; a child does one at a time. A child that
 dies, or shows no progress for `hang_s`, is killed and replaced, and its job is tried once more in the new one; if
 that dies too, this client is told so, and nobody else notices more than a wait.
-
-The children are started by exec, never by fork alone: no memory of the worker, with what it knows, is in them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
-import socket
-import sys
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from transcoder import wire
+from transcoder.child_process import Child, ChildDied
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE, Decoded, SourceInfo
-from transcoder.errors import DecoderBusy, DecoderFailed, Empty, MediaError, TooLarge, rebuild
+from transcoder.errors import DecoderBusy, DecoderFailed, Empty, MediaError, TooLarge
 from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
 
 __all__ = ["Decoded", "DecoderPool", "SourceInfo"]
 
 logger = logging.getLogger(__name__)
-
-_ROOT = Path(__file__).resolve().parent.parent
-_PASSED_ON = ("LD_LIBRARY_PATH",)
-"""All that a child's environment has of ours: where a Python that lives at an unusual place finds its libraries."""
 
 _SHUTTING_DOWN = "the decoder is shutting down; send it again"
 _TRIES = 2
@@ -44,13 +32,6 @@ _MAX_WAITING_BYTES = 8 * MAX_FILE_BYTES
 
 _RESTART_WAITS_S = (0.1, 0.5, 2.0, 5.0)
 """After the second failure in a row, the third, and so on. A child that dies at work is replaced at once."""
-
-_LAST_WORDS_S = 0.5
-_LAST_WORDS_BYTES = 2000
-
-
-class _ChildDied(Exception):
-    """It ended, hung, or said what no child of ours says."""
 
 
 @dataclass(eq=False, slots=True)
@@ -88,7 +69,7 @@ class DecoderPool:
         self._max_waiting = max_waiting
         self._waiting: deque[_Job] = deque()
         self._work = asyncio.Event()
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._streams = 0
         self._open = False
@@ -184,7 +165,7 @@ class DecoderPool:
                     continue
             child = self._children[slot]
             if (job := await self._next_job(child)) is None:
-                await self._bury(slot, child, _ChildDied("it ended while it had nothing to do"))
+                await self._bury(slot, child, ChildDied("it ended while it had nothing to do"))
                 await self._pause(failures)
                 failures += 1
             else:
@@ -195,7 +176,7 @@ class DecoderPool:
         if failures:
             await asyncio.sleep(_RESTART_WAITS_S[min(failures, len(_RESTART_WAITS_S)) - 1])
 
-    async def _next_job(self, child: _Child) -> _Job | None:
+    async def _next_job(self, child: Child) -> _Job | None:
         """The job that has waited longest; None when the child ends before there is one."""
         while not child.ended:
             if self._waiting:
@@ -204,13 +185,14 @@ class DecoderPool:
             await self._work.wait()
         return None
 
-    async def _do(self, slot: int, child: _Child, job: _Job) -> None:
+    async def _do(self, slot: int, child: Child, job: _Job) -> None:
         job.tries += 1
         try:
-            decoded = await child.decode_file(job, self._hang_s)
+            answer = await child.ask(wire.DecodeFile(job.stream, job.data, job.max_seconds), self._hang_s)
+            decoded = _checked(answer, job.max_seconds)
         except MediaError as error:
             job.fail(error)
-        except _ChildDied as reason:
+        except ChildDied as reason:
             self._try_again(job)
             await self._bury(slot, child, reason)
         except BaseException:  # we are being cancelled, or wrong: nobody may wait for ever
@@ -219,7 +201,7 @@ class DecoderPool:
         else:
             job.succeed(decoded)
 
-    async def _bury(self, slot: int, child: _Child, reason: _ChildDied) -> None:
+    async def _bury(self, slot: int, child: Child, reason: ChildDied) -> None:
         self.replaced += 1
         trace = await child.kill()
         del self._children[slot]
@@ -239,142 +221,16 @@ class DecoderPool:
             self._waiting.popleft().fail(DecoderFailed(message))
 
     async def _start(self, slot: int) -> None:
-        child = await _Child.start(self._start_timeout_s)
+        child = await Child.start(self._start_timeout_s)
         child.when_ended(self._work.set)
         self._children[slot] = child
 
 
-class _Child:
-    """One process and our end of its socket pair."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
-        self._killing: asyncio.Task[str] | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self._end.done()
-
-    def when_ended(self, call: Callable[[], None]) -> None:
-        self._end.add_done_callback(lambda _: call())
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @classmethod
-    async def start(cls, timeout_s: float) -> _Child:
-        """A child that is ready for work. Raises DecoderFailed."""
-        try:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                reader, writer = await asyncio.open_unix_connection(sock=ours)
-                try:
-                    process = await asyncio.create_subprocess_exec(
-                        *(sys.executable, "-P", "-m", "transcoder.child", str(theirs.fileno())),
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=asyncio.subprocess.DEVNULL,
-                        stderr=asyncio.subprocess.PIPE,
-                        pass_fds=(theirs.fileno(),),
-                        env=_environment(),
-                        cwd="/",
-                        start_new_session=True,  # Ctrl-C is for the worker, which ends its children itself
-                    )
-                except BaseException:
-                    writer.close()
-                    raise
-        except OSError as error:
-            raise DecoderFailed(f"no decoder can be started: {error}") from error
-        child = cls(process, reader, writer)
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await child._receive()
-            if not isinstance(message, wire.Ready):
-                raise _ChildDied(f"it began with {type(message).__name__}")
-        except (_ChildDied, TimeoutError) as error:
-            trace = await child.kill()
-            raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
-        except asyncio.CancelledError:
-            await child.kill()
-            raise
-        return child
-
-    async def decode_file(self, job: _Job, hang_s: float) -> Decoded:
-        """Raises MediaError for what the child found, _ChildDied for what became of the child."""
-        try:
-            async with asyncio.timeout(hang_s):
-                self._writer.write(wire.pack(wire.DecodeFile(job.stream, job.data, job.max_seconds)))
-                await self._writer.drain()
-            while True:
-                async with asyncio.timeout(hang_s):
-                    message = await self._receive()
-                match message:
-                    case wire.Progress(stream=job.stream):
-                        continue
-                    case wire.Refused(stream=job.stream):
-                        raise rebuild(message.code, message.message, message.facts)
-                    case wire.FileDecoded(stream=job.stream):
-                        return _checked(message, job.max_seconds)
-                    case _:
-                        raise _ChildDied(f"it answered with {type(message).__name__}")
-        except TimeoutError as error:
-            raise _ChildDied(f"no progress for {hang_s} s") from error
-        except ConnectionError as error:
-            raise _ChildDied("it closed its socket") from error
-        except ValueError as error:  # no message, or no error, of ours
-            raise _ChildDied(f"it does not speak our language: {error}") from error
-
-    async def kill(self) -> str:
-        """End it and all it may have started, at once, and wait for that; the last of what it said on stderr.
-
-        It is done to the end also when the caller is cancelled, and once however many call.
-        """
-        if self._killing is None:
-            self._killing = asyncio.create_task(self._kill(), name=f"killing decoder child {self.pid}")
-        return await asyncio.shield(self._killing)
-
-    async def _kill(self) -> str:
-        self._writer.close()
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        await self._end
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-        said = b""
-        if self._process.stderr is not None:
-            with contextlib.suppress(TimeoutError):  # whoever else may hold that pipe is not waited for
-                async with asyncio.timeout(_LAST_WORDS_S):
-                    said = await self._process.stderr.read()
-        return said[-_LAST_WORDS_BYTES:].decode(errors="replace")
-
-    async def _receive(self) -> wire.Message:
-        try:
-            header = await self._reader.readexactly(wire.HEADER_BYTES)
-            return wire.unpack(await self._reader.readexactly(wire.body_bytes(header)))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise _ChildDied("it closed its socket") from error
-        except wire.WireError as error:
-            raise _ChildDied(f"it does not speak our language: {error}") from error
-
-
-def _checked(message: wire.FileDecoded, max_seconds: float) -> Decoded:
+def _checked(message: wire.Message, max_seconds: float) -> Decoded:
     """A child's result, if it is one that a child of ours may give."""
+    if not isinstance(message, wire.FileDecoded):
+        raise ChildDied(f"it answered with {type(message).__name__}")
     if len(message.pcm) % BYTES_PER_SAMPLE or len(message.pcm) > (max_seconds * SAMPLE_RATE + 2) * BYTES_PER_SAMPLE:
-        raise _ChildDied(f"it made {len(message.pcm)} bytes of PCM")
+        raise ChildDied(f"it made {len(message.pcm)} bytes of PCM")
     source = SourceInfo(message.container, message.codec, message.sample_rate, message.channels, message.duration_s)
     return Decoded(message.pcm, source, message.lost_packets)
-
-
-def _environment() -> dict[str, str]:
-    """Made by hand, so that no key, token or address of ours is in it."""
-    return {
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PARLEY_PARENT_PID": str(os.getpid()),
-    } | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

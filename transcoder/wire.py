@@ -10,6 +10,10 @@ look exactly like a message is a WireError.
       DecodeFile ────────▶
       ◀──────────────────  Progress …      each 5 s of audio
       ◀──────────────────  FileDecoded  or  Refused
+      FeedStream … ──────▶
+      ◀──────────────────  StreamHeard  or  Refused, to each
+      CloseStream ───────▶
+      ◀──────────────────  StreamHeard  or  Refused
 """
 
 from __future__ import annotations
@@ -70,6 +74,38 @@ class FileDecoded:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedStream:
+    """The next chunk of a stream, or its first. `lost`: something is missing before it."""
+
+    stream: int
+    source: str
+    """as `transcoder.stream.demuxer_for` has it"""
+    data: bytes = field(repr=False)
+    lost: bool
+    max_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """The stream has ended. `drop`: nobody wants what it still holds, and nothing is answered."""
+
+    stream: int
+    drop: bool
+    max_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeard:
+    """The fields of `Heard`; `what` names codec, rate and channels, once they are known."""
+
+    stream: int
+    pcm: bytes = field(repr=False)
+    missing_s: float
+    damaged: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A MediaError: see `transcoder.errors.rebuild`."""
 
@@ -79,18 +115,23 @@ class Refused:
     facts: dict[str, float]
 
 
-Message = Ready | DecodeFile | Progress | FileDecoded | Refused
+Request = DecodeFile | FeedStream | CloseStream
+Message = Ready | Progress | FileDecoded | StreamHeard | Refused | Request
 
 _OPS: dict[str, type[Message]] = {
     "ready": Ready,
     "decode_file": DecodeFile,
     "progress": Progress,
     "file_decoded": FileDecoded,
+    "feed_stream": FeedStream,
+    "close_stream": CloseStream,
+    "stream_heard": StreamHeard,
     "refused": Refused,
 }
 _NAMES = {message: op for op, message in _OPS.items()}
 _CHECKS: dict[str, type | tuple[type, ...]] = {
     "int": int,
+    "bool": bool,
     "float": (int, float),
     "str": str,
     "bytes": bytes,
@@ -128,7 +169,7 @@ def unpack(body: bytes) -> Message:
     if declared.keys() != content.keys():
         raise WireError(f"a {op} has other fields")
     for name, types in declared.items():
-        if not isinstance(content[name], types) or isinstance(content[name], bool):
+        if not isinstance(content[name], types) or (isinstance(content[name], bool) and types is not bool):
             raise WireError(f"{name} of a {op} is no such thing")
     if op == "refused":
         _check_refused(content)

@@ -17,8 +17,9 @@ import uvloop
 
 from tests.media.make_media import Clip, as_samples, box, correlation, libav_decode, make_clip, repeated
 from transcoder import confine, errors
+from transcoder.child_process import Child
 from transcoder.pipeline import decode_file
-from transcoder.sandbox import DecoderPool, _Child
+from transcoder.sandbox import DecoderPool
 
 HANG_S = 0.4
 
@@ -164,9 +165,9 @@ async def test_what_fails_twice_is_told_to_its_client_only(
     lone: DecoderPool, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job after it is answered."""
-    start, started = _Child.start, 1
+    start, started = Child.start, 1
 
-    async def start_stopped(timeout_s: float) -> _Child:
+    async def start_stopped(timeout_s: float) -> Child:
         nonlocal started
         child = await start(timeout_s)
         started += 1
@@ -174,7 +175,7 @@ async def test_what_fails_twice_is_told_to_its_client_only(
             os.kill(child.pid, signal.SIGSTOP)
         return child
 
-    monkeypatch.setattr(_Child, "start", start_stopped)
+    monkeypatch.setattr(Child, "start", start_stopped)
     with stopped(lone.pids[0]):
         jobs = [asyncio.create_task(lone.decode_file(clip.data, max_seconds=10.0)) for _ in range(2)]
         with pytest.raises(errors.DecoderFailed, match="twice"):
@@ -291,10 +292,10 @@ async def test_a_child_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch
 async def test_one_that_cannot_start_does_not_hinder_the_end_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second fails while the first is being ended; that goes on until its process is gone."""
     monkeypatch.setattr("sys.executable", "/bin/false")
-    start, kill = _Child.start, _Child.kill
+    start, kill = Child.start, Child.kill
     killing, killed, started = asyncio.Event(), 0, 0
 
-    async def start_one(timeout_s: float) -> _Child:
+    async def start_one(timeout_s: float) -> Child:
         nonlocal started
         started += 1
         if started == 1:
@@ -302,7 +303,7 @@ async def test_one_that_cannot_start_does_not_hinder_the_end_of_another(monkeypa
         await killing.wait()
         raise errors.DecoderFailed("a decoder did not start")
 
-    async def watched_kill(child: _Child) -> str:
+    async def watched_kill(child: Child) -> str:
         nonlocal killed
         killing.set()
         await asyncio.sleep(0.05)  # so that the other fails in the middle of it
@@ -310,8 +311,8 @@ async def test_one_that_cannot_start_does_not_hinder_the_end_of_another(monkeypa
         killed += 1
         return said
 
-    monkeypatch.setattr(_Child, "start", start_one)
-    monkeypatch.setattr(_Child, "kill", watched_kill)
+    monkeypatch.setattr(Child, "start", start_one)
+    monkeypatch.setattr(Child, "kill", watched_kill)
     with pytest.raises(errors.DecoderFailed):
         await DecoderPool(children=2).__aenter__()
     assert killed == 1
@@ -349,7 +350,7 @@ async def test_children_die_with_the_worker(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
         "import asyncio\n"
-        "from transcoder.sandbox import DecoderPool, _Child\n"
+        "from transcoder.child_process import Child\nfrom transcoder.sandbox import DecoderPool\n"
         "async def main():\n"
         "    async with DecoderPool(children=1) as pool:\n"
         "        print(pool.pids[0], flush=True)\n"

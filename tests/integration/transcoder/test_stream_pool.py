@@ -1,0 +1,107 @@
+"""Many streams in a few children: exact as in one process, apart from each other, and told when their child is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from tests.media.make_media import STREAMS, make_stream
+from transcoder.errors import MediaError, NotAudio, TooLong, UnsupportedMedia
+from transcoder.stream import StreamDecoder
+from transcoder.stream_pool import DecodedStream, Lost, StreamPool
+
+LIMIT_S = 30.0
+
+
+def cut(data: bytes, size: int = 900) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def here(data: bytes) -> bytes:
+    decoder = StreamDecoder()
+    return decoder.feed(data, max_seconds=100).pcm + decoder.close(max_seconds=100).pcm
+
+
+async def through(stream: DecodedStream, chunks: list[bytes]) -> bytes:
+    heard = [(await stream.feed(chunk, max_seconds=100)).pcm for chunk in chunks]
+    return b"".join(heard) + (await stream.close(max_seconds=100)).pcm
+
+
+async def test_streams_of_every_kind_at_once_each_hear_themselves() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(2) as pool:
+        wanted = {name: make_stream(name) for name in STREAMS}
+        heard = await asyncio.gather(*(through(pool.open("stream"), cut(data)) for data in wanted.values()))
+        assert dict(zip(wanted, heard, strict=True)) == {name: here(data) for name, data in wanted.items()}
+        assert pool.replaced == 0
+
+
+async def test_what_a_stream_is_is_told_as_soon_as_it_is_known() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        stream = pool.open("stream")
+        assert stream.what == ""
+        await stream.feed(make_stream("opus.webm"), max_seconds=100)
+        assert stream.what == "opus 48000 Hz 1 ch"
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "error"),
+    [("stream", bytes(100), NotAudio), ("mp3", b"x", UnsupportedMedia), ("stream", make_stream("opus.webm"), TooLong)],
+)
+async def test_a_stream_that_is_refused_harms_no_other(source: str, data: bytes, error: type[MediaError]) -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        good, bad = pool.open("stream"), pool.open(source)
+        chunks = cut(make_stream("opus.ogg"))
+        first = await good.feed(chunks[0], max_seconds=100)
+        with pytest.raises(error):
+            await bad.feed(data, max_seconds=0.5)
+        await bad.drop()
+        assert first.pcm + await through(good, chunks[1:]) == here(make_stream("opus.ogg"))
+        assert pool.replaced == 0
+
+
+async def test_streams_whose_child_is_killed_are_told_and_others_go_on() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(2) as pool:
+        streams = [pool.open("stream") for _ in range(4)]
+        chunks = cut(make_stream("live_opus.webm"))
+        for stream in streams:
+            await stream.feed(chunks[0], max_seconds=100)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        told = await asyncio.gather(*(through(stream, chunks[1:]) for stream in streams), return_exceptions=True)
+        assert [isinstance(each, Lost) for each in told].count(True) == 2
+        assert [isinstance(each, bytes) for each in told].count(True) == 2
+        assert await through(pool.open("stream"), chunks) == here(make_stream("live_opus.webm"))
+
+
+async def test_a_child_that_hangs_is_replaced() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=0.5) as pool:
+        stream = pool.open("stream")
+        chunks = cut(make_stream("opus.ogg"))
+        await stream.feed(chunks[0], max_seconds=100)
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        with pytest.raises(Lost):
+            await stream.feed(chunks[1], max_seconds=100)
+        assert await through(pool.open("stream"), chunks) == here(make_stream("opus.ogg"))
+        assert pool.replaced == 1
+
+
+async def test_whoever_leaves_in_the_middle_of_a_chunk_spoils_no_answer() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        stream = pool.open("stream")
+        asking = asyncio.create_task(stream.feed(make_stream("pcm.mkv"), max_seconds=100))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await stream.drop()
+        assert await through(pool.open("stream"), cut(make_stream("opus.ogg"))) == here(make_stream("opus.ogg"))
+        assert pool.replaced == 0
+
+
+async def test_nobody_is_left_when_the_pool_is_closed() -> None:
+    async with asyncio.timeout(LIMIT_S):
+        async with StreamPool(2) as pool:
+            pids = pool.pids
+            await pool.open("stream").feed(make_stream("opus.ogg"), max_seconds=100)
+        assert not [pid for pid in pids if os.path.lexists(f"/proc/{pid}")]

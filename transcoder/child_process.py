@@ -1,0 +1,167 @@
+"""A decoder child, seen from the worker: started, asked, killed.
+
+It is started by exec, never by fork alone: no memory of the worker, with what it knows, is in it. Its environment is made by
+hand, and it is trusted as little as the bytes it decodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from transcoder import wire
+from transcoder.errors import DecoderFailed, rebuild
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PASSED_ON = ("LD_LIBRARY_PATH",)
+"""All that a child's environment has of ours: where a Python that lives at an unusual place finds its libraries."""
+
+_LAST_WORDS_S = 0.5
+_LAST_WORDS_BYTES = 2000
+
+
+class ChildDied(Exception):
+    """It ended, hung, or said what no child of ours says."""
+
+
+class Child:
+    """One process and our end of its socket pair."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
+        self._killing: asyncio.Task[str] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._end.done()
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        self._end.add_done_callback(lambda _: call())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @classmethod
+    async def start(cls, timeout_s: float) -> Child:
+        """A child that is ready for work. Raises DecoderFailed."""
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                reader, writer = await asyncio.open_unix_connection(sock=ours)
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-P", "-m", "transcoder.child", str(theirs.fileno())),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=asyncio.subprocess.DEVNULL,
+                        stderr=asyncio.subprocess.PIPE,
+                        pass_fds=(theirs.fileno(),),
+                        env=_environment(),
+                        cwd="/",
+                        start_new_session=True,  # Ctrl-C is for the worker, which ends its children itself
+                    )
+                except BaseException:
+                    writer.close()
+                    raise
+        except OSError as error:
+            raise DecoderFailed(f"no decoder can be started: {error}") from error
+        child = cls(process, reader, writer)
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await child._receive()
+            if not isinstance(message, wire.Ready):
+                raise ChildDied(f"it began with {type(message).__name__}")
+        except (ChildDied, TimeoutError) as error:
+            trace = await child.kill()
+            raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
+        except asyncio.CancelledError:
+            await child.kill()
+            raise
+        return child
+
+    async def ask(self, request: wire.Request, hang_s: float) -> wire.Message:
+        """Its answer. Raises MediaError for what it found, ChildDied for what became of it: no progress for `hang_s`, too.
+
+        One asks at a time.
+        """
+        try:
+            async with asyncio.timeout(hang_s):
+                self._writer.write(wire.pack(request))
+                await self._writer.drain()
+            while True:
+                async with asyncio.timeout(hang_s):
+                    message = await self._receive()
+                match message:
+                    case wire.Progress(stream=request.stream):
+                        continue
+                    case wire.Refused(stream=request.stream):
+                        raise rebuild(message.code, message.message, message.facts)
+                    case wire.FileDecoded(stream=request.stream) | wire.StreamHeard(stream=request.stream):
+                        return message
+                    case _:
+                        raise ChildDied(f"it answered with {type(message).__name__}")
+        except TimeoutError as error:
+            raise ChildDied(f"no progress for {hang_s} s") from error
+        except ConnectionError as error:
+            raise ChildDied("it closed its socket") from error
+        except ValueError as error:  # no message, or no error, of ours
+            raise ChildDied(f"it does not speak our language: {error}") from error
+
+    async def tell(self, request: wire.Request) -> None:
+        """What is not answered. A child that cannot be told is found out by the next question."""
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(wire.pack(request))
+            await self._writer.drain()
+
+    async def kill(self) -> str:
+        """End it and all it may have started, at once, and wait for that; the last of what it said on stderr.
+
+        It is done to the end also when the caller is cancelled, and once however many call.
+        """
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill(), name=f"killing decoder child {self.pid}")
+        return await asyncio.shield(self._killing)
+
+    async def _kill(self) -> str:
+        self._writer.close()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        await self._end
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        said = b""
+        if self._process.stderr is not None:
+            with contextlib.suppress(TimeoutError):  # whoever else may hold that pipe is not waited for
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    said = await self._process.stderr.read()
+        return said[-_LAST_WORDS_BYTES:].decode(errors="replace")
+
+    async def _receive(self) -> wire.Message:
+        try:
+            header = await self._reader.readexactly(wire.HEADER_BYTES)
+            return wire.unpack(await self._reader.readexactly(wire.body_bytes(header)))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise ChildDied("it closed its socket") from error
+        except wire.WireError as error:
+            raise ChildDied(f"it does not speak our language: {error}") from error
+
+
+def _environment() -> dict[str, str]:
+    """Made by hand, so that no key, token or address of ours is in it."""
+    return {
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PARLEY_PARENT_PID": str(os.getpid()),
+    } | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -1,0 +1,205 @@
+"""Streams in decoder children: each child holds many, each stream lives in one, and nobody waits for a long file.
+
+A child does one chunk at a time, some tenths of a millisecond each. When it dies or hangs, all its streams are `Lost`:
+whoever feeds them primes a new one, in another child, with what is kept for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+
+from transcoder import wire
+from transcoder.child_process import Child, ChildDied
+from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
+from transcoder.errors import DecoderFailed
+from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
+from transcoder.stream import MAX_SILENCE_S, Heard
+
+logger = logging.getLogger(__name__)
+
+RESTART_WAIT_S = 0.5
+"""Between tries to start a child that does not start."""
+
+
+class Lost(DecoderFailed):
+    """The child that held this stream is gone, and with it what the decoder knew."""
+
+    code = "decoder_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the decoder of this stream died; it goes on in another one")
+
+
+class _Place:
+    """One child and the streams that live in it, in one life of it."""
+
+    def __init__(self) -> None:
+        self.child: Child | None = None
+        self.life = 0
+        self.streams = 0
+        self.turn = asyncio.Lock()
+
+
+class StreamPool:
+    """`async with StreamPool() as pool: stream = pool.open("stream")`.
+
+    Entering waits until all children are ready, and raises DecoderFailed when one does not start.
+    """
+
+    def __init__(self, children: int = 1, *, hang_s: float = 2.0, start_timeout_s: float = 20.0) -> None:
+        if children < 1:
+            raise ValueError(f"a pool has at least one child, not {children}")
+        self._places = [_Place() for _ in range(children)]
+        self._hang_s, self._start_timeout_s = hang_s, start_timeout_s
+        self._last = 0
+        self._asking: set[asyncio.Task[tuple[Heard, str]]] = set()
+        self.replaced = 0
+        """how many children died or hung since the start"""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the children that are alive, as far as is known."""
+        return tuple(place.child.pid for place in self._places if place.child is not None)
+
+    def open(self, source: str) -> DecodedStream:
+        """A stream that is about to begin, where the fewest are."""
+        self._last += 1
+        place = min(self._places, key=lambda place: place.streams)
+        place.streams += 1
+        return DecodedStream(self, place, self._last, source)
+
+    async def ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> tuple[Heard, str]:
+        """Raises MediaError; Lost when that life of the child is over (None: any will do).
+
+        Whoever asks may be cancelled: the answer is waited for all the same, lest the next one takes it for its own.
+        """
+        asking = asyncio.create_task(self._ask(place, life, request), name=f"decoder stream {request.stream}")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asked)
+        return await asyncio.shield(asking)
+
+    def _asked(self, asking: asyncio.Task[tuple[Heard, str]]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # whoever asked has heard it, or has left
+
+    async def _ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> tuple[Heard, str]:
+        async with place.turn:
+            child = await self._alive(place, life)
+            try:
+                answer = await child.ask(request, self._hang_s)
+                return _checked(answer, request.max_seconds)
+            except ChildDied as reason:
+                await self._bury(place, child, reason)
+                raise Lost from reason
+
+    async def drop(self, place: _Place, life: int | None, request: wire.CloseStream) -> None:
+        """Nobody wants the stream any more."""
+        async with place.turn:
+            if place.child is not None and place.life == life:
+                await place.child.tell(request)
+
+    async def __aenter__(self) -> StreamPool:
+        starts = [asyncio.create_task(self._start(place)) for place in self._places]
+        try:
+            await asyncio.gather(*starts)
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.wait(starts)
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        for asking in self._asking:
+            asking.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        await asyncio.gather(*(place.child.kill() for place in self._places if place.child is not None))
+
+    async def _start(self, place: _Place) -> None:
+        place.child = await Child.start(self._start_timeout_s)
+        place.life += 1
+
+    async def _alive(self, place: _Place, life: int | None) -> Child:
+        """The child, if it is the one that is meant; a new one for a stream that begins."""
+        if place.child is not None and place.child.ended:
+            await self._bury(place, place.child, ChildDied("it ended while it had nothing to do"))
+        if life is not None and (place.child is None or place.life != life):
+            raise Lost
+        if place.child is None:
+            try:
+                await self._start(place)
+            except DecoderFailed:
+                await asyncio.sleep(RESTART_WAIT_S)
+                raise
+        assert place.child is not None
+        return place.child
+
+    async def _bury(self, place: _Place, child: Child, reason: ChildDied) -> None:
+        place.child = None
+        self.replaced += 1
+        trace = await child.kill()
+        last_line = trace.strip().rpartition("\n")[2]
+        logger.warning("decoder child %d is replaced: %s (%s)", child.pid, reason, last_line or "it said nothing")
+
+
+class DecodedStream:
+    """One stream in a child. One task feeds it. Every call raises MediaError; after it, there is nothing more to be had."""
+
+    def __init__(self, pool: StreamPool, place: _Place, number: int, source: str) -> None:
+        self._pool, self._place, self._number, self._source = pool, place, number, source
+        self._life: int | None = None
+        self._over = False
+        self.what = ""
+        """codec, rate and channels, once they are known"""
+
+    async def feed(self, data: bytes, *, max_seconds: float, lost: bool = False) -> Heard:
+        """The next bytes, as they came. `lost`: something is missing before them. Raises Lost, too."""
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"a chunk of {len(data)} bytes")
+        most = max(0.0, min(max_seconds, MAX_DECODED_S))
+        return await self._ask(wire.FeedStream(self._number, self._source, bytes(data), lost, most))
+
+    async def close(self, *, max_seconds: float) -> Heard:
+        """The stream has ended: what was held back."""
+        heard = await self._ask(wire.CloseStream(self._number, drop=False, max_seconds=max_seconds))
+        self._leave()
+        return heard
+
+    async def drop(self) -> None:
+        """Nobody wants it any more."""
+        if not self._over:
+            self._leave()
+            await self._pool.drop(self._place, self._life, wire.CloseStream(self._number, drop=True, max_seconds=0.0))
+
+    async def _ask(self, request: wire.FeedStream | wire.CloseStream) -> Heard:
+        try:
+            heard, self.what = await self._pool.ask(self._place, self._life, request)
+        except BaseException:
+            self._leave()
+            raise
+        self._life = self._place.life
+        return heard
+
+    def _leave(self) -> None:
+        if not self._over:
+            self._over = True
+            self._place.streams -= 1
+
+
+def _checked(message: wire.Message, max_seconds: float) -> tuple[Heard, str]:
+    """A child's answer, if it is one that a child of ours may give."""
+    if not isinstance(message, wire.StreamHeard):
+        raise ChildDied(f"it answered with {type(message).__name__}")
+    most = (max_seconds + MAX_SILENCE_S) * SAMPLE_RATE * BYTES_PER_SAMPLE + 4_096
+    if len(message.pcm) % BYTES_PER_SAMPLE or len(message.pcm) > most:
+        raise ChildDied(f"it made {len(message.pcm)} bytes of PCM")
+    return Heard(message.pcm, message.missing_s, message.damaged), message.what
