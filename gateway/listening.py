@@ -12,10 +12,21 @@ from streams.sessions import Session
 
 
 class Listening:
-    """The `Way` of such a connection. Made in the loop; it lives until `leave`."""
+    """The `Way` of such a connection. Made in the loop; it lives until `leave`.
 
-    def __init__(self, backend: Backend, session: Session, log: logging.LoggerAdapter[logging.Logger]) -> None:
+    `comes_back`: the client may say its first word, or listen again, later: the session waits for it, or runs out.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        session: Session,
+        log: logging.LoggerAdapter[logging.Logger],
+        *,
+        comes_back: bool = False,
+    ) -> None:
         self._backend, self._session, self._log = backend, session, log
+        self._comes_back = comes_back
         self._over = False
         self._left = asyncio.Event()
         self.worker: asyncio.Task[None] = asyncio.create_task(self._wait(), name=f"gateway.listening {session.sid}")
@@ -33,7 +44,7 @@ class Listening:
         """A session in which nothing was said has nothing to wait for, and ends; one that is another's by now goes on."""
         self._left.set()
         await self.worker
-        if self._over or replaced:
+        if self._over or replaced or self._comes_back:
             return
         try:
             if not await is_handed_out(self._backend.redis, self._session, "bridge"):
