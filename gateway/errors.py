@@ -5,7 +5,12 @@ DoorError
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
-│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
+│   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
+│   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
+│   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -57,7 +62,7 @@ class RequestRefused(DoorError):
 
     status: ClassVar[int] = 400
     """HTTP's"""
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -96,6 +101,50 @@ class BrokenBody(RequestRefused):
 
     code = "broken_body"
     recoverable = True
+
+
+class NoEvents(RequestRefused):
+    """The body is neither an event nor an array of events: send JSON, an object or an array of objects."""
+
+    code = "no_events"
+
+
+class TooManyEvents(RequestRefused):
+    """`allowed` is how many events one request may carry."""
+
+    code = "too_many_events"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"There are too many events in the request: {allowed} are allowed. Send fewer at a time.")
+
+
+class NoSuchSession(RequestRefused):
+    """There is no such session, or it has ended. Please connect without one."""
+
+    code = "no_such_session"
+    status = 404
+
+
+class MustNumber(RequestRefused):
+    """This session takes numbered events only: send the audio in events, or open a session without parley=1."""
+
+    code = "must_number"
+    status = 409
+
+
+class NotNow(RequestRefused):
+    """The service is not available at the moment. Please try again in a second."""
+
+    code = "not_now"
+    status = 503
+    fault = "server"
+    recoverable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
 
 
 class Refused(DoorError):
