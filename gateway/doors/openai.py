@@ -125,11 +125,14 @@ async def uplink(client: Client) -> None:
 
 def _take(client: Client, said: wire.Said) -> None:
     match said:
-        case wire.Received(did):
-            client.connection.received(did)
-        case wire.Played(did):
-            client.played = did
-            client.has_played.set()
+        case wire.Received(did, useq) | wire.Played(did, useq):
+            if isinstance(said, wire.Received):
+                client.connection.received(did)
+            else:
+                client.played = did
+                client.has_played.set()
+            if useq is not None and client.numbering is not None:
+                _take_numbered(client, client.numbering, useq, entries.VOIDED)
         case _ if client.numbering is None:
             try:
                 for message in entries.messages(said, client.samples):

@@ -92,13 +92,14 @@ def numbered(events: Sequence[bytes], next_useq: int) -> Batch:
         try:
             said = wire.decode(text, parley=True)
             batch.kinds.append(said.kind)
+            useq = said.useq
             if isinstance(said, wire.Received | wire.Played):
                 batch.note(said)
-                continue
-            if (useq := said.useq) is None:
+            elif useq is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            entry = message(said)
+            else:
+                entry = message(said)
         except wire.Mistake as error:
             mistake, useq = error, error.useq
         if useq is not None:

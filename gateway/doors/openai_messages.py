@@ -99,17 +99,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The client has got all up to here."""
+    """The client has got all up to here. It needs no number, but may have one."""
 
     did: EntryId
+    useq: int | None = None
     kind: ClassVar[str] = RECEIVED
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The client has played all up to here."""
+    """The client has played all up to here; as `Received`."""
 
     did: EntryId
+    useq: int | None = None
     kind: ClassVar[str] = PLAYED
 
 
@@ -217,7 +219,7 @@ def _event_id(fields: dict[str, msgspec.Raw]) -> str | None:
 def _read(text: bytes, fields: dict[str, msgspec.Raw], useq: int | None, event_id: str | None, *, parley: bool) -> Said:
     kind = _type(fields, parley=parley)
     if kind in (RECEIVED, PLAYED):
-        return (Received if kind == RECEIVED else Played)(_did(fields))
+        return (Received if kind == RECEIVED else Played)(_did(fields), useq)
     for name in REQUIRED[kind]:
         if name not in fields:
             raise Mistake("missing_required_parameter", f"Missing required parameter: '{name}'.", param=name)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -28,6 +31,8 @@ from streams.sessions import Session, Sessions
 from streams.trim import trim
 from tests.contract.doors.openai_http_stage import EventReader, Http, NumberedPoster, append, flowing
 from tests.contract.doors.openai_stage import LIMIT_S, Object, System, coded_frame, spoken, system
+
+ROOT = Path(__file__).parents[3]
 
 CUTS = int(os.environ.get("CUTS", "20"))
 """How often the lines break. `CUTS=200 make test ARGS="-k http_lines"` for a longer look."""
@@ -557,3 +562,23 @@ async def test_who_comes_while_a_gateway_stops_is_sent_away(redis_server: Embedd
             assert (await stream.hear())["type"] == "parley.resumed"
             await http.say(session, append(b"\1\2" * 4800), COMMIT, RESPOND)
             assert spoken(await stream.until("response.done")) == b"\1\2" * 4800
+
+
+CONVERSATION = re.search(r"^```sh\n(P=.*?)^```", (ROOT / "docs/client-protocols.md").read_text(), re.MULTILINE | re.DOTALL)
+
+if shutil.which("curl"):
+
+    async def test_the_documented_conversation(parley: System, tmp_path: Path) -> None:
+        """Word for word, by curl."""
+        assert CONVERSATION is not None
+        script = CONVERSATION[1].replace("http://127.0.0.1:8000", parley.urls[1])
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-euc", script, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(2 * LIMIT_S):
+            out = (await shell.communicate())[0].decode()
+        assert shell.returncode == 0
+        samples = (ROOT / "simulator/voice/hello.wav").stat().st_size // 2 - 22
+        assert out.startswith(f'{{"stored":3}}{{"samples":{samples}}}{{"stored":2}}{{"ended":true}}')
+        assert '"type":"parley.closed","code":1000' in out
+        assert len(parley.simulator.sessions[0].recording.appended) == 2 * samples
