@@ -10,17 +10,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import pytest
 from msgspec.json import encode
 from redis.asyncio import Redis
 
+from gateway.app import serving
 from gateway.doors import openai_http
 from gateway.doors.openai_batch import MAX_EVENTS
+from gateway.settings import GatewaySettings
 from gateway.transports import sse
 from runtime.embedded import EmbeddedServer
 from simulator.answers import Echo, tone
 from simulator.options import Options
 from simulator.orders import silence, speech
+from simulator.server import running
 from streams import keys, pcm, turns
 from streams.attach import presence
 from streams.consumer import read
@@ -30,7 +34,7 @@ from streams.messages import VOID, ClientEvent
 from streams.sessions import Session, Sessions
 from streams.trim import trim
 from tests.contract.doors.openai_http_stage import EventReader, Http, NumberedPoster, append, flowing
-from tests.contract.doors.openai_stage import LIMIT_S, Object, System, coded_frame, spoken, system
+from tests.contract.doors.openai_stage import LIMIT_S, Object, System, bridging, coded_frame, spoken, system
 
 ROOT = Path(__file__).parents[3]
 
@@ -203,6 +207,40 @@ async def test_something_is_seen_now_and_then(http: Http, monkeypatch: pytest.Mo
             while stream.comments < before + 6:  # noqa: ASYNC110 - the reader says nothing of them
                 await asyncio.sleep(0.005)
         hearing.cancel()
+
+
+async def test_who_speaks_while_nobody_is_free_is_told(
+    redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the stream, wherever the words went; and the words are kept."""
+    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.connections.ATTACH_RENEW_S", 0.05)
+    monkeypatch.setattr("gateway.listening.ASK_EVERY_S", 0.05)
+    settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url)
+    async with (
+        aiohttp.ClientSession() as client,
+        serving(settings) as url,
+        running(AT_ONCE) as simulator,
+        (http := Http(System(client, [url], simulator))).listening() as stream,
+    ):
+        session = await greeted(stream)
+        await http.say(session, PUSH_TO_TALK)
+        assert (await stream.until("error"))[-1]["error"]["code"] == "no_bridge"
+        async with bridging(redis_server.url, simulator.base_url):
+            await stream.until("session.updated")
+
+
+async def test_a_client_that_comes_while_redis_is_away_is_told_to_come_later(parley: System) -> None:
+    with EmbeddedServer() as server:
+        settings = GatewaySettings(PORT=0, REDIS_URL=server.url)
+        async with serving(settings) as url:
+            http = Http(System(parley.http, [url], parley.simulator))
+            async with http.listening() as stream:
+                session = await greeted(stream)
+                server.kill()
+                answers = [await http.refused(""), *[await http.post(path, session, b"[]") for path in PATHS]]
+        for answer in answers:
+            assert (answer.status, list(answer.body), answer.headers["Retry-After"]) == (503, ["error"], "1")
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
