@@ -13,6 +13,7 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
   ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
   ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
+     (these two need no number, and use one up if they have it)
 
   ?parley=1&session=<id>&after=<did>              goes on, on any gateway (no `after`: behind what is known to have arrived)
   ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from random import Random
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -148,6 +149,62 @@ async def flowing(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
+class CuttingProxy:
+    """Stands before one gateway, and cuts each connection after some bytes, anywhere in them."""
+
+    def __init__(self, url: str, random: Random) -> None:
+        self._gateway, self._random = urlsplit(url), random
+        self.cutting = False
+        self.cuts = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str, random: Random) -> AsyncIterator[tuple[CuttingProxy, str]]:
+        """And its address."""
+        proxy = cls(url, random)
+        server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+        try:
+            yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for end in proxy._ends:
+                end.transport.abort()
+            await asyncio.gather(*proxy._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        assert self._gateway.port is not None
+        up_reader, up_writer = await asyncio.open_connection(self._gateway.hostname, self._gateway.port)
+        ends = {writer, up_writer}
+        self._ends |= ends
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(reader, up_writer, self._random.randrange(80_000)))
+                both.create_task(self._pump(up_reader, writer, self._random.randrange(120_000)))
+        except* (EOFError, ConnectionError):
+            pass
+        finally:
+            for end in ends:
+                end.transport.abort()
+            self._ends -= ends
+            self._tasks.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int) -> None:
+        while data := await reader.read(4096):
+            budget -= len(data)
+            if self.cutting and budget < 0:
+                self.cuts += 1
+                writer.write(data[: self._random.randrange(len(data))])
+                raise EOFError
+            writer.write(data)
+            await writer.drain()
+        raise EOFError
+
+
 class NumberedPoster:
     """A client of our extension over HTTP: it loses nothing and doubles nothing, whatever breaks.
 
@@ -162,6 +219,8 @@ class NumberedPoster:
         self.heard: list[tuple[str, Object]] = []
         self.replies: list[Object] = []
         self.posts = 0
+        self.is_broken = False
+        """the stream has ended"""
         self._kept: deque[tuple[int, Object]] = deque()
         self._news, self._unsent = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -183,12 +242,22 @@ class NumberedPoster:
             assert first["after"] == self.heard[-1][0]
             self._forget(first["next_useq"] - 1)
         self._unsent.set()
+        self.is_broken = False
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._post())]
 
     def append(self, audio: bytes) -> None:
         self.sent += 1
         self._kept.append((self.sent, append(audio, useq=self.sent)))
         self._unsent.set()
+
+    async def redial(self, gateway: int) -> None:
+        """Until it gets through."""
+        await self.close()
+        while True:
+            try:
+                return await self.connect(gateway)
+            except (EOFError, aiohttp.ClientError, ConnectionError):
+                await self._stack.aclose()
 
     async def cut(self) -> None:
         """Both lines break, wherever they are: what is under way is lost, or not."""
@@ -225,6 +294,8 @@ class NumberedPoster:
                 else:
                     self.replies.append(event)
                 self._news.set()
+        self.is_broken = True
+        self._news.set()
 
     async def _post(self) -> None:
         assert self.session is not None
@@ -233,7 +304,10 @@ class NumberedPoster:
             self._unsent.clear()
             while self._kept:
                 events = [event for _, event in self._kept]
-                answer = await self._http.say(self.session, *events, gateway=self._random.randrange(self._gateways))
+                try:
+                    answer = await self._http.say(self.session, *events, gateway=self._random.randrange(self._gateways))
+                except (aiohttp.ClientError, ConnectionError):
+                    continue
                 self.posts += 1
                 assert answer.status in (200, 409), answer
                 if answer.status == 200:

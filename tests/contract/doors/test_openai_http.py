@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
@@ -33,7 +35,7 @@ from streams.keys import SessionKeys
 from streams.messages import VOID, ClientEvent
 from streams.sessions import Session, Sessions
 from streams.trim import trim
-from tests.contract.doors.openai_http_stage import EventReader, Http, NumberedPoster, append, flowing
+from tests.contract.doors.openai_http_stage import CuttingProxy, EventReader, Http, NumberedPoster, append, flowing
 from tests.contract.doors.openai_stage import LIMIT_S, Object, System, bridging, coded_frame, spoken, system
 
 ROOT = Path(__file__).parents[3]
@@ -271,6 +273,39 @@ async def test_http_lines_that_break_lose_nothing_and_double_nothing(live: Syste
     assert not client.replies
     assert client.posts
     await client.close()
+
+
+@pytest.mark.timeout(60 + CUTS)
+async def test_http_lines_that_are_cut_at_any_byte(live: System, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a request, of its answer, of the stream: the same holds, and nobody calls it an error."""
+    random = Random(4)
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(CuttingProxy.before(url, random)) for url in live.urls]
+        client = NumberedPoster(System(live.http, [url for _, url in proxies], live.simulator), random)
+        await client.connect(0)
+        for proxy, _ in proxies:
+            proxy.cutting = True
+        frames, dials = 0, 0
+        while sum(proxy.cuts for proxy, _ in proxies) < 2 * CUTS:
+            client.append(coded_frame(frames))
+            frames += 1
+            await asyncio.sleep(0.002)
+            if client.is_broken:
+                dials += 1
+                await client.redial(dials % 2)
+        for proxy, _ in proxies:
+            proxy.cutting = False
+        sent = b"".join(coded_frame(number) for number in range(frames))
+        while client.acked < client.sent or len(client.audio) < len(sent):
+            if client.is_broken:
+                await client.redial(0)
+            await client.until(lambda: client.is_broken or (client.acked == client.sent and len(client.audio) >= len(sent)))
+        (session,) = live.simulator.sessions
+        assert bytes(session.recording.appended) == sent
+        assert client.audio == sent
+        assert dials
+        await client.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_only_the_next_number_is_taken(live: System) -> None:
