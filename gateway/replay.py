@@ -45,8 +45,8 @@ async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId
     return None if first <= after or first == EntryId(after.left, after.right + 1) else first
 
 
-async def opening(redis: Redis, session: Session) -> turns.Opened | None:
-    """How the session was asked for; None when it is gone. Raises StreamUnavailable."""
+async def opened_as(redis: Redis, session: Session) -> turns.Opened | None:
+    """How, where and for whom the session was opened; None when it is gone. Raises StreamUnavailable."""
     entries = await read(redis, session.keys.turns, turns.decoder, count=1)
     return opened if entries and isinstance(opened := entries[0].message, turns.Opened) else None
 

@@ -16,7 +16,7 @@ from gateway.doors import openai_messages as wire
 from gateway.errors import ConnectionOver, DoorError, SessionNotFound
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
-from gateway.replay import numbers, opening, resync_from
+from gateway.replay import numbers, opened_as, resync_from
 from gateway.session import ClientSession
 from streams import down, turns
 from streams.ids import BIRTH, EntryId
@@ -142,7 +142,7 @@ async def found(backend: Backend, user: str, named: str) -> tuple[Session, turns
     """
     sid = wire.sid_of(named)
     session = None if sid is None else await backend.sessions.by_sid(sid)
-    opened = None if session is None else await opening(backend.redis, session)
+    opened = None if session is None else await opened_as(backend.redis, session)
     if session is None or opened is None or opened.door != DOOR or opened.user != user:
         raise SessionNotFound
     return session, opened

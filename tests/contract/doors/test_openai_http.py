@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from gateway.app import serving
 from gateway.doors import openai_http
 from gateway.doors.openai_batch import MAX_EVENTS
+from gateway.errors import Replaced
 from gateway.settings import GatewaySettings
 from gateway.transports import sse
 from runtime.embedded import EmbeddedServer
@@ -465,7 +466,7 @@ async def test_the_newest_stream_has_the_session(http: Http) -> None:
         async with http.listening(f"&session={session}", gateway=1) as newer:
             assert (await newer.hear())["type"] == "parley.resumed"
             closed = await ended(older)
-            assert (closed["type"], closed["code"]) == ("parley.closed", 4001)
+            assert (closed["type"], closed["code"]) == ("parley.closed", Replaced.close_code)
 
 
 async def test_a_session_goes_on_over_the_other_transport(live: System) -> None:
