@@ -7,7 +7,7 @@
   POST /v1/realtime/events?session=<id>       an event, or an array of events in order
        numbered (a session opened with parley=1)     200 {"acked":n,"next_useq":n+1}, or 409 {"want":n}
        others                                        200 {"stored":k}
-       "errors": [{"useq" or "index":…,"error":…}]   what was refused, which is told on the stream too
+       both "errors": [{"useq" or "index":…,"error":…}]   what was refused; it is told on the stream too
   POST /v1/realtime/audio?session=<id>        PCM16 24 kHz mono as it is recorded, cut anywhere: 200 {"samples":n}
   POST /v1/realtime/end?session=<id>          {"ended":true}
 
@@ -209,7 +209,7 @@ async def _events(request: web.Request) -> web.Response:
         answer |= {"acked": next_useq - 1, "next_useq": next_useq}
     else:
         answer["stored"] = batch.stored
-    return _json(answer | ({"errors": errors} if errors else {}), status=200 if want is None else 409)
+    return _json(answer | {"errors": errors}, status=200 if want is None else 409)
 
 
 async def _keep_places(backend: Backend, session: Session, batch: Batch) -> None:

@@ -107,12 +107,12 @@ async def test_a_spoken_turn(http: Http, parley: System) -> None:
     audio = random.randbytes(100_000)
     async with http.listening() as stream:
         session = await greeted(stream)
-        assert (await http.say(session, PUSH_TO_TALK, gateway=1)).body == {"stored": 1}
+        assert (await http.say(session, PUSH_TO_TALK, gateway=1)).body == {"stored": 1, "errors": []}
         await stream.until("session.updated")
         cuts = sorted(random.sample(range(len(audio)), 20))
         pieces = [audio[a:b] for a, b in zip([0, *cuts], [*cuts, len(audio)], strict=True)]
         answer = await http.say(session, *map(append, pieces), COMMIT, RESPOND, gateway=1)
-        assert (answer.status, answer.body) == (200, {"stored": 23})
+        assert (answer.status, answer.body) == (200, {"stored": 23, "errors": []})
         assert spoken(await stream.until("response.done")) == audio
         assert bytes(parley.simulator.sessions[0].recording.appended) == audio
         assert not [event for event in stream.log if "did" in event or event["type"].startswith("parley.")]
@@ -130,7 +130,7 @@ async def test_a_turn_in_text(http: Http) -> None:
             RESPOND,
         ):
             body = encode(event)
-            assert (await http.post("events", session, body)).body == {"stored": 1}
+            assert (await http.post("events", session, body)).body == {"stored": 1, "errors": []}
         done = (await stream.until("response.output_text.done"))[-1]
         assert done["text"]
 
@@ -320,12 +320,12 @@ async def test_only_the_next_number_is_taken(live: System) -> None:
             answer = await http.say(session, *events, gateway=gateway)
             return answer.status, answer.body
 
-        assert await say(1, 2) == (200, {"acked": 2, "next_useq": 3})
-        assert await say(1, 2, 3, gateway=1) == (200, {"acked": 3, "next_useq": 4})
-        assert await say(5, 6) == (409, {"want": 4})
-        assert await say(3, 4, 6) == (409, {"want": 5})
-        assert await say(1, gateway=1) == (200, {"acked": 4, "next_useq": 5})
-        assert await say() == (200, {"acked": 4, "next_useq": 5})
+        assert await say(1, 2) == (200, {"acked": 2, "next_useq": 3, "errors": []})
+        assert await say(1, 2, 3, gateway=1) == (200, {"acked": 3, "next_useq": 4, "errors": []})
+        assert await say(5, 6) == (409, {"want": 4, "errors": []})
+        assert await say(3, 4, 6) == (409, {"want": 5, "errors": []})
+        assert await say(1, gateway=1) == (200, {"acked": 4, "next_useq": 5, "errors": []})
+        assert await say() == (200, {"acked": 4, "next_useq": 5, "errors": []})
         frames = b"".join(map(coded_frame, (1, 2, 3, 4)))
         while len(spoken(stream.log)) < len(frames):
             await stream.hear()
@@ -342,7 +342,7 @@ async def test_requests_that_overlap_never_double(live: System) -> None:
             parts = [events[: random.randint(1, len(events))] for _ in range(10)]
             answers = await asyncio.gather(*(http.say(session, *part, gateway=n % 2) for n, part in enumerate(parts)))
             assert {answer.status for answer in answers} <= {200, 409}
-        assert (await http.say(session, *events)).body == {"acked": 200, "next_useq": 201}
+        assert (await http.say(session, *events)).body == {"acked": 200, "next_useq": 201, "errors": []}
         frames = b"".join(map(coded_frame, range(1, 201)))
         while len(spoken(stream.log)) < len(frames):
             await stream.hear()
@@ -364,7 +364,7 @@ async def test_a_numbered_mistake_is_told_twice_and_has_used_up_its_number(live:
         assert (second["index"], second["error"]["param"]) == (2, "useq")
         told = [(await stream.until("error"))[-1] for _ in range(2)]
         assert [event["error"] for event in told] == [first["error"], second["error"]]
-        assert (await http.say(session, bad)).body == {"acked": 3, "next_useq": 4}
+        assert (await http.say(session, bad)).body == {"acked": 3, "next_useq": 4, "errors": []}
         messages = [entry.message for entry in await read(redis, keys_of(session).pcm, pcm.decoder)]
         assert [message.type for message in messages if isinstance(message, ClientEvent)] == [VOID]
 
@@ -410,7 +410,7 @@ async def test_what_was_received_and_played_is_kept(live: System, redis: Redis) 
         dids = [event["did"] for event in stream.log if event["type"] == "response.output_audio.delta"]
         for said, kept in ((dids[0], dids[0]), (dids[1], dids[1]), (dids[0], dids[1]), ("9999999999999-1", dids[1])):
             events = [{"type": f"parley.{what}", "did": said} for what in ("received", "played")]
-            assert (await http.say(name, *events, gateway=1)).body == {"acked": 2, "next_useq": 3}
+            assert (await http.say(name, *events, gateway=1)).body == {"acked": 2, "next_useq": 3, "errors": []}
             assert str(await Sessions(redis).cursor(session, "played")) == kept
         assert await Sessions(redis).cursor(session, "arrived") == EntryId.parse(dids[1])
 
@@ -524,7 +524,7 @@ async def test_a_session_waits_for_its_stream(http: Http, redis: Redis) -> None:
         while await redis.exists(keys_of(session).attach):  # noqa: ASYNC110 - another task: no event
             await asyncio.sleep(0.005)
     events = (append(b"\1\2" * 4800, useq=2), {**COMMIT, "useq": 3}, {**RESPOND, "useq": 4})
-    assert (await http.say(session, *events)).body == {"acked": 4, "next_useq": 5}
+    assert (await http.say(session, *events)).body == {"acked": 4, "next_useq": 5, "errors": []}
     async with http.listening(f"&parley=1&session={session}", gateway=1) as stream:
         assert spoken(await stream.until("response.done")) == b"\1\2" * 4800
 
@@ -587,7 +587,7 @@ async def test_too_much_at_once_is_refused(http: Http) -> None:
         assert (await http.post("events", session, b"[" + b"1," * MAX_EVENTS + b"1]")).status == 413
         assert (await http.post("events", session, bytes(openai_http.MAX_BATCH_BYTES + 1))).status == 413
         large = b'{"type":"input_audio_buffer.append","audio":"%b"}' % (b"A" * (15 << 20))
-        assert (await http.post("events", session, large)).body == {"stored": 1}
+        assert (await http.post("events", session, large)).body == {"stored": 1, "errors": []}
 
 
 async def test_a_coded_body_is_refused(http: Http) -> None:
@@ -653,6 +653,6 @@ if shutil.which("curl"):
             out = (await shell.communicate())[0].decode()
         assert shell.returncode == 0
         samples = (ROOT / "simulator/voice/hello.wav").stat().st_size // 2 - 22
-        assert out.startswith(f'{{"stored":3}}{{"samples":{samples}}}{{"stored":2}}{{"ended":true}}')
+        assert out.startswith(f'{{"stored":3,"errors":[]}}{{"samples":{samples}}}{{"stored":2,"errors":[]}}{{"ended":true}}')
         assert '"type":"parley.closed","code":1000' in out
         assert len(parley.simulator.sessions[0].recording.appended) == 2 * samples
