@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from av import AudioFrame
+from av import AudioFormat, AudioFrame, AudioLayout
 
-from transcoder.errors import UnsupportedMedia
+from transcoder.errors import BrokenMedia, UnsupportedMedia
 from transcoder.limits import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+
+_NO_FRAME = "what was kept of this stream is damaged; record it again"
 
 
 def check(frame: AudioFrame) -> None:
@@ -27,13 +29,43 @@ def slice_of(frame: AudioFrame, begin: int, end: int) -> AudioFrame:
 
 def silence(like: AudioFrame, samples: int) -> Iterator[AudioFrame]:
     """Silence of the shape of `like`, in frames of its length."""
-    # Unsigned bytes are silent at 128, everything else at 0.
-    level = b"\x80" if like.format.name.startswith("u8") else b"\x00"
-    width = _bytes_per_sample(like)
     while samples > 0:
         length = min(samples, like.samples)
-        yield _new_frame(like, length, [level * (width * length)] * len(like.planes))
+        yield silent(like, length)
         samples -= length
+
+
+def silent(like: AudioFrame, samples: int) -> AudioFrame:
+    """One frame of the shape of `like`, of any length."""
+    # Unsigned bytes are silent at 128, everything else at 0.
+    level = b"\x80" if like.format.name.startswith("u8") else b"\x00"
+    return _new_frame(like, samples, [level * (_bytes_per_sample(like) * samples)] * len(like.planes))
+
+
+def planes_of(frame: AudioFrame) -> list[bytes]:
+    """Its samples, without what stands behind them in memory."""
+    size = _bytes_per_sample(frame) * frame.samples
+    return [bytes(memoryview(plane)[:size]) for plane in frame.planes]
+
+
+def frame_of(form: str, layout: str, sample_rate: int, planes: list[bytes]) -> AudioFrame:
+    """A frame with these samples. Raises BrokenMedia for planes that are none of this format and layout."""
+    try:
+        kind, shape = AudioFormat(form), AudioLayout(layout)
+    except ValueError:
+        raise BrokenMedia(_NO_FRAME) from None
+    width = kind.bytes * (1 if kind.is_planar else shape.nb_channels)
+    if len(planes) != (shape.nb_channels if kind.is_planar else 1) or not 1 <= shape.nb_channels <= MAX_CHANNELS:
+        raise BrokenMedia(_NO_FRAME)
+    size = len(planes[0])
+    if not size or size % width or any(len(plane) != size for plane in planes):
+        raise BrokenMedia(_NO_FRAME)
+    frame = AudioFrame(format=form, layout=layout, samples=size // width, align=1)
+    frame.sample_rate = sample_rate
+    for plane, content in zip(frame.planes, planes, strict=True):
+        plane.update(content)
+    check(frame)
+    return frame
 
 
 def _new_frame(like: AudioFrame, samples: int, planes: list[bytes]) -> AudioFrame:

@@ -7,9 +7,10 @@ wanted whose distance is right, for the few bits of one turn up in sound as well
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-from transcoder.demux.packets import MAX_ELEMENT_BYTES, Codec, Damage, DemuxError, Event, Packet, Track
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, Damage, DemuxError, Event, Packet, Track
 
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
@@ -27,19 +28,27 @@ class _Frame(NamedTuple):
     channels: int
 
 
+@dataclass
 class FramedDemuxer:
     """Frames one after the other, each with its header. Made by `adts` and `mp3`."""
 
-    def __init__(self, codec: Codec, header_bytes: int, read: Callable[[bytes], _Frame | None]) -> None:
-        self._codec, self._header_bytes, self._read = codec, header_bytes, read
-        self._buffer = bytearray()
-        self._lost = False
-        self._skip = 0
-        self._track: Track | None = None
-        self._priming = 0
-        self._padding = 0
-        self._left: int | None = None
-        """frames still to come, where the stream says how many it has"""
+    _codec: Literal["aac", "mp3"]
+    _buffer: bytearray = field(default_factory=bytearray)
+    _lost: bool = False
+    _skip: int = 0
+    _track: Track | None = None
+    _priming: int = 0
+    _padding: int = 0
+    _left: int | None = None
+    """frames still to come, where the stream says how many it has"""
+
+    @property
+    def _header_bytes(self) -> int:
+        return _HEADERS[self._codec][0]
+
+    @property
+    def _read(self) -> Callable[[bytes], _Frame | None]:
+        return _HEADERS[self._codec][1]
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
@@ -133,12 +142,12 @@ class FramedDemuxer:
 
 def adts() -> FramedDemuxer:
     """AAC."""
-    return FramedDemuxer("aac", 7, _adts_frame)
+    return FramedDemuxer("aac")
 
 
 def mp3() -> FramedDemuxer:
     """MPEG audio, layer III."""
-    return FramedDemuxer("mp3", 4, _mp3_frame)
+    return FramedDemuxer("mp3")
 
 
 def _adts_frame(header: bytes) -> _Frame | None:
@@ -191,3 +200,7 @@ def _read_info(data: bytes, frame: _Frame) -> tuple[int | None, int, int] | None
         return frames, 0, 0
     delay, padding = delays[0] << 4 | delays[1] >> 4, (delays[1] & 15) << 8 | delays[2]
     return frames, delay + _MP3_DECODER_DELAY, max(0, padding - _MP3_DECODER_DELAY)
+
+
+_HEADERS: dict[str, tuple[int, Callable[[bytes], _Frame | None]]] = {"aac": (7, _adts_frame), "mp3": (4, _mp3_frame)}
+"""Bytes of a frame's header, and what reads it."""

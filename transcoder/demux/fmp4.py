@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from dataclasses import dataclass, replace
+from dataclasses import field as kept
 
 from transcoder.demux.boxes import Budget, Mp4Error, field, find, walk
 from transcoder.demux.mp4 import Edit, Movie, read_movie, recorded
@@ -43,28 +44,26 @@ class _Sample:
     duration: int
 
 
+@dataclass
 class FragmentedDemuxer:
     """The first audio track of a stream."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
-        """where the buffer begins, counted from the start of the stream"""
-        self._box_left = 0
-        """bytes of a box that is not taken whole, still to come"""
-        self._in_mdat = False
-        self._endless = False
-        """the last box has no size: it goes on to the end"""
-        self._track: Track | None = None
-        self._track_id = 0
-        self._timescale = 1
-        self._defaults = _Defaults()
-        self._stop: int | None = None
-        """ticks at which the recording ends, where the index says so"""
-        self._ticks = 0
-        """where the next fragment begins, unless it says so"""
-        self._samples: deque[_Sample] = deque()
-        self._lost = False
+    _buffer: bytearray = kept(default_factory=bytearray)
+    _at: int = 0
+    """where the buffer begins, counted from the start of the stream"""
+    _box_left: int = 0
+    """bytes of a box that is not taken whole, still to come"""
+    _in_mdat: bool = False
+    _endless: bool = False
+    """the last box has no size: it goes on to the end"""
+    _track: Track | None = None
+    _track_id: int = 0
+    _timescale: int = 1
+    _defaults: _Defaults = _Defaults()
+    _ticks: int = 0
+    """where the next fragment begins, unless it says so"""
+    _samples: deque[_Sample] = kept(default_factory=deque)
+    _lost: bool = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk

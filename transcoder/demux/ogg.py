@@ -8,7 +8,7 @@ its own header. A page that is missing is known by the number of the next; after
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from transcoder.demux.packets import MAX_ELEMENT_BYTES, Damage, DemuxError, Event, Packet, Track
 
@@ -21,20 +21,20 @@ _HEADERS = {"opus": 2, "vorbis": 3, "flac": 1}
 """Packets before the first of sound. (FLAC says itself how many; see `_flac_headers`.)"""
 
 
+@dataclass
 class OggDemuxer:
     """The first audio stream, and those chained to it."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._serial: int | None = None
-        self._sequence: int | None = None
-        self._partial: bytearray | None = None
-        """the beginning of a packet that goes on in the next page; None when such a beginning is missing"""
-        self._track: Track | None = None
-        self._headers: list[bytes] = []
-        self._headers_due = 0
-        self._granule: int | None = None
-        """of the last page of sound: samples up to its end, priming and all"""
+    _buffer: bytearray = field(default_factory=bytearray)
+    _serial: int | None = None
+    _sequence: int | None = None
+    _partial: bytearray | None = None
+    """the beginning of a packet that goes on in the next page; None when such a beginning is missing"""
+    _track: Track | None = None
+    _headers: list[bytes] = field(default_factory=list)
+    _headers_due: int = 0
+    _granule: int | None = None
+    """of the last page of sound: samples up to its end, priming and all"""
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk

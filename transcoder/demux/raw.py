@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from transcoder.demux.ogg import opus_samples
 from transcoder.demux.packets import Damage, DemuxError, Event, Packet, Track
 
@@ -11,11 +13,11 @@ PCM_BYTES = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}
 _OPUS_RATE = 48_000
 
 
+@dataclass
 class RawOpus:
     """Opus packets, one a chunk."""
 
-    def __init__(self) -> None:
-        self._began = False
+    _began: bool = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         if not chunk:
@@ -35,25 +37,29 @@ class RawOpus:
         """The next packet stands for itself."""
 
 
+@dataclass
 class RawPcm:
     """PCM samples, interleaved. Raises DemuxError for what is no such thing."""
 
-    def __init__(self, codec: str, sample_rate: int, channels: int = 1) -> None:
-        if codec not in PCM_BYTES:
-            raise DemuxError(f"raw audio may be {', '.join(PCM_BYTES)}, not {codec[:40]}")
-        self._frame_bytes = PCM_BYTES[codec] * channels
-        self._track: Track | None = Track("pcm", sample_rate, channels, b"", 0, codec)
-        self._rest = b""
+    _codec: str
+    _sample_rate: int
+    _channels: int = 1
+    _began: bool = False
+    _rest: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self._codec not in PCM_BYTES:
+            raise DemuxError(f"raw audio may be {', '.join(PCM_BYTES)}, not {self._codec[:40]}")
 
     def feed(self, chunk: bytes) -> list[Event]:
         data = self._rest + chunk
-        whole = len(data) // self._frame_bytes * self._frame_bytes
+        whole = len(data) - len(data) % (PCM_BYTES[self._codec] * self._channels)
         self._rest = data[whole:]
         if not whole:
             return []
-        track, self._track = self._track, None
-        packet = Packet(data[:whole])
-        return [packet] if track is None else [track, packet]
+        track: list[Event] = [] if self._began else [Track("pcm", self._sample_rate, self._channels, b"", 0, self._codec)]
+        self._began = True
+        return [*track, Packet(data[:whole])]
 
     def close(self) -> list[Event]:
         self._rest = b""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from transcoder.demux.packets import MAX_ELEMENT_BYTES, Codec, Damage, DemuxError, Event, Packet, Track
 
@@ -49,21 +50,21 @@ class _Broken(ValueError):
     """These bytes are no element."""
 
 
+@dataclass
 class WebmDemuxer:
     """The first audio track of a stream."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._skip = 0
-        """bytes of an element that is passed over, still to come"""
-        self._lost = False
-        """looking for the next Cluster"""
-        self._scale_ns = 1_000_000
-        self._cluster_ticks: int | None = 0
-        """None: its Cluster's beginning was lost"""
-        self._number: int | None = None
-        self._rate = 0
-        self._began = False
+    _buffer: bytearray = field(default_factory=bytearray)
+    _skip: int = 0
+    """bytes of an element that is passed over, still to come"""
+    _lost: bool = False
+    """looking for the next Cluster"""
+    _scale_ns: int = 1_000_000
+    _cluster_ticks: int | None = 0
+    """None: its Cluster's beginning was lost"""
+    _number: int | None = None
+    _rate: int = 0
+    _began: bool = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
