@@ -168,9 +168,10 @@ class Conversation:
                 return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
                 return [Say(down.Failed(code=code, message=message))]
-            case pcm.Gap(missing_ms=missing_ms):
+            case pcm.Gap(missing_ms=missing_ms, filled=filled):
                 message = f"About {missing_ms / 1000:.2f} s of what you sent were damaged; the rest was heard."
-                return [*self._speech.gap(missing_ms), Say(down.Failed(code="damaged_media", message=message))]
+                silence = [] if filled else self._speech.gap(missing_ms)
+                return [*silence, Say(down.Failed(code="damaged_media", message=message))]
             case Commit(event_id=event_id) if self._client is not None:
                 return self._speech.commit_as_asked(passthrough.named(event_id, entry.id))
             case Clear(event_id=event_id) if self._client is not None:

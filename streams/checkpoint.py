@@ -1,7 +1,8 @@
 """Where a session's transcoder stands in `up`, so that another one goes on from there to the sample.
 
 It is kept in `parley:{sid}:marks`, field `transcoded`, as JSON, by the same script that trims `up` up to it. So all that
-`up` still holds lies behind it, and whoever takes over does that again under the same ids.
+`up` still holds lies behind it, and whoever takes over does that again under the same ids. Of a stream of chunks the field
+`decoder` holds what its decoder knows there (`transcoder.stream_state`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from streams.errors import MalformedEntry, StreamUnavailable
 from streams.ids import ZERO, EntryId
 from streams.sessions import Session
 
-FIELD = "transcoded"
+FIELD, DECODER_FIELD = "transcoded", "decoder"
 
-# KEYS: up, marks. ARGV: left and right of the entry, the JSON. Never backwards: a worker that was overtaken changes nothing.
+# KEYS: up, marks. ARGV: left and right of the entry, the JSON, what the decoder knows. Never backwards: a worker that was
+# overtaken changes nothing.
 # And never the stream's last entry: its id is what tells resends apart.
 _SAVE = """
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -32,6 +34,7 @@ if known then
   if left < have_left or (left == have_left and right <= have_right) then return 0 end
 end
 redis.call('HSET', KEYS[2], 'transcoded', ARGV[3])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'decoder', ARGV[4]) else redis.call('HDEL', KEYS[2], 'decoder') end
 local last_left, last_right = split(last[1])
 if left > last_left or (left == last_left and right >= last_right) then
   redis.call('XTRIM', KEYS[1], 'MINID', last[1])
@@ -42,7 +45,7 @@ return 1
 """
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of `up` up to and with the entry `upto` is done, and gone. Where that leaves the next entry:"""
 
     upto: str
@@ -56,6 +59,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """samples of the source in the session's recording, which is where that goes on"""
     recorded_rate: int = 0
     """hertz of the recording; 0: nothing was recorded yet"""
+    is_broken: bool = False
+    """nothing comes of the chunks any more, until another recording or gen begins; the client was told"""
+    decoder: bytes = b""
+    """what the decoder of the chunks knows; empty: it begins. In a field of its own"""
 
     @property
     def entry(self) -> EntryId:
@@ -69,13 +76,13 @@ START = Checkpoint(upto=str(ZERO))
 async def load(redis: Redis, session: Session) -> Checkpoint:
     """Where the last transcoder stood. Raises StreamUnavailable; MalformedEntry when somebody else wrote there."""
     try:
-        value = await redis.hget(session.keys.marks, FIELD)
+        value, decoder = await redis.hmget(session.keys.marks, FIELD, DECODER_FIELD)
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{session.keys.marks}: {error}") from error
     if value is None:
         return START
     try:
-        return msgspec.json.decode(value, type=Checkpoint)
+        return msgspec.structs.replace(msgspec.json.decode(value, type=Checkpoint), decoder=decoder or b"")
     except msgspec.MsgspecError as error:
         raise MalformedEntry(f"{session.keys.marks} {FIELD}: {error}") from error
 
@@ -83,7 +90,8 @@ async def load(redis: Redis, session: Session) -> Checkpoint:
 async def save(redis: Redis, session: Session, checkpoint: Checkpoint) -> None:
     """Keep it unless a later one is kept, and trim `up` up to it; its last entry stays. Raises StreamUnavailable."""
     k, entry = session.keys, checkpoint.entry
+    told = msgspec.json.encode(msgspec.structs.replace(checkpoint, decoder=b""))
     try:
-        await redis.eval(_SAVE, 2, k.up, k.marks, entry.left, entry.right, msgspec.json.encode(checkpoint))
+        await redis.eval(_SAVE, 2, k.up, k.marks, entry.left, entry.right, told, checkpoint.decoder)
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{k.up}: {error}") from error

@@ -46,6 +46,8 @@ class Gap(Message, frozen=True, tag="gap"):
     """A hole that is known: about this much of what the client recorded is missing, here or in the recording before."""
 
     missing_ms: int
+    filled: bool = False
+    """the audio before this holds the silence that stands for it"""
 
 
 PcmMessage = GenOpened | Audio | UtteranceEnd | MediaError | Gap | Commit | Clear | Text | SetPersona | ClientEvent | End

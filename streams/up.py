@@ -13,8 +13,7 @@ class GenOpened(Message, frozen=True, tag="gen"):
     """A new numbering begins: a client that numbers, a new codec, or a new stream header."""
 
     source: str
-    """what follows: `files` (each entry a whole recording, sniffed), `pcm16` (s16 mono 24 kHz), `pcm16 <rate>` (s16 mono of
-    so many hertz, 8000 to 96000)"""
+    """what follows: see `streams.sources`"""
 
 
 class File(Message, frozen=True, tag="file"):
@@ -37,6 +36,14 @@ class Audio(Message, frozen=True, tag="audio"):
         return None
 
 
+class Chunk(Message, frozen=True, tag="chunk"):
+    """The next bytes of a stream, as they came: of a container cut anywhere, one packet, or samples; the gen's `source` says
+    which. It never joins: where a packet ends, its entry does. A chunk that begins with a container's own beginning begins
+    another recording in the same gen."""
+
+    data: bytes
+
+
 class UtteranceEnd(Message, frozen=True, tag="utterance"):
     """The audio since the last one of these was one whole recording of the client."""
 
@@ -47,6 +54,6 @@ class UtteranceEnd(Message, frozen=True, tag="utterance"):
     """what it was: container, codec, rate, channels"""
 
 
-UpMessage = GenOpened | File | Audio | UtteranceEnd | Commit | Clear | Text | SetPersona | ClientEvent | End
+UpMessage = GenOpened | File | Audio | Chunk | UtteranceEnd | Commit | Clear | Text | SetPersona | ClientEvent | End
 
 decoder: Decoder[UpMessage] = Decoder(UpMessage)

@@ -40,7 +40,7 @@ def _answer(request: wire.Message, streams: dict[int, StreamDecoder], sock: sock
                 return _decode_file(request, sock)
             case wire.FeedStream(stream, source):
                 if stream not in streams:
-                    streams[stream] = StreamDecoder(source)
+                    streams[stream] = StreamDecoder.going_on(request.kept) if request.kept else StreamDecoder(source)
                 return _feed(request, streams[stream])
             case wire.CloseStream(stream, drop=True):
                 streams.pop(stream, None)
@@ -79,11 +79,12 @@ def _decode_file(job: wire.DecodeFile, sock: socket.socket) -> wire.Message:
 def _feed(request: wire.FeedStream, decoder: StreamDecoder) -> wire.Message:
     if request.lost:
         decoder.lost()
-    return _heard(request.stream, decoder, decoder.feed(request.data, max_seconds=request.max_seconds))
+    heard = decoder.feed(request.data, max_seconds=request.max_seconds)
+    return _heard(request.stream, decoder, heard, decoder.keep() if request.keep else b"")
 
 
-def _heard(stream: int, decoder: StreamDecoder, heard: Heard) -> wire.StreamHeard:
-    return wire.StreamHeard(stream, heard.pcm, heard.missing_s, heard.damaged, decoder.what)
+def _heard(stream: int, decoder: StreamDecoder, heard: Heard, kept: bytes = b"") -> wire.StreamHeard:
+    return wire.StreamHeard(stream, heard.pcm, heard.missing_s, heard.damaged, decoder.what, kept)
 
 
 def _receive(sock: socket.socket) -> wire.Message | None:

@@ -7,6 +7,7 @@ MediaError                      one file is refused; the session goes on
 ├── BrokenMedia                 "broken_media"       of a kind that is taken, but damaged or cut off
 ├── TooLarge                    "too_large"          more bytes than a file may have
 ├── TooLong                     "too_long"           more seconds than the client has left
+├── TooFast                     "too_fast"           a stream brought more than is taken at once
 └── DecoderFailed               "decoder_failed"     the decoder died or hung on it, twice
     └── DecoderBusy             "decoder_busy"       too many files wait already; nothing is wrong with this one
 
@@ -109,6 +110,18 @@ class TooLong(MediaError):
     def facts(self) -> dict[str, float]:
         facts = {"found_s": self.found_s, "allowed_s": self.allowed_s, "at_least": float(self.at_least)}
         return facts if self.wait_s is None else facts | {"wait_s": self.wait_s}
+
+
+class TooFast(MediaError):
+    """`allowed_s` seconds of sound are taken at once from a stream, in which nothing can be left out."""
+
+    code = "too_fast"
+
+    def __init__(self, allowed_s: float) -> None:
+        super().__init__(
+            f"more sound came at once than is taken ({allowed_s:.0f} s, and one more each second); "
+            "begin a new recording, and send it as it is made"
+        )
 
 
 class DecoderFailed(MediaError):

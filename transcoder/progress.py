@@ -14,7 +14,10 @@ from transcoder.decoded import SAMPLE_RATE
 from transcoder.rates import source_rate, warm_up_from
 
 SAVE_EVERY_S = 1.0
-"""Of audio, while one utterance goes on: between two checkpoints."""
+"""Of audio, while one utterance or one stream of chunks goes on: between two checkpoints."""
+
+KEEP_EVERY_BYTES = 256 << 10
+"""Of a stream of chunks in which there is little to hear."""
 
 
 class Progress:
@@ -23,6 +26,12 @@ class Progress:
     def __init__(self, start: Checkpoint) -> None:
         self.source, self.position = start.source, start.position
         self.made, self.recorded, self.recorded_rate = start.made, start.recorded, start.recorded_rate
+        self.is_broken = start.is_broken
+        """nothing comes of the chunks any more"""
+        self.decoder: bytes | None = start.decoder
+        """what the decoder of the chunks knows by now; None: it has not said it"""
+        self._fed_bytes = 0
+        """of chunks since it was last said"""
         self._saved = start
         self._candidates: deque[Checkpoint] = deque()
         """the end of the utterance before, and then each entry of this one"""
@@ -50,12 +59,24 @@ class Progress:
         offset, self.made = self.made, self.made + samples
         return offset
 
+    def feed(self, size: int) -> bool:
+        """So many bytes of a stream go to its decoder: whether it is to say what it knows behind them."""
+        self._fed_bytes += size
+        self.decoder = None
+        return self.made - self._saved.made >= SAVE_EVERY_S * SAMPLE_RATE or self._fed_bytes >= KEEP_EVERY_BYTES
+
+    def stand(self, decoder: bytes) -> None:
+        """The decoder of the chunks has said what it knows; empty: it begins anew."""
+        self.decoder, self._fed_bytes = decoder, 0
+
     def end_utterance(self) -> None:
         """The next samples of source are the first of an utterance."""
         self.position = 0
 
     def done(self, entry: EntryId) -> None:
         """All up to and with this entry is in `pcm`."""
+        if self.decoder is None:
+            return
         if not self.position:
             self._candidates.clear()
         self._candidates.append(
@@ -66,6 +87,8 @@ class Progress:
                 made=self.made,
                 recorded=self.recorded,
                 recorded_rate=self.recorded_rate,
+                is_broken=self.is_broken,
+                decoder=self.decoder,
             )
         )
 

@@ -18,6 +18,7 @@ from transcoder.errors import DecoderFailed
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.settings import TranscoderSettings
+from transcoder.stream_pool import StreamPool
 from transcoder.worker import Resources, SessionTranscoder
 
 
@@ -29,11 +30,12 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
             hub = await stack.enter_async_context(open_hub(settings.redis_url))
             pool = await stack.enter_async_context(DecoderPool(settings.decoders))
+            streams = await stack.enter_async_context(StreamPool(settings.stream_decoders))
             assignments = Assignments(hub, "transcoder", owner)
             await assignments.open()
             recordings = Recordings(settings.recordings)
             stack.callback(recordings.close)
-            resources = Resources(hub, pool, recordings)
+            resources = Resources(hub, pool, recordings, streams)
 
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)

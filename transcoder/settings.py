@@ -17,6 +17,13 @@ class TranscoderSettings(WorkerSettings):
         alias="PARLEY_DECODERS",
         description="Child processes of a transcoder that decode what clients send; about one a core.",
     )
+    stream_decoders: int = Field(
+        1,
+        ge=1,
+        le=64,
+        alias="PARLEY_STREAM_DECODERS",
+        description="Child processes of a transcoder that decode what clients stream; each holds a hundred of them.",
+    )
     max_sessions: int = Field(
         500,
         ge=1,

@@ -107,6 +107,16 @@ def sniff(data: bytes) -> Kind:
     return _text(head) or Kind.UNKNOWN
 
 
+def begins_a_recording(chunk: bytes) -> bool:
+    """Whether these bytes of a stream are the beginning of a container, which no stream has in its middle.
+
+    (Every page of an Ogg stream begins with `OggS`; those that begin one say so.)
+    """
+    if chunk.startswith(b"OggS"):
+        return len(chunk) > 5 and bool(chunk[5] & 2)
+    return chunk.startswith((b"\x1a\x45\xdf\xa3", b"ID3")) or chunk[4:8] == b"ftyp"
+
+
 def _iso_media(head: bytes) -> Kind | None:
     """ISO 14496-12: a box is 4 bytes of size, then 4 of type; a file begins with `ftyp` and its major brand."""
     box = head[4:8]

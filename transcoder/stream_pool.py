@@ -1,7 +1,7 @@
 """Streams in decoder children: each child holds many, each stream lives in one, and nobody waits for a long file.
 
 A child does one chunk at a time, some tenths of a millisecond each. When it dies or hangs, all its streams are `Lost`:
-whoever feeds them primes a new one, in another child, with what is kept for that.
+whoever feeds them opens a new one, in another child, with what was kept of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 from transcoder.errors import DecoderFailed
 from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
 from transcoder.stream import MAX_SILENCE_S, Heard
+from transcoder.stream_state import MAX_STATE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ class Lost(DecoderFailed):
 
     def __init__(self) -> None:
         super().__init__("the decoder of this stream died; it goes on in another one")
+
+
+_Answer = tuple[Heard, str, bytes]
+"""What was heard, what it is, where it stands."""
 
 
 class _Place:
@@ -54,7 +59,7 @@ class StreamPool:
         self._places = [_Place() for _ in range(children)]
         self._hang_s, self._start_timeout_s = hang_s, start_timeout_s
         self._last = 0
-        self._asking: set[asyncio.Task[tuple[Heard, str]]] = set()
+        self._asking: set[asyncio.Task[_Answer]] = set()
         self.replaced = 0
         """how many children died or hung since the start"""
 
@@ -63,14 +68,14 @@ class StreamPool:
         """Of the children that are alive, as far as is known."""
         return tuple(place.child.pid for place in self._places if place.child is not None)
 
-    def open(self, source: str) -> DecodedStream:
-        """A stream that is about to begin, where the fewest are."""
+    def open(self, source: str, kept: bytes = b"") -> DecodedStream:
+        """A stream, where the fewest are. It is about to begin, or goes on from where it stood when this was `kept`."""
         self._last += 1
         place = min(self._places, key=lambda place: place.streams)
         place.streams += 1
-        return DecodedStream(self, place, self._last, source)
+        return DecodedStream(self, place, self._last, source, kept)
 
-    async def ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> tuple[Heard, str]:
+    async def ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> _Answer:
         """Raises MediaError; Lost when that life of the child is over (None: any will do).
 
         Whoever asks may be cancelled: the answer is waited for all the same, lest the next one takes it for its own.
@@ -80,12 +85,12 @@ class StreamPool:
         asking.add_done_callback(self._asked)
         return await asyncio.shield(asking)
 
-    def _asked(self, asking: asyncio.Task[tuple[Heard, str]]) -> None:
+    def _asked(self, asking: asyncio.Task[_Answer]) -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
             asking.exception()  # whoever asked has heard it, or has left
 
-    async def _ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> tuple[Heard, str]:
+    async def _ask(self, place: _Place, life: int | None, request: wire.FeedStream | wire.CloseStream) -> _Answer:
         async with place.turn:
             child = await self._alive(place, life)
             try:
@@ -154,19 +159,23 @@ class StreamPool:
 class DecodedStream:
     """One stream in a child. One task feeds it. Every call raises MediaError; after it, there is nothing more to be had."""
 
-    def __init__(self, pool: StreamPool, place: _Place, number: int, source: str) -> None:
+    def __init__(self, pool: StreamPool, place: _Place, number: int, source: str, kept: bytes) -> None:
         self._pool, self._place, self._number, self._source = pool, place, number, source
+        self._going_on_from = kept
         self._life: int | None = None
         self._over = False
         self.what = ""
         """codec, rate and channels, once they are known"""
+        self.kept = b""
+        """where the stream stood after the last chunk that was fed with `keep`; empty when that could not be said"""
 
-    async def feed(self, data: bytes, *, max_seconds: float, lost: bool = False) -> Heard:
+    async def feed(self, data: bytes, *, max_seconds: float, lost: bool = False, keep: bool = False) -> Heard:
         """The next bytes, as they came. `lost`: something is missing before them. Raises Lost, too."""
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"a chunk of {len(data)} bytes")
         most = max(0.0, min(max_seconds, MAX_DECODED_S))
-        return await self._ask(wire.FeedStream(self._number, self._source, bytes(data), lost, most))
+        from_, self._going_on_from = self._going_on_from, b""
+        return await self._ask(wire.FeedStream(self._number, self._source, from_, bytes(data), lost, keep, most))
 
     async def close(self, *, max_seconds: float) -> Heard:
         """The stream has ended: what was held back."""
@@ -182,7 +191,7 @@ class DecodedStream:
 
     async def _ask(self, request: wire.FeedStream | wire.CloseStream) -> Heard:
         try:
-            heard, self.what = await self._pool.ask(self._place, self._life, request)
+            heard, self.what, self.kept = await self._pool.ask(self._place, self._life, request)
         except BaseException:
             self._leave()
             raise
@@ -195,11 +204,13 @@ class DecodedStream:
             self._place.streams -= 1
 
 
-def _checked(message: wire.Message, max_seconds: float) -> tuple[Heard, str]:
+def _checked(message: wire.Message, max_seconds: float) -> _Answer:
     """A child's answer, if it is one that a child of ours may give."""
     if not isinstance(message, wire.StreamHeard):
         raise ChildDied(f"it answered with {type(message).__name__}")
     most = (max_seconds + MAX_SILENCE_S) * SAMPLE_RATE * BYTES_PER_SAMPLE + 4_096
     if len(message.pcm) % BYTES_PER_SAMPLE or len(message.pcm) > most:
         raise ChildDied(f"it made {len(message.pcm)} bytes of PCM")
-    return Heard(message.pcm, message.missing_s, message.damaged), message.what
+    if len(message.kept) > MAX_STATE_BYTES:
+        raise ChildDied(f"it kept {len(message.kept)} bytes")
+    return Heard(message.pcm, message.missing_s, message.damaged), message.what, message.kept

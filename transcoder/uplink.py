@@ -6,7 +6,9 @@ or doubled when one dies. Where to begin is told by a checkpoint (`streams.check
 
 Pieces of an entry: audio is cut into pieces of a second, k from 0; a recording's end follows its audio. Every entry that is
 not streamed PCM ends the utterance before it: then k = 0 is what its resampler had held back, if anything, and the entry's
-own pieces follow. So N samples at one rate become N · 24000 / rate, rounded half up, however they came.
+own pieces follow. So N samples at one rate become N · 24000 / rate, rounded half up, however they came. A stream of chunks
+(`transcoder.chunks`) goes on through all that; its decoder is in a child, and when that dies the work begins again at the
+checkpoint, as after a takeover.
 """
 
 from __future__ import annotations
@@ -23,21 +25,34 @@ from streams.ids import ZERO, EntryId, piece
 from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
 from streams.producer import Assigned, Producer
 from streams.sessions import Session
+from streams.sources import is_chunked
+from transcoder.chunks import Chunks, Sound
 from transcoder.continuous import ContinuousResampler
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
-from transcoder.errors import MediaError, TooLong, UnsupportedMedia
+from transcoder.errors import DecoderFailed, MediaError, TooLong, UnsupportedMedia
 from transcoder.framer import cut
 from transcoder.limits import DecodedSeconds
 from transcoder.progress import Progress
 from transcoder.rates import MAX_PCM_RATE, MIN_PCM_RATE
 from transcoder.recording import Recording, Recordings
 from transcoder.sandbox import DecoderPool
+from transcoder.stream_pool import StreamPool
 
 LOST_PACKET_MS = 21
 """What a damaged packet is told as: 1,024 samples at 48 kHz, a frame of AAC."""
 
 PIECE_SAMPLES = SAMPLE_RATE
 """Audio is cut into entries of one second."""
+
+MAX_DEATHS = 3
+"""Decoder children that an entry may cost: then it is to blame, and its stream ends. One may have died of another's."""
+
+
+_DEADLY = "the server cannot decode this recording; begin a new one"
+
+
+class _BeginAgain(Exception):
+    """The child is gone that knew the stream: go on where the checkpoint is, as if another worker had died."""
 
 
 class UplinkTranscoder:
@@ -52,6 +67,7 @@ class UplinkTranscoder:
         log: SessionLogger,
         *,
         stays: Callable[[], bool],
+        streams: StreamPool | None = None,
     ) -> None:
         self._session, self._hub, self._pool, self._log, self._stays = session, hub, pool, log, stays
         self._recordings = recordings
@@ -60,6 +76,12 @@ class UplinkTranscoder:
         self._pcm = Producer(hub.writer, session.keys.pcm, self._ids)
         self._bucket = DecodedSeconds(self._now())
         self._progress = Progress(checkpoint.START)
+        self._stream_pool = streams
+        self._chunks = Chunks(streams, self._progress, self._bucket, self._now)
+        self._charged = ZERO
+        """the last entry whose decoded seconds were counted"""
+        self._deaths = (ZERO, 0)
+        """the last entry that a decoder child died of, and how many did"""
         self._there = ZERO
         """the last piece in `pcm` when this worker began: up to it the work is done again, but not written"""
         self._resampler: ContinuousResampler | None = None
@@ -67,45 +89,63 @@ class UplinkTranscoder:
 
     async def run(self) -> None:
         """Transcode until the client's `End`, or until `up` is gone. Raises Replaced, StreamUnavailable."""
-        hub, k = self._hub, self._session.keys
         try:
-            begin = await self._begin()
-            async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
-                last, reads = begin, 0
-                async for entry in entries:
-                    if entries.reads != reads:
-                        reads = entries.reads
-                        await self._check_for_a_hole(last)
-                    last = entry.id
-                    await self._transcode(entry)
-                    await self._pcm.flush()
-                    self._progress.done(entry.id)
-                    await self._save()
-                    if isinstance(entry.message, End) and not self._stays():
-                        return
+            await self._open_recording()
+            while not await self._follow():
+                self._log.warning("a decoder child has died; its stream goes on in another one")
         except Over:
             self._log.info("the session's streams are gone")
         finally:
             if self._recording is not None:
                 await self._recording.close()
+            await self._chunks.drop()
+
+    async def _follow(self) -> bool:
+        """Go on behind the checkpoint, until there is nothing more to do; False when that has to be done once more."""
+        hub, k = self._hub, self._session.keys
+        begin = await self._begin()
+        async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
+            last, reads = begin, 0
+            async for entry in entries:
+                if entries.reads != reads:
+                    reads = entries.reads
+                    await self._check_for_a_hole(last)
+                last = entry.id
+                try:
+                    await self._transcode(entry)
+                except _BeginAgain:
+                    return False
+                await self._pcm.flush()
+                self._progress.done(entry.id)
+                await self._save()
+                if isinstance(entry.message, End) and not self._stays():
+                    return True
+        return True
 
     async def _begin(self) -> EntryId:
         """Where the transcoder before this one stood; the entry of `up` to go on behind."""
         redis, k = self._hub.redis, self._session.keys
         start = await checkpoint.load(redis, self._session)
-        self._progress = Progress(start)
+        self._progress, self._resampler = Progress(start), None
+        await self._chunks.drop()
+        self._chunks = Chunks(self._stream_pool, self._progress, self._bucket, self._now)
         there = await last_id(redis, k.pcm)
         if there is None:
             raise Over(k.pcm)
         self._there = there
-        if self._recordings is not None:
-            opened = await read(redis, k.turns, turns.decoder, count=1)
-            stem = opened[0].message.record if opened and isinstance(opened[0].message, turns.Opened) else None
-            if stem is not None and turns.is_file_stem(stem):
-                self._recording = Recording(self._recordings, stem, self._log, on_disk=start.recorded)
-            elif stem is not None:
-                self._log.error("the recording that was asked for has no usable name, and is not kept")
         return start.entry
+
+    async def _open_recording(self) -> None:
+        if self._recordings is None:
+            return
+        redis, k = self._hub.redis, self._session.keys
+        start = await checkpoint.load(redis, self._session)
+        opened = await read(redis, k.turns, turns.decoder, count=1)
+        stem = opened[0].message.record if opened and isinstance(opened[0].message, turns.Opened) else None
+        if stem is not None and turns.is_file_stem(stem):
+            self._recording = Recording(self._recordings, stem, self._log, on_disk=start.recorded)
+        elif stem is not None:
+            self._log.error("the recording that was asked for has no usable name, and is not kept")
 
     async def _check_for_a_hole(self, last: EntryId) -> None:
         """What follows `last` may be gone: another worker has done it, while this one was stopped. Then that one goes on."""
@@ -134,16 +174,18 @@ class UplinkTranscoder:
         match entry.message:
             case up.Audio(audio=audio):
                 self._append(entry.id, self._speech(audio[: len(audio) // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE]))
+            case up.Chunk(data=data):
+                self._append(entry.id, await self._chunk(entry.id, data))
             case up.File() as file:
                 rest = self._end_utterance()
                 self._append(entry.id, [*rest, *await self._file(file)])
             case up.GenOpened() as opened:
-                rest = self._end_utterance()
+                rest = [*self._end_utterance(), *await self._end_stream(entry.id)]
                 self._append(entry.id, [*rest, opened, *self._new_source(opened.source)])
             case End() as end:
                 if self._recording is not None:  # before anybody can know that this was the end
                     await self._recording.close()
-                self._append(entry.id, [*self._end_utterance(), end])
+                self._append(entry.id, [*self._end_utterance(), *await self._end_stream(entry.id), end])
             case up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | ClientEvent() as control:
                 self._append(entry.id, [*self._end_utterance(), control])
 
@@ -151,6 +193,10 @@ class UplinkTranscoder:
 
     def _new_source(self, source: str) -> list[Message]:
         self._progress.source = source
+        try:
+            self._chunks.open(source)
+        except UnsupportedMedia as error:
+            return [pcm.MediaError(code=error.code, message=str(error))]
         if self._progress.rate is not None:
             return []
         self._log.error("a gateway has opened a source that is not taken: %s", source[:40])
@@ -176,6 +222,46 @@ class UplinkTranscoder:
         resampler, self._resampler = self._resampler, None
         self._progress.end_utterance()
         return [] if resampler is None else self._audio(resampler.flush())
+
+    # ── streams of chunks ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _chunk(self, entry: EntryId, data: bytes) -> list[Message]:
+        if not is_chunked(self._progress.source):
+            self._log.error("a chunk has come where none belongs: in a gen of %s", self._progress.source[:40])
+            return []
+        charged = entry <= self._charged
+        self._charged = max(self._charged, entry)
+        try:
+            return self._sounds(await self._chunks.feed(data, charged=charged))
+        except DecoderFailed as error:
+            return self._sounds([await self._lost(entry, error)])
+
+    async def _end_stream(self, entry: EntryId) -> list[Message]:
+        try:
+            return self._sounds([await self._chunks.close()])
+        except DecoderFailed as error:
+            return self._sounds([await self._lost(entry, error)])
+
+    async def _lost(self, entry: EntryId, error: DecoderFailed) -> Sound:
+        """Begin again, unless this entry has cost enough of them."""
+        before, deaths = self._deaths
+        deaths = deaths + 1 if entry == before else 1
+        self._deaths = entry, deaths
+        if deaths < MAX_DEATHS:
+            raise _BeginAgain from error
+        self._log.warning("%d decoder children have died of one entry, and its stream ends", deaths)
+        return Sound(error=await self._chunks.end(DecoderFailed(_DEADLY)))
+
+    def _sounds(self, sounds: list[Sound]) -> list[Message]:
+        made: list[Message] = []
+        for sound in sounds:
+            made += self._audio(sound.pcm)
+            if sound.missing_ms > 1:
+                made.append(pcm.Gap(missing_ms=sound.missing_ms, filled=True))
+            if sound.error is not None:
+                self._log.info("a stream has ended: %s", sound.error.code)
+                made.append(pcm.MediaError(code=sound.error.code, message=str(sound.error)))
+        return made
 
     # ── whole recordings ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -80,8 +80,12 @@ class FeedStream:
     stream: int
     source: str
     """as `transcoder.stream.demuxer_for` has it"""
+    kept: bytes = field(repr=False)
+    """where another child stood that had the stream: its first chunk here goes on from there; empty: it begins"""
     data: bytes = field(repr=False)
     lost: bool
+    keep: bool
+    """the answer is to hold what another child could go on from"""
     max_seconds: float
 
 
@@ -103,6 +107,8 @@ class StreamHeard:
     missing_s: float
     damaged: int
     what: str
+    kept: bytes = field(repr=False)
+    """where the stream stands after this chunk, if that was asked for and can be said"""
 
 
 @dataclass(frozen=True, slots=True)

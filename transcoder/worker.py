@@ -16,6 +16,7 @@ from streams.sessions import LINGER_MS, Session
 from transcoder.play import Play
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
+from transcoder.stream_pool import StreamPool
 from transcoder.uplink import UplinkTranscoder
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Resources:
     pool: DecoderPool
     recordings: Recordings | None = None
     """None: nothing is recorded"""
+    streams: StreamPool | None = None
+    """None: streams of chunks are not taken"""
 
 
 class SessionTranscoder:
@@ -45,7 +48,13 @@ class SessionTranscoder:
         self._log = SessionLogger(logger, session.sid)
         self._plays: dict[PlayCodec, tuple[Play, asyncio.Task[None]]] = {}
         self._uplink = UplinkTranscoder(
-            session, resources.hub, resources.pool, resources.recordings, self._log, stays=lambda: bool(self._plays)
+            session,
+            resources.hub,
+            resources.pool,
+            resources.recordings,
+            self._log,
+            stays=lambda: bool(self._plays),
+            streams=resources.streams,
         )
         self._look = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None

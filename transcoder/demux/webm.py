@@ -23,6 +23,16 @@ _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK, _DISCARD_PADDING = 0xE7, 0xA3, 
 
 _STEPPED_INTO = frozenset({_SEGMENT, _CLUSTER})
 _TAKEN_WHOLE = frozenset({_EBML, _INFO, _TRACKS, _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP})
+_PASSED_OVER = frozenset(
+    {
+        0xEC, 0xBF,  # Void, CRC-32
+        0xA7, 0xAB, 0x5854,  # Position, PrevSize, SilentTracks of a Cluster
+        0x114D9B74, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469,  # SeekHead, Cues, Tags, Chapters, Attachments
+    }
+)  # fmt: skip
+"""What may stand between the blocks of a recording. Anything else there is damage: bytes that are missing turn what follows
+into elements of any size, and to pass over one would be to lose minutes."""
+
 _CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
 _AUDIO_TRACK = 2
 _UNKNOWN = -1
@@ -158,6 +168,8 @@ class WebmDemuxer:
         if kind not in _TAKEN_WHOLE:
             if size > _MAX_SKIPPED_BYTES:
                 raise _Broken(f"element {kind:X} says that it has {size} bytes")
+            if self._number is not None and (kind not in _PASSED_OVER or size > MAX_ELEMENT_BYTES):
+                raise _Broken(f"there is no element {kind:X} of {size} bytes between blocks")
             del buffer[:content]
             self._skip = size
             return True

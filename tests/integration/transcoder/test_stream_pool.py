@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.media.make_media import STREAMS, make_stream
-from transcoder.errors import MediaError, NotAudio, TooLong, UnsupportedMedia
+from transcoder.errors import BrokenMedia, MediaError, NotAudio, TooLong, UnsupportedMedia
 from transcoder.stream import StreamDecoder
 from transcoder.stream_pool import DecodedStream, Lost, StreamPool
 
@@ -113,3 +113,26 @@ async def test_nobody_is_left_when_the_pool_is_closed() -> None:
             pids = pool.pids
             await pool.open("stream").feed(make_stream("opus.ogg"), max_seconds=100)
         assert not any(map(is_alive, pids))
+
+
+async def test_what_was_kept_goes_on_in_another_child() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        chunks = cut(make_stream("flac.ogg"), 3_000)
+        stream = pool.open("stream")
+        heard = [(await stream.feed(chunk, max_seconds=100, keep=True)).pcm for chunk in chunks[:10]]
+        kept, fed = stream.kept, 10
+        assert kept
+        heard += [(await stream.feed(chunk, max_seconds=100)).pcm for chunk in chunks[10:12]]
+        assert stream.kept == b""
+        os.kill(pool.pids[0], signal.SIGKILL)
+        with pytest.raises(Lost):
+            await stream.feed(chunks[12], max_seconds=100)
+        rest = await through(pool.open("stream", kept), chunks[fed:])
+        assert b"".join(heard[:fed]) + rest == here(make_stream("flac.ogg"))
+
+
+async def test_what_was_kept_and_has_gone_bad_is_refused() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        with pytest.raises(BrokenMedia):
+            await pool.open("stream", b"nonsense").feed(b"x", max_seconds=100)
+        assert pool.replaced == 0

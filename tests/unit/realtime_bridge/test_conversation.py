@@ -514,3 +514,15 @@ def test_an_answer_without_end_is_broken_off() -> None:
     talk.says(GOODBYE)
     talk.answer_begins(ms=200)
     assert talk.wakes(AT_MOST_S) == [Finish("client_ended")]
+
+
+@pytest.mark.parametrize(("filled", "silence_ms"), [(False, 300), (True, 0)])
+def test_a_hole_is_told_and_is_silence_once(filled: bool, silence_ms: int) -> None:
+    """Also where the transcoder has put the silence in its place already."""
+    talk = Talk("server_vad").ready()
+    *silence, told = talk.says(pcm.Gap(missing_ms=400, filled=filled))
+    assert [len(effect.audio) // MS for effect in silence if isinstance(effect, SendAudio)] == [silence_ms][: len(silence)]
+    assert bool(silence) is not filled
+    assert isinstance(told, Say)
+    assert isinstance(told.message, down.Failed)
+    assert told.message.code == "damaged_media"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcoder.sniffer import Kind, sniff
+from transcoder.sniffer import Kind, begins_a_recording, sniff
 
 EBML = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84"
 
@@ -65,6 +65,24 @@ def test_media_is_told_from_the_rest() -> None:
     assert Kind.WEBM.is_media
     assert not Kind.PLAYLIST.is_media
     assert not Kind.HEIF.is_media
+
+
+@pytest.mark.parametrize(
+    ("chunk", "begins"),
+    [
+        (b"\x1a\x45\xdf\xa3\x9f", True),
+        (b"\0\0\0\x1cftypiso5", True),
+        (b"OggS\0\2", True),
+        (b"OggS\0\0", False),
+        (b"OggS", False),
+        (b"ID3\4", True),
+        (b"\0\0\0\x1cmoof", False),
+        (b"\x1f\x43\xb6\x75", False),
+        (b"", False),
+    ],
+)
+def test_only_a_beginning_begins_a_recording(chunk: bytes, begins: bool) -> None:
+    assert begins_a_recording(chunk) is begins
 
 
 @given(st.binary(max_size=600))

@@ -16,6 +16,9 @@ MESSAGES: list[wire.Message] = [
     wire.DecodeFile(1, b"\x00\xff", 2.5),
     wire.Progress(1, 5.0),
     wire.FileDecoded(1, b"\x01\x02", "m4a", "aac", 44_100, 2, 1.0, 0),
+    wire.FeedStream(1, "stream", b"kept", b"\x1a", True, False, 2.0),
+    wire.CloseStream(1, True, 2.0),
+    wire.StreamHeard(1, b"\x01\x02", 0.1, 1, "opus 48000 Hz 1 ch", b"kept"),
     wire.Refused(1, "too_long", "too long", {"found_s": 3.0}),
 ]
 
