@@ -10,6 +10,8 @@ DoorError
 │   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
 │   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
 │   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   ├── UnknownInput          "unknown_input"     no such format of what it would send  400, fault: the client
+│   ├── NeedsPackets          "needs_packets"     a body has no ends of packets in it   409, fault: the client
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
@@ -49,6 +51,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
+
+from streams.sources import MAX_RATE, MIN_RATE, RAW
 
 Fault = Literal["client", "server", "nobody"]
 
@@ -138,6 +142,26 @@ class MustNumber(RequestRefused):
     """This session takes numbered events only: send the audio in events, or open a session without parley=1."""
 
     code = "must_number"
+    status = 409
+
+
+class UnknownInput(RequestRefused):
+    """An input format that there is not."""
+
+    code = "unknown_input"
+
+    def __init__(self, named: str) -> None:
+        shown = named if len(named) <= 40 else named[:40] + "…"
+        super().__init__(
+            f'There is no input "{shown}". Say "pcm16", "stream" (WebM, Ogg, fragmented MP4, ADTS or MP3), "opus" (a raw '
+            f"packet a chunk), or {', '.join(RAW)} with its sample rate ({MIN_RATE} to {MAX_RATE}) and channels."
+        )
+
+
+class NeedsPackets(RequestRefused):
+    """Raw Opus packets have no ends of their own: send each one in an event, or send them in Ogg or WebM."""
+
+    code = "needs_packets"
     status = 409
 
 

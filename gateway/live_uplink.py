@@ -1,7 +1,8 @@
-"""❷ What a client says that speaks to the model live → `pcm`: each word goes on at once, and waits for no other.
+"""❷ What a client says that speaks to the model live → `pcm` or `up`: each word goes on at once, and waits for no other.
 
-What comes while an append is unanswered is joined to one (`streams.producer`), so the entries grow with the load and not the
-delay. A worker is told of the session before anything is appended: whoever finds something in `pcm` need not tell it again.
+PCM that comes while an append is unanswered is joined to one (`streams.producer`), so the entries grow with the load and not
+the delay. Workers are told of the session before anything is appended: whoever finds something in the stream need not tell
+them again.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from functools import partial
 
 from gateway.backend import Backend
 from gateway.errors import Busy, ConnectionOver, NotStored, Replaced, Unavailable
+from gateway.route import ROLES, stream_of
+from gateway.session import Route
 from gateway.uplink import LEAVE_TIMEOUT_S
-from streams import errors, pcm
+from streams import errors, pcm, up
 from streams.dispatch import hand_out
 from streams.ids import EntryId
 from streams.keys import new_sid
@@ -41,8 +44,10 @@ class LiveUplink:
         known: bool,
         gen: int | None = None,
         first: int = 1,
+        route: Route = "pcm",
     ) -> None:
         self._backend, self._session, self._log = backend, session, log
+        self._route, self._stream = route, stream_of(session, route)
         self._scheme = Marked(new_sid()) if gen is None else Numbered(gen)
         self._producer = self._new_producer(first)
         self._early: list[Message] | None = None if known else []
@@ -110,7 +115,7 @@ class LiveUplink:
             raise error
 
     def _new_producer(self, first: int) -> Producer:
-        return Producer(self._backend.writer, self._session.keys.pcm, self._scheme, first=first)
+        return Producer(self._backend.writer, self._stream, self._scheme, first=first)
 
     async def _work(self) -> None:
         try:
@@ -136,14 +141,15 @@ class LiveUplink:
             if not (self._over or self._replaced or (self._comes_back and self._last_words is None)):
                 await self._backend.sessions.end(self._session, linger_ms=0)
             return
-        await hand_out(self._backend.redis, self._session, "bridge")
+        for role in ROLES[self._route]:
+            await hand_out(self._backend.redis, self._session, role)
         early, self._early = self._early, None
         for message in early:
             self._append(message)
 
     async def _say_goodbye(self) -> None:
         if self._last_words is not None:
-            producer = Producer(self._backend.writer, self._session.keys.pcm, Marked(new_sid()))
+            producer = Producer(self._backend.writer, self._stream, Marked(new_sid()))
             producer.append(End(self._last_words))
             await producer.flush()
 
@@ -181,7 +187,7 @@ class LiveUplink:
 
 def _size(message: Message) -> int:
     match message:
-        case pcm.Audio(audio=data) | ClientEvent(body=data):
+        case pcm.Audio(audio=data) | up.Chunk(data=data) | ClientEvent(body=data):
             return len(bytes(data))
         case _:
             return 0

@@ -86,7 +86,7 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Op
         return waiting
     name, races_lost = conversation, 0
     while True:
-        creation = await backend.sessions.create(opened, name)
+        creation = await backend.sessions.create(opened, name, source=opened.input or "files")
         if creation.created:
             attachment = Attachment(backend.redis, creation.session, backend.name)
             if await attachment.attach(take=True):
@@ -111,7 +111,7 @@ async def _take(backend: Backend, opened: turns.Opened, conversation: str) -> Op
 
 async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:
     """`name` is nobody else's."""
-    session = (await backend.sessions.create(opened, name)).session
+    session = (await backend.sessions.create(opened, name, source=opened.input or "files")).session
     attachment = Attachment(backend.redis, session, backend.name)
     await attachment.attach(take=True)
     return Opened(session, attachment, resumed=False)

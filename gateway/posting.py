@@ -1,4 +1,4 @@
-"""❷ What a client says in requests of its own → `pcm`, whichever gateway they come to: answered when it is stored.
+"""❷ What a client says in requests of its own → `pcm` or `up`, whichever gateway they come to: answered when it is stored.
 
 No connection stands behind such a request, so what it needs to know of the session it asks Redis. Two that overlap
 never double a numbered event: the append script refuses what is there.
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.backend import Backend
 from gateway.replay import Numbers
+from gateway.route import ROLES, stream_of
 from streams.attach import say_ended, say_received
 from streams.dispatch import hand_out
 from streams.errors import Wanted
@@ -42,7 +43,7 @@ async def post_numbered(backend: Backend, session: Session, stored: Numbers, mes
     await _known(backend, session, stored)
     first = begin = stored.next
     while True:
-        producer = Producer(backend.writer, session.keys.pcm, Numbered(stored.gen), first=begin)
+        producer = Producer(backend.writer, stream_of(session, stored.route), Numbered(stored.gen), first=begin)
         for message in messages[begin - first :]:
             producer.append(message)
         try:
@@ -85,7 +86,7 @@ async def post_end(backend: Backend, session: Session, stored: Numbers, reason: 
         await say_ended(backend.redis, session, reason)
         await backend.sessions.end(session, linger_ms=0)
         return
-    producer = Producer(backend.writer, session.keys.pcm, Marked(new_sid()))
+    producer = Producer(backend.writer, stream_of(session, stored.route), Marked(new_sid()))
     producer.append(End(reason))
     await producer.flush()
 
@@ -105,10 +106,11 @@ async def keep_place(backend: Backend, session: Session, cursor: Cursor, did: En
 
 async def _speaker(backend: Backend, session: Session, stored: Numbers) -> Producer:
     await _known(backend, session, stored)
-    return Producer(backend.writer, session.keys.pcm, Marked(new_sid()))
+    return Producer(backend.writer, stream_of(session, stored.route), Marked(new_sid()))
 
 
 async def _known(backend: Backend, session: Session, stored: Numbers) -> None:
-    """Whoever finds something in `pcm` need not tell a worker again: it is told before anything is appended."""
+    """Whoever finds something in the stream need not tell a worker again: it is told before anything is appended."""
     if not stored.known:
-        await hand_out(backend.redis, session, "bridge")
+        for role in ROLES[stored.route]:
+            await hand_out(backend.redis, session, role)

@@ -8,6 +8,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.route import stream_of
+from gateway.session import Route
 from streams import turns
 from streams.consumer import read
 from streams.errors import StreamUnavailable
@@ -19,6 +21,7 @@ from streams.sessions import Session
 class Numbers:
     """The newest numbering of a session's uplink, as the stream itself has it."""
 
+    route: Route
     gen: int
     next: int
     """the number that is not stored yet"""
@@ -26,10 +29,10 @@ class Numbers:
     """something was appended, so a worker has been told of the session"""
 
 
-async def numbers(redis: Redis, session: Session) -> Numbers:
+async def numbers(redis: Redis, session: Session, route: Route) -> Numbers:
     """Raises StreamUnavailable."""
-    last = await _id_at(redis, session.keys.pcm, newest=True)
-    return Numbers(last.left, next_useq(last, last.left), known=last.right > 0)
+    last = await _id_at(redis, stream_of(session, route), newest=True)
+    return Numbers(route, last.left, next_useq(last, last.left), known=last.right > 0)
 
 
 async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId | None:

@@ -56,6 +56,8 @@ class Opened(Message, frozen=True, tag="opened"):
     turn_mode: TurnMode = "server_vad"
     numbered: bool = False
     """the client numbers what it says: nothing is taken without its number"""
+    input: str | None = None
+    """what its chunks in `up` are (`streams.sources.read_chunked`); None: it sends PCM16, or whole recordings"""
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
     record: str | None = None

@@ -4,10 +4,14 @@
 told in an `error` event, and the connection goes on. Whoever closes ends the session; of a client whose network is gone the
 session waits, and `?session=<session.id>` takes it up again behind what had arrived.
 
+`?input=stream` (or `X-Parley-Input`) says that appends hold the next bytes of a recording: WebM, Ogg, fragmented MP4, ADTS
+or MP3; `opus` a raw packet each, `pcm_f32le 48000 2` samples (`streams.sources`). Then a binary frame is an append, too.
+
 Our extension, for clients that must not lose or double a frame, whatever breaks. Asked for by `?parley=1` or `X-Parley: 1`:
 
   ─▶ every event of the protocol carries "useq": 1, 2, 3, … over the whole session, also when it is resumed. One that was
-     sent before may be sent again. One that is refused has used up its number. Appends hold whole samples.
+     sent before may be sent again. One that is refused has used up its number. Appends hold whole samples. A binary frame
+     begins with its number, 8 bytes, big-endian.
   ◀─ {"type":"parley.ack","useq":n}               all up to n is stored; at most every 100 ms or 10 events
   ◀─ {"type":"parley.want","useq":n}              something is missing: go on from n. Told once; until n comes all is dropped
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
@@ -39,7 +43,7 @@ from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
-from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, start
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, input_of, start
 from gateway.errors import (
     BinaryFrame,
     Busy,
@@ -53,7 +57,7 @@ from gateway.errors import (
 )
 from gateway.live_uplink import LiveUplink
 from gateway.numbering import Numbering, Offer
-from gateway.transports.websocket import TextSocket
+from gateway.transports.websocket import Binary, TextSocket
 from runtime.logs import SessionLogger
 from streams.errors import Over, StreamUnavailable
 from streams.ids import EntryId
@@ -84,7 +88,8 @@ class Client:
     numbering: Numbering | None
     """of a client that has asked for the extension"""
     frames: Frames
-    samples: entries.Samples = field(default_factory=entries.Samples)
+    samples: entries.Samples | entries.Chunks
+    """or whatever else it sends"""
     played: EntryId | None = None
     has_played: asyncio.Event = field(default_factory=asyncio.Event)
     ack_timer: asyncio.TimerHandle | None = None
@@ -107,12 +112,17 @@ async def uplink(client: Client) -> None:
     connection = client.connection
     received = connection.metrics.messages
     parley = client.numbering is not None
-    async with aclosing(client.socket.received()) as texts:
-        async for text in texts:
+    chunked = isinstance(client.samples, entries.Chunks)
+    async with aclosing(client.socket.received_any()) as frames:
+        async for frame in frames:
             try:
-                if text is None:
+                said: wire.Said
+                if not isinstance(frame, Binary):
+                    said = wire.decode(frame, parley=parley, chunked=chunked)
+                elif chunked:
+                    said = wire.decode_chunk(frame.data, parley=parley)
+                else:
                     raise wire.Mistake("invalid_event", str(BinaryFrame()))
-                said = wire.decode(text, parley=parley)
                 received.labels(DOOR, "received", said.kind).inc()
                 _take(client, said)
             except wire.Mistake as mistake:
@@ -144,7 +154,8 @@ def _take(client: Client, said: wire.Said) -> None:
             if (useq := said.useq) is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            _take_numbered(client, client.numbering, useq, entries.message(said))
+            chunked = isinstance(client.samples, entries.Chunks)
+            _take_numbered(client, client.numbering, useq, entries.message(said, chunked=chunked))
 
 
 def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Message) -> bool:
@@ -236,10 +247,11 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     caller = await admit(request, DOOR)
+    asked = _asked(request, caller.user_or(USER))
     socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s, protocols=("realtime",))
     response = await socket.open(request)
     try:
-        begun = await start(request, _asked(request, caller.user_or(USER)))
+        begun = await start(request, asked)
     except (StreamUnavailable, Over, SessionNotFound) as error:
         over = error if isinstance(error, SessionNotFound) else Unavailable()
         app[METRICS].errors.labels(DOOR, over.code).inc()
@@ -260,14 +272,14 @@ async def _converse(request: web.Request) -> web.StreamResponse:
 def _asked(request: web.Request, user: str) -> Asked:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
-    return Asked(user, parley, query.get("session") or None, query.get("after"))
+    return Asked(user, parley, query.get("session") or None, query.get("after"), input=input_of(request))
 
 
 def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     backend: Backend = request.app[BACKEND]
     session = begun.opened.session
     log = SessionLogger(logger, session.sid)
-    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first)
+    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first, route=begun.route)
     connection = Connection(
         DOOR,
         socket,
@@ -281,7 +293,8 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     )
     live.on_over = connection.downlink.look_again
     numbering = None if begun.gen is None else Numbering(begun.first)
-    client = Client(socket, connection, live, numbering, begun.frames)
+    samples = entries.Samples() if begun.route == "pcm" else entries.Chunks()
+    client = Client(socket, connection, live, numbering, begun.frames, samples)
     connection.on_told = lambda event: client.reply("error", event.encode())
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)

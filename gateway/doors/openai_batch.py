@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.doors import openai_messages as wire
-from gateway.doors.openai_entries import VOIDED, Samples, message, messages
+from gateway.doors.openai_entries import VOIDED, Chunks, Samples, message, messages
 from gateway.errors import NoEvents, TooManyEvents
 from streams.ids import EntryId
 from streams.messages import Message
@@ -64,9 +64,9 @@ class Batch:
             self.played = said.did if self.played is None else max(self.played, said.did)
 
 
-def plain(events: Sequence[bytes]) -> Batch:
+def plain(events: Sequence[bytes], *, chunked: bool = False) -> Batch:
     """Of a client that does not number. Half a sample at the end of its speech is dropped."""
-    batch, samples = Batch(), Samples()
+    batch, samples = Batch(), Chunks() if chunked else Samples()
     for index, text in enumerate(events):
         try:
             said = wire.decode(text, parley=False)
@@ -82,7 +82,7 @@ def plain(events: Sequence[bytes]) -> Batch:
     return batch
 
 
-def numbered(events: Sequence[bytes], next_useq: int) -> Batch:
+def numbered(events: Sequence[bytes], next_useq: int, *, chunked: bool = False) -> Batch:
     """Of a client that numbers; all before `next_useq` is stored. A refused event has used up its number."""
     batch, wanted = Batch(), next_useq
     for index, text in enumerate(events):
@@ -90,7 +90,7 @@ def numbered(events: Sequence[bytes], next_useq: int) -> Batch:
         mistake: wire.Mistake | None = None
         useq: int | None = None
         try:
-            said = wire.decode(text, parley=True)
+            said = wire.decode(text, parley=True, chunked=chunked)
             batch.kinds.append(said.kind)
             useq = said.useq
             if isinstance(said, wire.Received | wire.Played):
@@ -99,7 +99,7 @@ def numbered(events: Sequence[bytes], next_useq: int) -> Batch:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
             else:
-                entry = message(said)
+                entry = message(said, chunked=chunked)
         except wire.Mistake as error:
             mistake, useq = error, error.useq
         if useq is not None:

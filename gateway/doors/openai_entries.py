@@ -1,11 +1,11 @@
-"""PURE. What an event of the openai door's client is in `pcm`."""
+"""PURE. What an event of the openai door's client is in `pcm`, or in `up` where it sends chunks."""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.doors import openai_messages as wire
-from streams import pcm
+from streams import pcm, up
 from streams.messages import VOID, Clear, ClientEvent, Commit, Message
 from streams.up import JOINED_BYTES
 
@@ -32,7 +32,18 @@ class Samples:
         self._half = b""
 
 
-def messages(said: wire.Numbered, samples: Samples) -> list[Message]:
+class Chunks:
+    """Of a client that has said that it sends something else: each as it came."""
+
+    def take(self, data: bytes) -> list[up.Chunk]:
+        """An empty one says nothing."""
+        return [up.Chunk(data)] if data else []
+
+    def forget(self) -> None:
+        """Nothing waits here."""
+
+
+def messages(said: wire.Numbered, samples: Samples | Chunks) -> list[Message]:
     """What a client that does not number has said."""
     if isinstance(said, wire.Audio):
         return [*samples.take(said.data)]
@@ -41,11 +52,13 @@ def messages(said: wire.Numbered, samples: Samples) -> list[Message]:
     return [_control(said)]
 
 
-def message(said: wire.Numbered) -> Message:
+def message(said: wire.Numbered, *, chunked: bool = False) -> Message:
     """A numbered event is one entry, whatever its size."""
     if not isinstance(said, wire.Audio):
         return _control(said)
-    return pcm.Audio(said.data) if said.data else VOIDED
+    if not said.data:
+        return VOIDED
+    return up.Chunk(said.data) if chunked else pcm.Audio(said.data)
 
 
 def _control(said: wire.Commit | wire.Clear | wire.Event) -> Message:

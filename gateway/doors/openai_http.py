@@ -9,6 +9,7 @@
        others                                        200 {"stored":k}
        both "errors": [{"useq" or "index":…,"error":…}]   what was refused; it is told on the stream too
   POST /v1/realtime/audio?session=<id>        PCM16 24 kHz mono as it is recorded, cut anywhere: 200 {"samples":n}
+                                              of a session opened with `input=…`: its bytes, 200 {"bytes":n}
   POST /v1/realtime/end?session=<id>          {"ended":true}
 
 Each request may come to another gateway. A stream that breaks leaves the session for the grace time, and the newest stream
@@ -32,16 +33,38 @@ from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
-from gateway.doors.openai_entries import Samples
-from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, found, start
-from gateway.errors import ClientLeft, ConnectionOver, MustNumber, NoSuchSession, NotNow, SessionNotFound, SlowClient
+from gateway.doors.openai_entries import Chunks, Samples
+from gateway.doors.openai_session import (
+    DOOR,
+    NO_LIMIT,
+    USER,
+    Asked,
+    Frames,
+    Start,
+    downlink,
+    event_id,
+    found,
+    input_of,
+    start,
+)
+from gateway.errors import (
+    ClientLeft,
+    ConnectionOver,
+    MustNumber,
+    NeedsPackets,
+    NoSuchSession,
+    NotNow,
+    SessionNotFound,
+    SlowClient,
+)
 from gateway.listening import Listening
 from gateway.posting import keep_place, post, post_end, post_numbered, post_stream
 from gateway.replay import Numbers, numbers
+from gateway.route import route_of, stream_of
 from gateway.transports.chunked import chunks, whole
 from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
 from runtime.logs import SessionLogger
-from streams import pcm, turns
+from streams import pcm, turns, up
 from streams.attach import tell
 from streams.errors import Over, StreamError, StreamUnavailable, Wanted
 from streams.messages import Message
@@ -123,7 +146,8 @@ def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
     session, slash, did = request.headers.get("Last-Event-ID", "").partition("/")
     if slash:
         return Asked(user, parley, session, did, streamed=True), True
-    return Asked(user, parley, query.get("session") or None, query.get("after"), streamed=True), False
+    named = query.get("session") or None
+    return Asked(user, parley, named, query.get("after"), streamed=True, input=input_of(request)), False
 
 
 def _connection(request: web.Request, events: Events, begun: Start) -> Connection:
@@ -166,11 +190,11 @@ async def _named(request: web.Request) -> tuple[Session, turns.Opened]:
         raise NotNow from None
 
 
-async def _numbers(backend: Backend, session: Session) -> Numbers:
+async def _numbers(backend: Backend, session: Session, opened: turns.Opened) -> Numbers:
     """What of the session is stored. Raises Over, StreamUnavailable."""
-    stored = await numbers(backend.redis, session)
+    stored = await numbers(backend.redis, session, route_of(opened))
     if not stored.gen:
-        raise Over(session.keys.pcm)
+        raise Over(stream_of(session, stored.route))
     return stored
 
 
@@ -191,8 +215,9 @@ async def _events(request: web.Request) -> web.Response:
     session, opened = await _named(request)
     events = events_of(await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S))
     with _refusals(session):
-        stored = await _numbers(backend, session)
-        batch = numbered(events, stored.next) if opened.numbered else plain(events)
+        stored = await _numbers(backend, session, opened)
+        chunked = opened.input is not None
+        batch = numbered(events, stored.next, chunked=chunked) if opened.numbered else plain(events, chunked=chunked)
         _count(request, batch)
         want = batch.want
         try:
@@ -248,22 +273,28 @@ async def _audio(request: web.Request) -> web.Response:
     session, opened = await _named(request)
     if opened.numbered:
         raise MustNumber
-    samples = 0
+    if opened.input == "opus":
+        raise NeedsPackets
+    chunked = opened.input is not None
+    count = 0
 
     def took(message: Message) -> None:
-        nonlocal samples
-        samples += message.samples if isinstance(message, pcm.Audio) else 0
+        nonlocal count
+        match message:
+            case pcm.Audio() as speech:
+                count += speech.samples
+            case up.Chunk(data=data):
+                count += len(data)
 
     with _refusals(session):
-        async with aclosing(_speech(request)) as speech:
-            await post_stream(backend, session, await _numbers(backend, session), speech, took)
+        async with aclosing(_speech(request, Chunks() if chunked else Samples())) as speech:
+            await post_stream(backend, session, await _numbers(backend, session, opened), speech, took)
     request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
-    return _json({"samples": samples})
+    return _json({"bytes" if chunked else "samples": count})
 
 
-async def _speech(request: web.Request) -> AsyncGenerator[Sequence[Message], None]:
-    """What comes, in whole samples. Raises what `chunks` raises, NotNow when this process stops."""
-    samples = Samples()
+async def _speech(request: web.Request, samples: Samples | Chunks) -> AsyncGenerator[Sequence[Message], None]:
+    """What comes, in whole samples or as it comes. Raises what `chunks` raises, NotNow when this process stops."""
     async with aclosing(chunks(request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
         async for data in body:
             yield samples.take(data)
@@ -275,9 +306,9 @@ async def _end(request: web.Request) -> web.Response:
     """Also when it has ended already; but what is somebody else's is not ended."""
     backend = request.app[BACKEND]
     try:
-        session, _ = await _named(request)
+        session, opened = await _named(request)
         with _refusals(session):
-            await post_end(backend, session, await _numbers(backend, session), "client_left")
+            await post_end(backend, session, await _numbers(backend, session, opened), "client_left")
     except NoSuchSession:
         if not await _is_gone(backend, request.query.get("session", "")):
             raise

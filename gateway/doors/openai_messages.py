@@ -7,6 +7,7 @@ the model to judge: here they only have to be events, with what they cannot do w
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -39,6 +40,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 
 RECEIVED, PLAYED = "parley.received", "parley.played"
 
+_USEQ = struct.Struct(">Q")
 _SID = re.compile(r"[0-9A-Za-z]{1,64}")
 _DID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
@@ -131,8 +133,11 @@ _append = msgspec.json.Decoder(_Append)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def decode(text: bytes, *, parley: bool) -> Said:
-    """Read one text frame. `parley`: the client has asked for our extension. Raises Mistake."""
+def decode(text: bytes, *, parley: bool, chunked: bool = False) -> Said:
+    """Read one text frame. `parley`: the client has asked for our extension. `chunked`: its audio is no PCM16.
+
+    Raises Mistake.
+    """
     if len(text) <= MAX_EVENT_CHARS:
         try:
             append = _append.decode(text)
@@ -140,8 +145,8 @@ def decode(text: bytes, *, parley: bool) -> Said:
             pass
         else:
             if _is_plain(append) or (parley and _is_numbered(append)):
-                return _audio(append)
-    return _decode_slowly(text, parley=parley)
+                return _audio(append, chunked=chunked)
+    return _decode_slowly(text, parley=parley, chunked=chunked)
 
 
 def _is_plain(append: _Append) -> bool:
@@ -152,16 +157,26 @@ def _is_numbered(append: _Append) -> bool:
     return append.useq is not None and append.useq > 0 and append.event_id is None
 
 
-def _audio(append: _Append) -> Audio:
+def _audio(append: _Append, *, chunked: bool) -> Audio:
     try:
         data = pybase64.b64decode(append.audio, validate=True)
     except ValueError:
         sentence = "Invalid 'audio': expected standard base64 with padding."
         raise _numbered(Mistake("invalid_value", sentence, param="audio", event_id=append.event_id), append.useq) from None
-    if append.useq is not None and len(data) % 2:
+    if append.useq is not None and len(data) % 2 and not chunked:
         sentence = "Invalid 'audio': a numbered append must hold whole samples of two bytes."
         raise _numbered(Mistake("invalid_value", sentence, param="audio", event_id=append.event_id), append.useq)
     return Audio(data, append.event_id, append.useq)
+
+
+def decode_chunk(frame: bytes, *, parley: bool) -> Audio:
+    """Read one binary frame: a chunk; of a client of our extension its number before it. Raises Mistake."""
+    if not parley:
+        return Audio(frame)
+    if len(frame) < _USEQ.size or not (useq := _USEQ.unpack_from(frame)[0]):
+        sentence = "A binary frame must begin with its number: 'useq' as 8 bytes, big-endian, from 1."
+        raise Mistake("missing_required_parameter", sentence, param="useq")
+    return Audio(frame[_USEQ.size :], useq=useq)
 
 
 def _numbered(mistake: Mistake, useq: int | None) -> Mistake:
@@ -169,14 +184,14 @@ def _numbered(mistake: Mistake, useq: int | None) -> Mistake:
     return mistake
 
 
-def _decode_slowly(text: bytes, *, parley: bool) -> Said:
+def _decode_slowly(text: bytes, *, parley: bool, chunked: bool) -> Said:
     fields = _object(text)
     useq: int | None = None
     event_id: str | None = None
     try:
         useq = _useq(fields) if parley else None
         event_id = _event_id(fields)
-        return _read(text, fields, useq, event_id, parley=parley)
+        return _read(text, fields, useq, event_id, parley=parley, chunked=chunked)
     except Mistake as mistake:
         mistake.useq, mistake.event_id = useq, event_id
         raise
@@ -216,7 +231,9 @@ def _event_id(fields: dict[str, msgspec.Raw]) -> str | None:
     return event_id
 
 
-def _read(text: bytes, fields: dict[str, msgspec.Raw], useq: int | None, event_id: str | None, *, parley: bool) -> Said:
+def _read(
+    text: bytes, fields: dict[str, msgspec.Raw], useq: int | None, event_id: str | None, *, parley: bool, chunked: bool
+) -> Said:
     kind = _type(fields, parley=parley)
     if kind in (RECEIVED, PLAYED):
         return (Received if kind == RECEIVED else Played)(_did(fields), useq)
@@ -226,7 +243,7 @@ def _read(text: bytes, fields: dict[str, msgspec.Raw], useq: int | None, event_i
     match kind:
         case "input_audio_buffer.append":
             _only(fields, ("audio",))
-            return _audio(_Append(_text(fields, "audio"), event_id, useq))
+            return _audio(_Append(_text(fields, "audio"), event_id, useq), chunked=chunked)
         case "input_audio_buffer.commit":
             _only(fields, ())
             return Commit(event_id, useq)

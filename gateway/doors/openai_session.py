@@ -13,20 +13,25 @@ from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, place_of
 from gateway.doors import openai_messages as wire
-from gateway.errors import ConnectionOver, DoorError, SessionNotFound
+from gateway.errors import ConnectionOver, DoorError, SessionNotFound, UnknownInput
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
 from gateway.replay import numbers, opened_as, resync_from
-from gateway.session import ClientSession
+from gateway.route import route_of, stream_of
+from gateway.session import ClientSession, Route
 from streams import down, turns
 from streams.ids import BIRTH, EntryId
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
+from streams.sources import read_chunked
 from streams.up import GenOpened
 
 DOOR = "openai"
 USER = "anonymous"
 """Whoever has not shown who they are."""
+
+PCM16 = "pcm16"
+"""The input of a client that names none: PCM16 24 kHz mono."""
 
 NO_LIMIT = 0
 """Of bytes that wait in an `Uplink`: this door has ways of its own."""
@@ -118,6 +123,8 @@ class Asked:
     after: str | None = None
     """what it has got of it"""
     streamed: bool = False
+    input: str | None = None
+    """what its chunks are; None: it sends PCM16"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,19 @@ class Start:
     first: int = 1
     greetings: tuple[Frame, ...] = ()
     """what the client is told first"""
+    route: Route = "pcm"
+    """which way what it says goes"""
+
+
+def input_of(request: web.Request) -> str | None:
+    """What the client says that its chunks are; None for PCM16. Raises UnknownInput."""
+    named = request.query.get("input") or request.headers.get("X-Parley-Input") or PCM16
+    if named == PCM16:
+        return None
+    source = read_chunked(named)
+    if source is None:
+        raise UnknownInput(named)
+    return source
 
 
 async def found(backend: Backend, user: str, named: str) -> tuple[Session, turns.Opened]:
@@ -153,29 +173,32 @@ async def start(request: web.Request, asked: Asked) -> Start:
     if asked.session is not None:
         return await _start_again(request, asked, asked.session)
     app, backend = request.app, request.app[BACKEND]
-    how = turns.Opened(user=asked.user, door=DOOR, turn_mode="server_vad", numbered=asked.parley)
+    how = turns.Opened(user=asked.user, door=DOOR, turn_mode="server_vad", numbered=asked.parley, input=asked.input)
+    route = route_of(how)
     opened = await new_session(backend, how)
     app[METRICS].sessions.labels(DOOR).inc()
     gen = None
     if asked.parley:
-        gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
+        first = GenOpened(source=asked.input or "pcm16")
+        gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
     frames = Frames(opened.session.sid, asked.parley, asked.streamed)
     greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
-    return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings)
+    return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings, route=route)
 
 
 async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     backend = request.app[BACKEND]
-    session, _ = await found(backend, asked.user, named)
+    session, how = await found(backend, asked.user, named)
+    route = route_of(how)
     opened = await resume(backend, session.sid)
     if opened is None:
         raise SessionNotFound
-    stored = await numbers(backend.redis, session)
+    stored = await numbers(backend.redis, session, route)
     place = await place_of(backend, opened)
     frames = Frames(session.sid, asked.parley, asked.streamed)
     if not asked.parley and not asked.streamed:
         greeting = frames.reply("session.created", _created(request, opened))
-        return Start(opened, frames, place, known=stored.known, greetings=(greeting,))
+        return Start(opened, frames, place, known=stored.known, greetings=(greeting,), route=route)
     # What cannot be read is the beginning: the client is told again what it may have.
     after = place.after if asked.after is None else wire.read_did(asked.after) or BIRTH
     greetings = [frames.reply("parley.resumed", wire.resumed(session.sid, stored.next, after))]
@@ -185,7 +208,7 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
         after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
     place = Place(after, ClientSession())
     gen = stored.gen if asked.parley else None
-    return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings))
+    return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route)
 
 
 def _created(request: web.Request, opened: Opened) -> bytes:
