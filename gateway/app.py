@@ -19,7 +19,7 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, openai_http, recorder
+from gateway.doors import mobile, mobile_web, openai, openai_http, recorder
 from gateway.metrics import Metrics
 from gateway.recordings import Recordings
 from gateway.refusals import refusals
@@ -48,7 +48,16 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *openai_http.routes(), *recorder.routes()])
+    app.add_routes(
+        [
+            *health.routes(),
+            *mobile.routes(),
+            *mobile_web.routes(),
+            *openai.routes(),
+            *openai_http.routes(),
+            *recorder.routes(),
+        ]
+    )
     return app
 
 

@@ -168,7 +168,7 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
-    user = _user(request)
+    user = user_of(request)
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     socket = _socket(settings)
@@ -216,7 +216,7 @@ async def _signpost(request: web.Request) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
 
-def _user(request: web.Request) -> str:
+def user_of(request: web.Request) -> str:
     """Who the address says it is. Raises HTTPBadRequest."""
     user = request.match_info["user_id"]
     try:

@@ -25,6 +25,9 @@ from simulator.server import Running, running
 from streams.dispatch import Assignments
 from streams.hub import open_hub
 from streams.workforce import Workforce
+from transcoder import worker as transcoder
+from transcoder.sandbox import DecoderPool
+from transcoder.stream_pool import StreamPool
 
 LIMIT_S = 20.0
 """The longest that a test waits for anything."""
@@ -128,10 +131,27 @@ async def bridging(redis_url: str, base_url: str, transcription: str = "none", g
 
 
 @asynccontextmanager
+async def transcoding(redis_url: str) -> AsyncIterator[StreamPool]:
+    """The transcoder of streams, as `transcoder.service` runs it; its decoder children."""
+    stop = asyncio.Event()
+    async with open_hub(redis_url) as hub, StreamPool() as streams:
+        assignments = Assignments(hub, "transcoder", "test")
+        await assignments.open()
+        resources = transcoder.Resources(hub, DecoderPool(1), streams=streams)
+        workforce = Workforce(assignments, lambda each: transcoder.SessionTranscoder(each.session, resources), 100)
+        task = asyncio.create_task(workforce.run(stop))
+        try:
+            yield streams
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, LIMIT_S)
+
+
+@asynccontextmanager
 async def system(
     redis: EmbeddedServer, options: Options, *, gateways: int = 1, transcription: str = "none", grace_s: float = 60.0
 ) -> AsyncIterator[System]:
-    """Everything at once."""
+    """Everything at once, but for a transcoder: PCM needs none."""
     settings = GatewaySettings(PORT=0, REDIS_URL=redis.url, PARLEY_TRANSCRIPTION_MODEL=transcription)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
@@ -154,8 +174,8 @@ def coded_frame(number: int) -> bytes:
 class NumberedClient:
     """A client of our extension, as its documentation says: it loses nothing and doubles nothing, whatever breaks."""
 
-    def __init__(self, parley: System) -> None:
-        self._parley = parley
+    def __init__(self, parley: System, query: str = "?parley=1") -> None:
+        self._parley, self._query = parley, query
         self.session: str | None = None
         self.sent = 0
         """the last number that was given out"""
@@ -173,7 +193,7 @@ class NumberedClient:
 
     async def connect(self, gateway: int) -> None:
         """Dial, or dial again and go on."""
-        query = "?parley=1"
+        query = self._query
         if self.session is not None:
             query += f"&session={self.session}&after={self.heard[-1][0]}"
         self._talker = await self._stack.enter_async_context(self._parley.talker(query, gateway))

@@ -1,0 +1,178 @@
+"""❶❽ The mobile door's sibling for browsers: JSON over WebSocket; the chunks of a MediaRecorder up, PCM16 down.
+
+The chunks are one recording, cut anywhere, whose header is in the first; a recorder that is started again sends another one.
+The model finds the turns. As at the mobile door there is no token, and a connection that drops leaves its session waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from gateway.admission import admit
+from gateway.answers import AnswerFailed, Answers, Spoken
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.connections import Connection, place_of
+from gateway.doors import mobile_web_messages as wire
+from gateway.doors.mobile import user_of
+from gateway.errors import (
+    BinaryFrame,
+    ClientLeft,
+    ConnectionOver,
+    DoorError,
+    InvalidMessage,
+    Refused,
+    SlowClient,
+    Unavailable,
+    UnknownType,
+)
+from gateway.live_uplink import LiveUplink
+from gateway.naming import open_session
+from gateway.outbox import Frame
+from gateway.replay import numbers
+from gateway.transports.websocket import TextSocket
+from runtime.logs import SessionLogger
+from streams import down, turns, up
+from streams.errors import StreamUnavailable
+
+logger = logging.getLogger(__name__)
+
+DOOR = "web"
+
+MAX_CHUNK_BYTES = 16 << 20
+"""A recorder that was held up sends all that it has in one."""
+
+MAX_MESSAGE_BYTES = 32 << 20
+"""A larger frame breaks the connection (1009): whatever is below it can be read, and refused by name."""
+
+NO_LIMIT = 0
+"""Of bytes that wait in an `Uplink`: this door has a way of its own."""
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/ws/{user_id}", _converse)]
+
+
+@dataclass(slots=True)
+class Page:
+    """One connected page."""
+
+    socket: TextSocket
+    connection: Connection
+    uplink: LiveUplink
+    answers: Answers
+
+
+async def uplink(page: Page) -> None:
+    """Read all that the page says until it leaves. What is wrong with a message is told, and the next one works."""
+    connection = page.connection
+    received = connection.metrics.messages
+    async with aclosing(page.socket.received()) as texts:
+        async for text in texts:
+            try:
+                if text is None:
+                    raise BinaryFrame
+                message = wire.decode(text)
+                received.labels(DOOR, "received", wire.kind(message)).inc()
+                _take(page, message)
+            except Refused as error:
+                if isinstance(error, BinaryFrame | InvalidMessage | UnknownType):
+                    received.labels(DOOR, "received", "refused").inc()
+                connection.trouble(error)
+    raise ClientLeft
+
+
+def _take(page: Page, message: wire.Audio | wire.Ping) -> None:
+    match message:
+        case wire.Ping():
+            page.connection.outbox.reply(_frame(wire.Pong()))
+        case wire.Audio(data):
+            if chunk := wire.chunk(data, max_bytes=MAX_CHUNK_BYTES):
+                page.uplink.say(up.Chunk(chunk))
+
+
+async def downlink(page: Page) -> None:
+    """Say all that the model says, in order, until the session ends."""
+    connection = page.connection
+    async with aclosing(connection.downlink.entries()) as entries:
+        try:
+            async for entry in entries:
+                await _tell(page, entry.message)
+                connection.said(entry.id)
+        except ConnectionOver as over:
+            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _tell(page: Page, message: down.DownMessage) -> None:
+    connection = page.connection
+    match message:
+        case down.Failed(message=sentence):
+            connection.metrics.errors.labels(DOOR, "upstream").inc()
+            await connection.outbox.put(_frame(wire.Error(sentence)))
+        case down.Interrupted(item=item):
+            connection.outbox.void(item)
+    try:
+        gathered = page.answers.hear(message)
+    except msgspec.DecodeError as error:
+        connection.log.error("an event of the model's is passed over: %s", error)
+        return
+    for part in gathered:
+        match part:
+            case Spoken(item, audio):
+                await connection.outbox.put(_frame(wire.audio_response(audio), item))
+            case AnswerFailed(sentence):
+                connection.metrics.errors.labels(DOOR, "upstream").inc()
+                await connection.outbox.put(_frame(wire.Error(sentence)))
+
+
+async def _converse(request: web.Request) -> web.StreamResponse:
+    """One connection, from the handshake to the last word."""
+    app, backend, settings = request.app, request.app[BACKEND], request.app[SETTINGS]
+    user = user_of(request)
+    if app[CONNECTIONS].draining:
+        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
+    caller = await admit(request, DOOR)
+    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
+    response = await socket.open(request)
+    opened = turns.Opened(user=caller.user_or(user), door=DOOR, turn_mode="server_vad", input="stream")
+    try:
+        # A name of its own: a session of the mobile door takes whole recordings, and stays so.
+        mine = await open_session(backend, opened, conversation=f"ws/{user}")
+        place = await place_of(backend, mine)
+        known = (await numbers(backend.redis, mine.session, "up")).known
+    except StreamUnavailable:
+        app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
+        with suppress(ClientLeft, SlowClient):
+            await socket.send(_error_frame(Unavailable()).data)
+        await socket.close(Unavailable())
+        return response
+    app[METRICS].sessions.labels(DOOR).inc()
+    live = LiveUplink(backend, mine.session, SessionLogger(logger, mine.session.sid), known=known, route="up")
+    connection = Connection(
+        DOOR,
+        socket,
+        mine,
+        backend,
+        app[METRICS],
+        _error_frame,
+        place=place,
+        max_waiting_bytes=NO_LIMIT,
+        way=live,
+    )
+    live.on_over = connection.downlink.look_again
+    page = Page(socket, connection, live, Answers())
+    with app[CONNECTIONS].joined(connection):
+        await connection.run(uplink(page), downlink(page))
+    return response
+
+
+def _frame(message: wire.ToClient, item: str | None = None) -> Frame:
+    return Frame(wire.kind(message), wire.encode(message), item)
+
+
+def _error_frame(error: DoorError) -> Frame:
+    return _frame(wire.Error(str(error)))

@@ -1,0 +1,101 @@
+"""PURE. The JSON of the mobile door's sibling for browsers: chunks of a recording up, PCM16 down."""
+
+from __future__ import annotations
+
+import msgspec
+import pybase64
+
+from gateway.errors import InvalidAudio, InvalidMessage, TooLarge, UnknownType
+
+MIME_TYPE = "audio/pcm"
+
+
+class FromClient(msgspec.Struct, frozen=True, tag_field="type"):
+    """The base of what the page may say."""
+
+
+class Audio(FromClient, frozen=True, tag="audio"):
+    data: str
+    """base64 of the next bytes of a MediaRecorder's recording"""
+
+
+class Ping(FromClient, frozen=True, tag="ping"):
+    pass
+
+
+class ToClient(msgspec.Struct, frozen=True, tag_field="type"):
+    """The base of what the page is told."""
+
+
+class AudioResponse(ToClient, frozen=True, tag="audio_response"):
+    audio: str
+    """base64 of PCM16 24 kHz mono"""
+    text: str = ""
+    mime_type: str = MIME_TYPE
+
+
+class Pong(ToClient, frozen=True, tag="pong"):
+    pass
+
+
+class Error(ToClient, frozen=True, tag="error"):
+    message: str
+
+
+_LOOKS = {"audio": '{"type": "audio", "data": "<the next bytes of the recording, base64>"}', "ping": '{"type": "ping"}'}
+_decoder: msgspec.json.Decoder[Audio | Ping] = msgspec.json.Decoder(Audio | Ping)
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_typed = msgspec.json.Decoder(_Typed)
+
+
+def encode(message: ToClient) -> bytes:
+    return msgspec.json.encode(message)
+
+
+def kind(message: FromClient | ToClient) -> str:
+    """Its `type`."""
+    return str(message.__struct_config__.tag)
+
+
+def decode(text: bytes) -> Audio | Ping:
+    """Read one text frame. Raises InvalidMessage or UnknownType, which say what to send instead."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(text, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.") from None
+
+
+def _explain(text: bytes, invalid: msgspec.ValidationError) -> InvalidMessage | UnknownType:
+    """What is wrong with JSON that is no message of ours."""
+    try:
+        named = _typed.decode(text).type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return InvalidMessage(f'The message needs a "type", one of these: {", ".join(_LOOKS)}.')
+    if named not in _LOOKS:
+        return UnknownType(named, tuple(_LOOKS))
+    return InvalidMessage(f'The "{named}" message is not right: {invalid}. Send {_LOOKS[named]}.')
+
+
+def chunk(data: str, *, max_bytes: int) -> bytes:
+    """What an `audio` message carries; nothing, where the recorder had nothing. Raises InvalidAudio, TooLarge.
+
+    A page that reads its blobs as data URLs may leave their beginning on.
+    """
+    base64 = data.rpartition(",")[2] if data.startswith("data:") else data
+    if len(base64) // 4 * 3 > max_bytes + 2:
+        raise TooLarge(max_bytes)
+    try:
+        return pybase64.b64decode(base64, validate=True)
+    except ValueError:
+        raise InvalidAudio from None
+
+
+def audio_response(audio: bytes) -> AudioResponse:
+    return AudioResponse(pybase64.b64encode_as_string(audio))
