@@ -20,6 +20,10 @@ from transcoder.stream_state import MAX_STATE_BYTES
 
 logger = logging.getLogger(__name__)
 
+MAX_STREAMS = 250
+"""In one child. Measured: a stream has 0.5 MB in it, and a child may have 384 MiB, of which 142 are there at the start.
+Where all are full another one is started, which stays."""
+
 RESTART_WAIT_S = 0.5
 """Between tries to start a child that does not start."""
 
@@ -29,8 +33,10 @@ class Lost(DecoderFailed):
 
     code = "decoder_lost"
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_work: bool) -> None:
         super().__init__("the decoder of this stream died; it goes on in another one")
+        self.at_work = at_work
+        """it was at work on this very chunk; else it died of something else"""
 
 
 _Answer = tuple[Heard, str, bytes]
@@ -72,6 +78,9 @@ class StreamPool:
         """A stream, where the fewest are. It is about to begin, or goes on from where it stood when this was `kept`."""
         self._last += 1
         place = min(self._places, key=lambda place: place.streams)
+        if place.streams >= MAX_STREAMS:
+            place = _Place()
+            self._places.append(place)
         place.streams += 1
         return DecodedStream(self, place, self._last, source, kept)
 
@@ -98,7 +107,7 @@ class StreamPool:
                 return _checked(answer, request.max_seconds)
             except ChildDied as reason:
                 await self._bury(place, child, reason)
-                raise Lost from reason
+                raise Lost(at_work=True) from reason
 
     async def drop(self, place: _Place, life: int | None, request: wire.CloseStream) -> None:
         """Nobody wants the stream any more."""
@@ -138,7 +147,7 @@ class StreamPool:
         if place.child is not None and place.child.ended:
             await self._bury(place, place.child, ChildDied("it ended while it had nothing to do"))
         if life is not None and (place.child is None or place.life != life):
-            raise Lost
+            raise Lost(at_work=False)
         if place.child is None:
             try:
                 await self._start(place)

@@ -36,7 +36,7 @@ from transcoder.progress import Progress
 from transcoder.rates import MAX_PCM_RATE, MIN_PCM_RATE
 from transcoder.recording import Recording, Recordings
 from transcoder.sandbox import DecoderPool
-from transcoder.stream_pool import StreamPool
+from transcoder.stream_pool import Lost, StreamPool
 
 LOST_PACKET_MS = 21
 """What a damaged packet is told as: 1,024 samples at 48 kHz, a frame of AAC."""
@@ -245,7 +245,8 @@ class UplinkTranscoder:
     async def _lost(self, entry: EntryId, error: DecoderFailed) -> Sound:
         """Begin again, unless this entry has cost enough of them."""
         before, deaths = self._deaths
-        deaths = deaths + 1 if entry == before else 1
+        deaths = deaths if entry == before else 0
+        deaths += not isinstance(error, Lost) or error.at_work
         self._deaths = entry, deaths
         if deaths < MAX_DEATHS:
             raise _BeginAgain from error

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from tests.media.make_media import STREAMS, make_stream
+from transcoder import stream_pool
 from transcoder.errors import BrokenMedia, MediaError, NotAudio, TooLong, UnsupportedMedia
 from transcoder.stream import StreamDecoder
 from transcoder.stream_pool import DecodedStream, Lost, StreamPool
@@ -105,6 +106,26 @@ async def test_whoever_leaves_in_the_middle_of_a_chunk_spoils_no_answer() -> Non
         await stream.drop()
         assert await through(pool.open("stream"), cut(make_stream("opus.ogg"))) == here(make_stream("opus.ogg"))
         assert pool.replaced == 0
+
+
+async def test_one_more_child_is_started_where_all_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_pool, "MAX_STREAMS", 2)
+    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+        streams = [pool.open("stream") for _ in range(3)]
+        chunks = cut(make_stream("opus.ogg"))
+        heard = await asyncio.gather(*(through(stream, chunks) for stream in streams))
+        assert set(heard) == {here(make_stream("opus.ogg"))}
+        assert len(pool.pids) == 2
+
+
+async def test_whoever_was_not_at_work_is_told_so() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=0.5) as pool:
+        one, other = pool.open("stream"), pool.open("stream")
+        for stream in (one, other):
+            await stream.feed(b"OggS", max_seconds=100)
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        told = await asyncio.gather(*(each.feed(b"x", max_seconds=1) for each in (one, other)), return_exceptions=True)
+        assert [error.at_work for error in told if isinstance(error, Lost)] == [True, False]
 
 
 async def test_nobody_is_left_when_the_pool_is_closed() -> None:
