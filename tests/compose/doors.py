@@ -159,10 +159,10 @@ class RealtimeCall:
 
 
 @asynccontextmanager
-async def realtime(stack: Stack, name: str) -> AsyncIterator[Call]:
+async def realtime(stack: Stack, name: str, query: str = "?parley=1") -> AsyncIterator[Call]:
     """`/v1/realtime` over a WebSocket, numbered and acknowledged."""
     async with aiohttp.ClientSession() as http:
-        client = NumberedClient(_Behind(http, stack.url))
+        client = NumberedClient(_Behind(http, stack.url), query)
         call = RealtimeCall(client)
         await call.dial()
         try:
@@ -171,4 +171,9 @@ async def realtime(stack: Stack, name: str) -> AsyncIterator[Call]:
             await client.close()
 
 
-DOORS: tuple[Door, ...] = (mobile, realtime)
+def streamed(stack: Stack, name: str) -> AbstractAsyncContextManager[Call]:
+    """The same through a transcoder: chunks of samples, which at the model's own rate stay as they are."""
+    return realtime(stack, name, "?parley=1&input=pcm_s16le%2024000")
+
+
+DOORS: tuple[Door, ...] = (mobile, realtime, streamed)

@@ -22,7 +22,17 @@ from streams import pcm
 from streams.consumer import read
 from streams.keys import SessionKeys
 from streams.messages import ClientEvent
-from tests.contract.doors.openai_stage import LIMIT_S, NumberedClient, Object, System, Talker, spoken, system, transcoding
+from tests.contract.doors.openai_stage import (
+    LIMIT_S,
+    NumberedClient,
+    Object,
+    System,
+    Talker,
+    coded_frame,
+    spoken,
+    system,
+    transcoding,
+)
 from tests.integration.transcoder.test_stream import FILES, RECORDED, decode, stream
 from tests.media.make_media import encode, speech
 from transcoder.demux.packets import Packet
@@ -215,6 +225,24 @@ async def test_a_numbering_client_loses_nothing_and_doubles_nothing(parley: Syst
     await client.until(lambda: client.acked == client.sent)
     assert wanted.startswith(heard(parley))
     assert not [reply for reply in client.replies if reply["type"] in ("error", "parley.resync")]
+    await client.close()
+
+
+async def test_samples_at_the_models_rate_stay_as_they_are(parley: System) -> None:
+    """Numbered, through breaking lines and the transcoder: each frame is heard once, and comes back once."""
+    client = NumberedClient(parley, "?parley=1&input=pcm_s16le%2024000")
+    await client.connect(0)
+    await client.say("session.update", session=PUSH_TO_TALK)
+    for number in range(60):
+        await client.append(coded_frame(number))
+        if number % 20 == 19:
+            await client.cut()
+            await client.connect(number // 20 % 2)
+    await client.say("input_audio_buffer.commit")
+    await client.say("response.create")
+    sent = b"".join(map(coded_frame, range(60)))
+    await client.until(lambda: len(client.audio) >= len(sent))
+    assert client.audio == heard(parley) == sent
     await client.close()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.doors import openai_batch as batches
 from gateway.doors.openai_entries import VOIDED, Samples
 from gateway.errors import NoEvents, TooManyEvents
-from streams import pcm
+from streams import pcm, up
 from streams.ids import EntryId
 from streams.messages import Commit, Message
 
@@ -147,3 +147,11 @@ def test_half_a_sample_of_what_was_committed_belongs_to_nothing() -> None:
 def test_long_speech_is_cut_in_seconds() -> None:
     pieces = Samples().take(bytes(100_001))
     assert [len(piece.audio) for piece in pieces] == [48_000, 48_000, 4_000]
+
+
+def test_chunks_go_as_they_come() -> None:
+    """Each an entry of its own, cut nowhere and joined to nothing; an empty one keeps its number, if it has one."""
+    events = [b'{"type":"input_audio_buffer.append","audio":"%b"}' % audio for audio in (b"AQ==", b"", b"AgM=")]
+    assert batches.plain(events, chunked=True).messages == [up.Chunk(b"\1"), up.Chunk(b"\2\3")]
+    events = [event[:-1] + b',"useq":%d}' % useq for useq, event in enumerate(events, 1)]
+    assert batches.numbered(events, 1, chunked=True).messages == [up.Chunk(b"\1"), VOIDED, up.Chunk(b"\2\3")]

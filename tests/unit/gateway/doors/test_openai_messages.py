@@ -159,3 +159,22 @@ def test_an_updated_session_is_ours() -> None:
     session = msgspec.json.decode(wire.session_updated(body, "abc"))["session"]
     assert session == {"type": "realtime", "id": "sess_abc", "tools": []}
     assert wire.sid_of(session["id"]) == wire.sid_of("abc") == "abc"
+
+
+def test_a_binary_frame_is_a_chunk() -> None:
+    """Of a client that numbers, behind its number."""
+    assert wire.decode_chunk(b"\x1a\x45", parley=False) == wire.Audio(b"\x1a\x45")
+    assert wire.decode_chunk((7).to_bytes(8, "big") + b"\x1a", parley=True) == wire.Audio(b"\x1a", useq=7)
+
+
+@pytest.mark.parametrize("frame", [b"", b"1234567", bytes(8), bytes(9)])
+def test_a_chunk_of_a_client_that_numbers_has_a_number(frame: bytes) -> None:
+    with pytest.raises(wire.Mistake, match="8 bytes"):
+        wire.decode_chunk(frame, parley=True)
+
+
+def test_a_numbered_chunk_may_have_any_length() -> None:
+    text = b'{"type":"input_audio_buffer.append","audio":"AQ==","useq":1}'
+    assert wire.decode(text, parley=True, chunked=True) == wire.Audio(b"\1", useq=1)
+    with pytest.raises(wire.Mistake, match="whole samples"):
+        wire.decode(text, parley=True)
