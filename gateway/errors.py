@@ -1,6 +1,11 @@
 """What can go wrong at the door, whose fault it is, and what becomes of the connection.
 
 DoorError
+├── RequestRefused            the request is refused; `status` and the sentence are answered
+│   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
+│   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
+│   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
+│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -30,7 +35,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 Fault = Literal["client", "server", "nobody"]
@@ -45,6 +50,52 @@ class DoorError(Exception):
 
     def __init__(self, sentence: str | None = None) -> None:
         super().__init__(sentence or self.__doc__)
+
+
+class RequestRefused(DoorError):
+    """This request was refused."""
+
+    status: ClassVar[int] = 400
+    """HTTP's"""
+    fault = "client"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer carries besides."""
+        return {}
+
+
+class BodyTooLarge(RequestRefused):
+    """`allowed` is in bytes."""
+
+    code = "body_too_large"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The request is too large: {allowed} bytes are allowed. Send less at a time.")
+
+
+class StalledBody(RequestRefused):
+    """The request did not come to its end in time. Please send it again."""
+
+    code = "stalled_body"
+    status = 408
+    recoverable = True
+
+
+class CodedBody(RequestRefused):
+    """The request has a Content-Encoding, which is not taken here: send the bytes as they are."""
+
+    code = "coded_body"
+    status = 415
+
+
+class BrokenBody(RequestRefused):
+    """The request broke off before its end. Please send it again."""
+
+    code = "broken_body"
+    recoverable = True
 
 
 class Refused(DoorError):
