@@ -16,13 +16,14 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai
+from gateway.doors import ios, mobile, openai
 from gateway.metrics import Metrics
 from gateway.refusals import refusals
 from gateway.settings import GatewaySettings
+from gateway.uploads import Uploads
 from runtime import notify
 from runtime.errors import PortBusy, StartError
 
@@ -45,13 +46,14 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[METRICS] = Metrics()
     app[CONNECTIONS] = Connections(app[METRICS])
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes()])
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *ios.routes()])
     return app
 
 
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     async with open_backend(app[SETTINGS].redis_url) as backend:
         app[BACKEND] = backend
+        app[UPLOADS] = Uploads(backend, ios.DOOR)
         yield
 
 

@@ -8,8 +8,10 @@ from gateway.backend import Backend
 from gateway.connections import Connections
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from gateway.uploads import Uploads
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", Metrics)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
+UPLOADS = web.AppKey("uploads", Uploads)

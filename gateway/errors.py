@@ -5,7 +5,11 @@ DoorError
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
-│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── InvalidRequest        "invalid_request"   a field that cannot be read           400, fault: the client
+│   ├── EmptyUpload           "empty_upload"      no sample in it                       400, fault: the client
+│   ├── UnknownSession        "unknown_session"   none of this caller's, or closed      404, fault: the client
+│   └── TryAgain              "try_again"         Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -57,7 +61,7 @@ class RequestRefused(DoorError):
 
     status: ClassVar[int] = 400
     """HTTP's"""
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -96,6 +100,39 @@ class BrokenBody(RequestRefused):
 
     code = "broken_body"
     recoverable = True
+
+
+class InvalidRequest(RequestRefused):
+    """This request cannot be read."""
+
+    code = "invalid_request"
+
+
+class EmptyUpload(RequestRefused):
+    """empty audio data"""
+
+    code = "empty_upload"
+
+
+class UnknownSession(RequestRefused):
+    """session not found"""
+
+    code = "unknown_session"
+    status = 404
+
+
+class TryAgain(RequestRefused):
+    """The service is not available at the moment. Please try again in a second."""
+
+    code = "try_again"
+    status = 503
+    fault = "server"
+    recoverable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When to come back."""
+        return {"Retry-After": "1"}
 
 
 class Refused(DoorError):

@@ -23,6 +23,9 @@ from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.sessions import Session
 
+DEFAULT_SOURCE = "files"
+"""What a new session's `up` holds, where the door says nothing else."""
+
 PAGE = 64
 """Names looked at in one question to Redis."""
 
@@ -45,12 +48,19 @@ async def open_session(backend: Backend, opened: turns.Opened, conversation: str
     return await _surely(backend, _open(backend, opened, conversation))
 
 
-async def take_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def take_session(backend: Backend, opened: turns.Opened, conversation: str, *, source: str = DEFAULT_SOURCE) -> Opened:
     """The session of this name, whoever has it now, or a new one: for a caller who has shown who they are.
 
-    The newest connection wins; the one before is told. Raises StreamUnavailable; for a cancel see `open_session`.
+    The newest connection wins; the one before is told. `source`: see `up.GenOpened`. Raises StreamUnavailable; for a cancel
+    see `open_session`.
     """
-    return await _surely(backend, _take(backend, opened, conversation))
+    return await _surely(backend, _take(backend, opened, conversation, source))
+
+
+async def join_session(backend: Backend, opened: turns.Opened, conversation: str, *, source: str) -> Session:
+    """The session of this name, or a new one, without having it: for a caller who only speaks. Raises StreamUnavailable."""
+    creation = await backend.sessions.create(opened, conversation, source=source)
+    return creation.session
 
 
 async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
@@ -97,11 +107,11 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Op
         races_lost += 1
 
 
-async def _take(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def _take(backend: Backend, opened: turns.Opened, conversation: str, source: str) -> Opened:
     while True:
         session, resumed = await backend.sessions.find(opened.user, conversation), True
         if session is None:
-            creation = await backend.sessions.create(opened, conversation)
+            creation = await backend.sessions.create(opened, conversation, source=source)
             session, resumed = creation.session, not creation.created
         attachment = Attachment(backend.redis, session, backend.name)
         if await attachment.attach(take=True):

@@ -85,8 +85,11 @@ class Pacer(Generic[M]):
         self._queue.append(_Piece(item, audio, mark))
 
     def mark(self, mark: M) -> None:
-        """Give this mark when all that was fed before is sent."""
-        self._queue.append(_Piece(None, b"", mark))
+        """Give this mark, and no longer the one before it, when all that was fed before is sent."""
+        if self._queue:
+            self._queue[-1].mark = mark
+        else:
+            self._queue.append(_Piece(None, b"", mark))
 
     def void(self, item: str) -> None:
         """Nobody wants to hear this item any more: not what waits of it, nor what still comes."""
