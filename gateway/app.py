@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS, UPLOADS
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import ios, mobile, openai
+from gateway.doors import ios, mobile, openai, recorder
 from gateway.metrics import Metrics
+from gateway.recordings import Recordings
 from gateway.refusals import refusals
 from gateway.settings import GatewaySettings
 from gateway.uploads import Uploads
@@ -45,8 +46,10 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[CONNECTIONS] = Connections(app[METRICS])
+    app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *ios.routes()])
+    app.cleanup_ctx.append(_recordings)
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *recorder.routes(), *ios.routes()])
     return app
 
 
@@ -55,6 +58,11 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
         app[BACKEND] = backend
         app[UPLOADS] = Uploads(backend, ios.DOOR)
         yield
+
+
+async def _recordings(app: web.Application) -> AsyncIterator[None]:
+    yield
+    app[RECORDINGS].close()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""How text frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
+"""How frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
 
 aiohttp waits for a slow client in places where nobody limits the time, and a wait that was cancelled makes the next one
 raise CancelledError out of nowhere. So none of its own waits is used: its writer is told never to wait (`writer_limit`),
@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ConnectionOver, SlowClient
+from gateway.errors import ConnectionOver, FrameTooLarge, SlowClient
 from gateway.outbox import Frame
 from gateway.transports.outflow import Outflow, gone_is_left
 
@@ -43,7 +43,7 @@ class Binary:
 
 
 class TextSocket:
-    """One client's WebSocket. One task receives, one sends."""
+    """One client's WebSocket, on which we say text only. One task receives, one sends."""
 
     def __init__(
         self,
@@ -80,14 +80,18 @@ class TextSocket:
     async def received(self) -> AsyncGenerator[bytes | None, None]:
         """The client's text frames as UTF-8 (not checked), None for a binary frame; ends when the client has left.
 
-        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody.
+        Raises what `received_any` does.
         """
         async with aclosing(self.received_any()) as frames:
             async for frame in frames:
                 yield None if isinstance(frame, Binary) else frame
 
     async def received_any(self) -> AsyncGenerator[bytes | Binary, None]:
-        """As `received`, with what binary frames carry."""
+        """The client's frames, text as UTF-8 (not checked); ends when the client has left, and all that it sent was given.
+
+        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody, FrameTooLarge when it
+        has sent one (it knows already).
+        """
         while True:
             # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it.
             await asyncio.sleep(0)
@@ -105,6 +109,8 @@ class TextSocket:
                 case WSMsgType.CLOSE:
                     self.goodbye = message.data or CLOSED_WITHOUT_CODE
                     return
+                case WSMsgType.ERROR if _is_too_large(message.data):
+                    raise FrameTooLarge
                 case _:
                     return
 
@@ -144,6 +150,10 @@ class TextSocket:
             raise SlowClient
         with gone_is_left():
             await self._ws.pong(data)
+
+
+def _is_too_large(error: object) -> bool:
+    return isinstance(error, WebSocketError) and error.code == WSCloseCode.MESSAGE_TOO_BIG
 
 
 def close_reason(sentence: str) -> bytes:
