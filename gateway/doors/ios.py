@@ -18,7 +18,7 @@ from gateway.admission import admit
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS, UPLOADS
 from gateway.connections import Connection, place_of
 from gateway.doors import ios_messages as wire
-from gateway.errors import ConnectionOver, DoorError, TryAgain, UnknownSession
+from gateway.errors import DoorError, SessionEnded, SessionFailed, TryAgain, UnknownSession
 from gateway.listening import Listening
 from gateway.naming import take_session
 from gateway.outbox import Frame
@@ -122,6 +122,7 @@ async def _user(request: web.Request) -> str:
 async def _record(request: web.Request) -> Record:
     """As Redis has it. Raises UnknownSession, TryAgain."""
     user = await _user(request)
+    await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S)  # says nothing, and keeps the connection
     try:
         record = await request.app[UPLOADS].records.get(user, request.match_info["id"])
     except StreamUnavailable as error:
@@ -212,7 +213,7 @@ async def _hear(connection: Connection, player: Player) -> None:
             async for entry in entries:
                 await player.has_room()
                 _tell(player, entry)
-        except ConnectionOver:
+        except (SessionEnded, SessionFailed):
             await player.has_played()
             raise
 

@@ -30,8 +30,6 @@ MAX_CHUNK_BYTES = 256 << 10
 TIMESTAMP = struct.Struct("<q")
 """Before the PCM of clients that say so: signed milliseconds since 1970."""
 
-WAV_SIZE_UNKNOWN = 0xFFFFFFFF
-
 
 class _Create(msgspec.Struct):
     objective: Annotated[str, msgspec.Meta(max_length=MAX_OBJECTIVE_CHARS)] | None = None
@@ -110,23 +108,26 @@ def received(body: bytes) -> bytes:
 
 def created(record: Record) -> bytes:
     """A session as its creator is told of it."""
-    return msgspec.json.encode({**_line(record), "fileIds": record.file_ids})
+    return msgspec.json.encode(_created(record))
 
 
 def described(record: Record) -> bytes:
     """A session with all that is known of it."""
     about = {
-        **_line(record),
-        "fileIds": record.file_ids,
         "sampleRate": record.sample_rate,
         "packetTimestamps": record.packet_timestamps,
         "latencyMs": record.latency,
     }
-    return msgspec.json.encode(about)
+    return msgspec.json.encode(_created(record) | about)
 
 
 def listed(records: list[Record]) -> bytes:
-    return msgspec.json.encode({"sessions": [_line(record) for record in records]})
+    """Sessions as their user is told of them."""
+    lines = [
+        {"id": record.id, "objective": record.objective, "createdAt": _time(record.created_ms), "status": record.status}
+        for record in records
+    ]
+    return msgspec.json.encode({"sessions": lines})
 
 
 def item_of(body: bytes) -> str:
@@ -137,11 +138,16 @@ def item_of(body: bytes) -> str:
         return ""
 
 
-def _line(record: Record) -> dict[str, Any]:
-    created_at = datetime.fromtimestamp(record.created_ms // 1000, UTC)
+def _created(record: Record) -> dict[str, Any]:
     return {
         "id": record.id,
         "objective": record.objective,
+        "fileIds": record.file_ids,
         "status": record.status,
-        "createdAt": f"{created_at:%Y-%m-%dT%H:%M:%SZ}",
+        "createdAt": _time(record.created_ms),
     }
+
+
+def _time(ms: int) -> str:
+    """ISO 8601 in whole seconds: with fractions the usual parser of the app's platform reads none of it."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
