@@ -218,8 +218,8 @@ def source(rate: int) -> str:
 
 def opening(record: Record, door: str) -> turns.Opened:
     """How a session is opened for this record."""
-    _ = f"{door}_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{record.id[:8]}_{token_hex(2)}"
-    return turns.Opened(user=record.user, door=door, turn_mode="server_vad")
+    stem = f"{door}_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{record.id[:8]}_{token_hex(2)}"
+    return turns.Opened(user=record.user, door=door, turn_mode="server_vad", record=stem)
 
 
 async def set_rate(records: Records, record: Record, rate: int) -> Record:

@@ -28,9 +28,11 @@ from gateway.transports.chunked import whole
 from gateway.transports.endless_wav import EndlessWav
 from gateway.uploads import STOPPED, opening, set_rate, source
 from runtime.logs import SessionLogger
-from streams import down
+from streams import down, pcm
 from streams.consumer import Entry
 from streams.errors import Over, StreamUnavailable
+from streams.keys import PlayCodec
+from streams.play import open_play
 from streams.sessions import now_ms
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,9 @@ ANONYMOUS = "anonymous"
 
 BODY_IDLE_S = 10.0
 """How long nothing of a body may come."""
+
+CODECS: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None}
+"""What is listened to at each rate; None: `down` itself."""
 
 SPEECH_STARTED = "input_audio_buffer.speech_started"
 
@@ -183,6 +188,8 @@ async def downlink(request: web.Request) -> web.StreamResponse:
         mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
+        if (codec := CODECS[rate]) is not None:
+            await open_play(backend.redis, mine.session, codec)
         place = await place_of(backend, mine)
     except (StreamUnavailable, Over) as error:
         raise TryAgain from error
@@ -198,6 +205,7 @@ async def downlink(request: web.Request) -> web.StreamResponse:
         _no_frame,
         place=place,
         max_waiting_bytes=_NO_LIMIT,
+        codec=codec,
         way=Listening(backend, mine.session, SessionLogger(logger, mine.session.sid)),
         sender=player.play,
     )
@@ -227,6 +235,9 @@ def _tell(player: Player, entry: Entry[down.DownMessage]) -> None:
             player.void(item)
         case down.ServerEvent(type=kind) if kind == SPEECH_STARTED:
             player.cut()
+        case down.ServerEvent(body=body, tail=tail) if tail:
+            player.feed(wire.item_of(bytes(body)) or str(entry.id), tail, entry.id)
+            return
         case down.Ended(reason=reason) if reason == STOPPED:
             player.cut()
         case _:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from secrets import token_hex
 
 import numpy as np
@@ -30,6 +33,7 @@ DOORS: dict[str, Callable[[str], Caller]] = {
     "mobile, M4A": lambda url: MobileCaller(url, token_hex(8), m4a=True),
     "openai, WebSocket": OpenAiCaller,
     "ios, 24 kHz": lambda url: IosCaller(url, 24_000),
+    "ios, 16 kHz": lambda url: IosCaller(url, 16_000),
 }
 PUSH_TO_TALK = {"mobile, PCM", "mobile, M4A"}
 """Doors at which silence need not be sent."""
@@ -39,6 +43,7 @@ PUSH_TO_TALK = {"mobile, PCM", "mobile, M4A"}
 class Stage:
     gateways: list[str]
     model: Running
+    recordings: Path
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def stage() -> Iterator[Stage]:
             gateways = [fleet.start("gateway") for _ in range(2)]
             fleet.start("transcoder")
             fleet.start("realtime_bridge")
-            yield Stage([gateway.url for gateway in gateways], model)
+            yield Stage([gateway.url for gateway in gateways], model, fleet.recordings)
         finally:
             fleet.close()
 
@@ -87,6 +92,26 @@ async def test_one_scenario_through_every_door(stage: Stage, door: str) -> None:
         said = as_samples(bytes(stage.model.sessions[-1].recording.appended))[: len(spoken)]
         assert len(said) == pytest.approx(len(spoken), abs=scenario.RATE // 100)
         assert scenario.likeness(said, spoken) >= 0.98
+        if isinstance(caller, IosCaller):
+            await holds(stage.recordings, caller)
+
+
+async def holds(folder: Path, caller: IosCaller) -> None:
+    """The one recording of its session is, to the sample, what was uploaded, though each chunk came to another gateway."""
+    async with asyncio.timeout(20):
+        while (recorded := recordings_of(folder, caller.sid)) != [(caller.heard.sample_rate, caller.uploaded)]:
+            assert len(recorded) == 1
+            await asyncio.sleep(0.05)
+
+
+def recordings_of(folder: Path, sid: str) -> list[tuple[int, bytes]]:
+    """Rate and samples of each."""
+    recorded = []
+    for path in folder.glob(f"ios_*_{sid[:8]}_*.wav"):
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+            recorded.append((file.getframerate(), file.readframes(file.getnframes())))
+    return recorded
 
 
 def without_silence_around(audio: bytes) -> bytes:

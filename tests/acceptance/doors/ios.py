@@ -24,6 +24,7 @@ class IosCaller:
     def __init__(self, url: str, rate: int) -> None:
         self.heard = Heard(sample_rate=rate)
         self.sid: str
+        self.uploaded = b""
         self._url, self._rate = "http" + url.removeprefix("ws") + "/api/sessions", rate
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession
@@ -50,6 +51,7 @@ class IosCaller:
         said = pcm + SILENCE
         for chunk in frames(resampled(said, RATE, self._rate) if self._rate != RATE else said, self._rate // 5):
             await self._post("upload_audio", chunk)
+            self.uploaded += chunk
 
     async def end(self) -> None:
         await self._post("stop_stream")
