@@ -56,7 +56,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     async with open_backend(app[SETTINGS].redis_url) as backend:
         app[BACKEND] = backend
-        app[UPLOADS] = Uploads(backend, ios.DOOR)
+        app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)
         yield
 
 

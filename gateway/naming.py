@@ -57,12 +57,6 @@ async def take_session(backend: Backend, opened: turns.Opened, conversation: str
     return await _surely(backend, _take(backend, opened, conversation, source))
 
 
-async def join_session(backend: Backend, opened: turns.Opened, conversation: str, *, source: str) -> Session:
-    """The session of this name, or a new one, without having it: for a caller who only speaks. Raises StreamUnavailable."""
-    creation = await backend.sessions.create(opened, conversation, source=source)
-    return creation.session
-
-
 async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
     """A session that only who knows its id can ask for. Raises StreamUnavailable; for a cancel see `open_session`."""
     return await _surely(backend, _create(backend, opened, keys.new_sid()))

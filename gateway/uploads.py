@@ -18,7 +18,7 @@ import msgspec
 from gateway.backend import Backend
 from gateway.errors import InvalidRequest, TryAgain, UnknownSession
 from gateway.latency import Latencies
-from gateway.naming import join_session
+from gateway.metrics import Metrics
 from gateway.records import Record, Records
 from runtime.logs import SessionLogger
 from streams import turns, up
@@ -65,8 +65,8 @@ class Lane:
 class Uploads:
     """All lanes of this process. Its calls raise UnknownSession, InvalidRequest and TryAgain."""
 
-    def __init__(self, backend: Backend, door: str) -> None:
-        self._backend, self._door = backend, door
+    def __init__(self, backend: Backend, metrics: Metrics, door: str) -> None:
+        self._backend, self._metrics, self._door = backend, metrics, door
         self.records = Records(backend.redis)
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._opening: set[asyncio.Task[Lane]] = set()
@@ -149,7 +149,10 @@ class Uploads:
             if record.closed:
                 raise UnknownSession
             record = await set_rate(self.records, record, rate)
-            session = await join_session(backend, opening(record, self._door), record.id, source=source(rate))
+            creation = await backend.sessions.create(opening(record, self._door), record.id, source=source(rate))
+            session = creation.session
+            if creation.created:
+                self._metrics.sessions.labels(self._door).inc()
         for role in ("bridge", "transcoder"):
             await hand_out(backend.redis, session, role)
         now = time.monotonic()

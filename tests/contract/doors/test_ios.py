@@ -17,6 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from gateway import uploads
 from gateway.app import serving
 from gateway.doors.ios_messages import MAX_CHUNK_BYTES, MAX_FILE_IDS, MAX_OBJECTIVE_CHARS
 from gateway.records import MAX_LISTED, Records, Wanted
@@ -301,6 +302,41 @@ async def test_who_speaks_is_there(stage: Stage, app: KeptConnection) -> None:
         assert not stream.over
 
 
+async def test_who_goes_on_speaking_stays_there(stage: Stage, app: KeptConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hold on the session is renewed with what comes, and taken anew when a listener has left."""
+    monkeypatch.setattr(uploads, "ATTACH_RENEW_S", 0.0)
+    sid = await app.create()
+    await app.upload(sid, CHUNK)
+    session = await stage.session(ANYBODY, sid)
+    await stage.redis.pexpire(session.keys.attach, 5_000)
+    await app.upload(sid, CHUNK)
+    assert await stage.redis.pttl(session.keys.attach) > 5_000
+    async with listening(stage.url, sid) as stream:
+        await stream.read()
+    await stage.gone(session.keys.attach)
+    await app.upload(sid, CHUNK)
+    assert (await presence(stage.redis, session)).attached
+
+
+async def test_an_upload_is_one_question_to_redis(stage: Stage, app: KeptConnection) -> None:
+    """In the middle of many."""
+    sid = await app.create()
+    await app.upload(sid, CHUNK)
+
+    async def asked() -> int:
+        stats: Any = await stage.redis.info("commandstats")
+        return sum(
+            stats[f"cmdstat_{name}"]["calls"]
+            for name in ("evalsha", "eval", "hgetall", "get")
+            if f"cmdstat_{name}" in stats
+        )
+
+    before = await asked()
+    for _ in range(20):
+        await app.upload(sid, CHUNK)
+    assert 20 <= await asked() - before < 30
+
+
 async def test_after_the_end_the_next_chunk_opens_a_new_session(stage: Stage, app: KeptConnection) -> None:
     """As long as the client has not stopped."""
     sid = await app.create()
@@ -331,7 +367,7 @@ async def test_after_a_stop_stragglers_are_not_found(stage: Stage, app: KeptConn
 # ---- down -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [24_000])
+@pytest.mark.parametrize("rate", [16_000, 24_000])
 async def test_the_stream_is_an_endless_wav(app: KeptConnection, stage: Stage, rate: int) -> None:
     sid = await app.create(sampleRate=rate)
     async with listening(stage.url, sid) as stream:
