@@ -8,8 +8,11 @@ DoorError
 │   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
 │   ├── InvalidRequest        "invalid_request"   a field that cannot be read           400, fault: the client
 │   ├── EmptyUpload           "empty_upload"      no sample in it                       400, fault: the client
-│   ├── UnknownSession        "unknown_session"   none of this caller's, or closed      404, fault: the client
-│   └── TryAgain              "try_again"         Redis does not answer, or we stop     503, recoverable
+│   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
+│   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
+│   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
+│   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -121,24 +124,47 @@ class EmptyUpload(RequestRefused):
     code = "empty_upload"
 
 
-class UnknownSession(RequestRefused):
-    """session not found"""
+class NoEvents(RequestRefused):
+    """The body is neither an event nor an array of events: send JSON, an object or an array of objects."""
 
-    code = "unknown_session"
+    code = "no_events"
+
+
+class TooManyEvents(RequestRefused):
+    """`allowed` is how many events one request may carry."""
+
+    code = "too_many_events"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"There are too many events in the request: {allowed} are allowed. Send fewer at a time.")
+
+
+class NoSuchSession(RequestRefused):
+    """There is no such session, or it has ended. Please connect without one."""
+
+    code = "no_such_session"
     status = 404
 
 
-class TryAgain(RequestRefused):
+class MustNumber(RequestRefused):
+    """This session takes numbered events only: send the audio in events, or open a session without parley=1."""
+
+    code = "must_number"
+    status = 409
+
+
+class NotNow(RequestRefused):
     """The service is not available at the moment. Please try again in a second."""
 
-    code = "try_again"
+    code = "not_now"
     status = 503
     fault = "server"
     recoverable = True
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """When to come back."""
         return {"Retry-After": "1"}
 
 

@@ -16,7 +16,7 @@ from secrets import token_hex
 import msgspec
 
 from gateway.backend import Backend
-from gateway.errors import InvalidRequest, TryAgain, UnknownSession
+from gateway.errors import InvalidRequest, NoSuchSession, NotNow
 from gateway.latency import Latencies
 from gateway.metrics import Metrics
 from gateway.records import Record, Records
@@ -63,7 +63,7 @@ class Lane:
 
 
 class Uploads:
-    """All lanes of this process. Its calls raise UnknownSession, InvalidRequest and TryAgain."""
+    """All lanes of this process. Its calls raise not_found(), InvalidRequest and NotNow."""
 
     def __init__(self, backend: Backend, metrics: Metrics, door: str) -> None:
         self._backend, self._metrics, self._door = backend, metrics, door
@@ -78,9 +78,9 @@ class Uploads:
         try:
             record = await self.records.get(user, record_id)
         except StreamUnavailable as error:
-            raise _try_again(error) from error
+            raise _not_now(error) from error
         if record is None:
-            raise UnknownSession
+            raise not_found()
         return record
 
     def lane(self, record_id: str) -> Lane | None:
@@ -104,10 +104,10 @@ class Uploads:
                 record = await self._after(lane)
             except StreamError as error:
                 self.forget(record.id)  # a producer that has failed stays failed
-                raise _try_again(error) from error
+                raise _not_now(error) from error
             else:
                 return lane
-        raise TryAgain
+        raise NotNow
 
     async def stop(self, record: Record) -> None:
         """End the record's session, if it has one: behind all that was said, and its recording with it."""
@@ -126,7 +126,7 @@ class Uploads:
         except Over:
             pass
         except StreamError as error:
-            raise _try_again(error) from error
+            raise _not_now(error) from error
 
     def forget(self, record_id: str) -> None:
         """The next upload looks anew."""
@@ -140,14 +140,14 @@ class Uploads:
         try:
             return await asyncio.shield(opening)
         except StreamError as error:
-            raise _try_again(error) from error
+            raise _not_now(error) from error
 
     async def _make_lane(self, record: Record, rate: int) -> Lane:
         backend = self._backend
         session = await backend.sessions.find(record.user, record.id)
         if session is None:
             if record.closed:
-                raise UnknownSession
+                raise not_found()
             record = await set_rate(self.records, record, rate)
             creation = await backend.sessions.create(opening(record, self._door), record.id, source=source(rate))
             session = creation.session
@@ -184,9 +184,9 @@ class Uploads:
             await self._backend.sessions.forget_name(lane.session)
             record = await self.records.get(lane.record.user, lane.record.id)
         except StreamUnavailable as error:
-            raise _try_again(error) from error
+            raise _not_now(error) from error
         if record is None:
-            raise UnknownSession
+            raise not_found()
         return record
 
     async def _tend(self, lane: Lane) -> None:
@@ -226,13 +226,18 @@ def opening(record: Record, door: str) -> turns.Opened:
 
 
 async def set_rate(records: Records, record: Record, rate: int) -> Record:
-    """A session begins with this rate, whatever the record said. Raises StreamUnavailable, UnknownSession."""
+    """A session begins with this rate, whatever the record said. Raises StreamUnavailable, NoSuchSession."""
     changed = await records.change(record, {} if record.sample_rate == rate else {"sample_rate": rate})
     if changed is None:
-        raise UnknownSession
+        raise not_found()
     return changed
 
 
-def _try_again(error: StreamError) -> TryAgain:
+def not_found() -> NoSuchSession:
+    """In the words of the contract."""
+    return NoSuchSession("session not found")
+
+
+def _not_now(error: StreamError) -> NotNow:
     logger.warning("what a client said or asked for could not be done: %s", error)
-    return TryAgain()
+    return NotNow()

@@ -8,6 +8,7 @@ import socket
 from contextlib import AsyncExitStack
 
 from runtime.errors import StartError
+from runtime.heartbeat import heart
 from runtime.notify import ready
 from streams.dispatch import Assignment, Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
@@ -23,6 +24,7 @@ from transcoder.worker import Resources, SessionTranscoder
 async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
     """Transcode sessions until `stop` is set. Raises StartError when Redis or the decoders are not there."""
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    beat = heart(settings.heartbeat)
     try:
         async with AsyncExitStack() as stack:
             hub = await stack.enter_async_context(open_hub(settings.redis_url))
@@ -36,7 +38,7 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)
 
-            workforce = Workforce(assignments, start, settings.max_sessions)
+            workforce = Workforce(assignments, start, settings.max_sessions, beat)
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:

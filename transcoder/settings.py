@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from runtime.settings import Settings
+from runtime.settings import WorkerSettings
 
 
-class TranscoderSettings(Settings):
+class TranscoderSettings(WorkerSettings):
     decoders: int = Field(
         2,
         ge=1,

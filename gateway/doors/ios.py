@@ -18,7 +18,7 @@ from gateway.admission import admit
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS, UPLOADS
 from gateway.connections import Connection, place_of
 from gateway.doors import ios_messages as wire
-from gateway.errors import DoorError, SessionEnded, SessionFailed, TryAgain, UnknownSession
+from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed
 from gateway.listening import Listening
 from gateway.naming import take_session
 from gateway.outbox import Frame
@@ -26,7 +26,7 @@ from gateway.player import Player
 from gateway.records import Record, Status
 from gateway.transports.chunked import whole
 from gateway.transports.endless_wav import EndlessWav
-from gateway.uploads import STOPPED, opening, set_rate, source
+from gateway.uploads import STOPPED, not_found, opening, set_rate, source
 from runtime.logs import SessionLogger
 from streams import down, pcm
 from streams.consumer import Entry
@@ -82,7 +82,7 @@ async def _create(request: web.Request) -> web.Response:
     try:
         return _json(wire.created(await request.app[UPLOADS].records.create(user, wanted)))
     except StreamUnavailable as error:
-        raise TryAgain from error
+        raise NotNow from error
 
 
 async def _list(request: web.Request) -> web.Response:
@@ -90,7 +90,7 @@ async def _list(request: web.Request) -> web.Response:
     try:
         return _json(wire.listed(await request.app[UPLOADS].records.of(user)))
     except StreamUnavailable as error:
-        raise TryAgain from error
+        raise NotNow from error
 
 
 async def _describe(request: web.Request) -> web.Response:
@@ -125,15 +125,15 @@ async def _user(request: web.Request) -> str:
 
 
 async def _record(request: web.Request) -> Record:
-    """As Redis has it. Raises UnknownSession, TryAgain."""
+    """As Redis has it. Raises NoSuchSession, NotNow."""
     user = await _user(request)
     await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S)  # says nothing, and keeps the connection
     try:
         record = await request.app[UPLOADS].records.get(user, request.match_info["id"])
     except StreamUnavailable as error:
-        raise TryAgain from error
+        raise NotNow from error
     if record is None:
-        raise UnknownSession
+        raise not_found()
     return record
 
 
@@ -141,9 +141,9 @@ async def _changed(request: web.Request, record: Record, **fields: str | int) ->
     try:
         changed = await request.app[UPLOADS].records.change(record, fields)
     except StreamUnavailable as error:
-        raise TryAgain from error
+        raise NotNow from error
     if changed is None:
-        raise UnknownSession
+        raise not_found()
     return changed
 
 
@@ -177,10 +177,10 @@ async def downlink(request: web.Request) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
     record, asked = await _record(request), wire.read_query(request.query)
     if app[CONNECTIONS].draining:
-        raise TryAgain
+        raise NotNow
     record = await _changed(request, record, closed=0)
     if record.closed:
-        raise UnknownSession
+        raise not_found()
     rate = asked.sample_rate or record.sample_rate
     try:
         if rate != record.sample_rate and await backend.sessions.find(record.user, record.id) is None:
@@ -192,7 +192,7 @@ async def downlink(request: web.Request) -> web.StreamResponse:
             await open_play(backend.redis, mine.session, codec)
         place = await place_of(backend, mine)
     except (StreamUnavailable, Over) as error:
-        raise TryAgain from error
+        raise NotNow from error
     wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
     response = await wav.open(request)
     player = Player(wav)

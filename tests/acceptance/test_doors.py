@@ -21,7 +21,7 @@ from tests.acceptance.doors import scenario
 from tests.acceptance.doors.caller import SILENCE, Caller
 from tests.acceptance.doors.ios import IosCaller
 from tests.acceptance.doors.mobile import MobileCaller
-from tests.acceptance.doors.openai import OpenAiCaller
+from tests.acceptance.doors.openai import OpenAiCaller, OpenAiHttpCaller
 from tests.acceptance.doors.round_robin import round_robin
 from tests.acceptance.fleet import Fleet
 from tests.media.make_media import as_samples
@@ -32,6 +32,7 @@ DOORS: dict[str, Callable[[str], Caller]] = {
     "mobile, PCM": lambda url: MobileCaller(url, token_hex(8), m4a=False),
     "mobile, M4A": lambda url: MobileCaller(url, token_hex(8), m4a=True),
     "openai, WebSocket": OpenAiCaller,
+    "openai, SSE and POST": OpenAiHttpCaller,
     "ios, 24 kHz": lambda url: IosCaller(url, 24_000),
     "ios, 16 kHz": lambda url: IosCaller(url, 16_000),
 }

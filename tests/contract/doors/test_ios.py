@@ -326,9 +326,7 @@ async def test_an_upload_is_one_question_to_redis(stage: Stage, app: KeptConnect
     async def asked() -> int:
         stats: Any = await stage.redis.info("commandstats")
         return sum(
-            stats[f"cmdstat_{name}"]["calls"]
-            for name in ("evalsha", "eval", "hgetall", "get")
-            if f"cmdstat_{name}" in stats
+            stats[f"cmdstat_{name}"]["calls"] for name in ("evalsha", "eval", "hgetall", "get") if f"cmdstat_{name}" in stats
         )
 
     before = await asked()
