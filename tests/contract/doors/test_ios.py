@@ -7,6 +7,7 @@ import json
 import re
 import struct
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -540,6 +541,35 @@ async def test_a_session_in_which_nobody_spoke_ends_with_its_stream(app: KeptCon
         session = await stage.session(ANYBODY, sid)
     await stage.gone(session.keys.down)
     assert (await app.get(f"/api/sessions/{sid}")).json["status"] == "created"
+
+
+async def test_a_gateway_that_stops_ends_its_streams(stage: Stage, settings: GatewaySettings) -> None:
+    """As the end of a file, not as an accident; the session waits, and goes on at another gateway."""
+    async with kept(stage.url) as app:
+        sid = await app.create(sampleRate=24_000)
+        await app.upload(sid, CHUNK)
+        session, bridge = await conversation(stage, sid)
+        async with AsyncExitStack() as stack:
+            other = await stack.enter_async_context(serving(settings))
+            async with listening(other, sid) as stream:
+                await bridge.say_audio(ramp(24_000))
+                await stream.until_heard(2_400)
+                await asyncio.gather(stack.aclose(), stream.until_over())
+        await stage.gone(session.keys.attach)
+        async with listening(stage.url, sid) as stream:
+            await stream.until_heard(2_400)
+            assert await stage.session(ANYBODY, sid) == session
+
+
+async def test_a_client_of_old_http_gets_it_unchunked(app: KeptConnection, stage: Stage) -> None:
+    sid = await app.create()
+    async with kept(stage.url) as old:
+        old.writer.write(f"GET /api/sessions/{sid}/stream_audio HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        status, headers = await old.head()
+        assert status == 200
+        assert "transfer-encoding" not in headers
+        assert (await old.reader.readexactly(44))[:4] == b"RIFF"
+        assert await old.reader.readexactly(640) == bytes(640)
 
 
 async def test_a_head_request_opens_no_stream(app: KeptConnection) -> None:
