@@ -19,7 +19,7 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai
+from gateway.doors import mobile, openai, pages
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from runtime import notify
@@ -41,7 +41,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[METRICS] = Metrics()
     app[CONNECTIONS] = Connections(app[METRICS])
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes()])
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *pages.routes()])
     return app
 
 
