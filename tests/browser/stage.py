@@ -109,6 +109,10 @@ async def chromium(path: str, microphone: Path | None = None, *, refuse: bool = 
             await browser.close()
 
 
+_REMARKS = ("Failed to load resource", "WebSocket connection to")
+"""The browser's own, on a network that is cut and on a 404 of what a server does not have: no mistakes of the page."""
+
+
 class Visit:
     """One page, and what it complained about."""
 
@@ -119,8 +123,7 @@ class Visit:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _console(self, message: ConsoleMessage) -> None:
-        """A 404 of what this server does not have is the browser's own remark."""
-        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
+        if message.type in ("error", "warning") and not message.text.startswith(_REMARKS):
             self.complaints.append(message.text)
 
     async def until(self, condition: str, argument: object = None) -> None:
@@ -168,4 +171,4 @@ async def visit(browser: Browser, url: str, viewport: ViewportSize = DESKTOP, **
         yield visit
     finally:
         await context.close()
-    assert visit.complaints == []
+    assert not visit.complaints, visit.complaints

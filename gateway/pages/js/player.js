@@ -13,7 +13,7 @@ const MAX_QUEUED_SAMPLES = 10 * 60 * SAMPLE_RATE;
 export class Player extends EventTarget {
   #node;
   #tape;
-  #waiting = new Map(); // item → its samples, until they are known to be heard
+  #waiting = new Map(); // item → its samples that are not known to be heard, and how many are
   #queued = 0;
   #pushed = 0; // samples, ever
   #clears = 0;
@@ -60,7 +60,6 @@ export class Player extends EventTarget {
   }
 
   close() {
-    this.#keep([...this.#waiting.keys()]);
     this.#node.port.postMessage({ type: "stop" });
     this.#node.disconnect();
   }
@@ -68,19 +67,17 @@ export class Player extends EventTarget {
   #told(data) {
     switch (data.type) {
       case "began":
-        this.#keep([...this.#waiting.keys()].slice(0, [...this.#waiting.keys()].indexOf(data.item)));
+        for (const item of this.#waiting.keys()) {
+          if (item === data.item) break;
+          this.#waiting.delete(item); // it is over
+        }
         this.#emit("began", { item: data.item });
         break;
-      case "played": {
-        const waiting = this.#waiting.get(data.item);
-        if (waiting) {
-          this.samplesPlayed += data.samples - waiting.played;
-          waiting.played = data.samples;
-        }
+      case "played":
+        this.#heard(data.item, data.samples);
         this.#queued = data.queued;
         this.#emit("played", { item: data.item, did: data.did, ms: ms(data.samples) });
         break;
-      }
       case "drained":
         if (data.received !== this.#pushed) break; // there is more on its way there
         this.#queued = 0;
@@ -90,24 +87,26 @@ export class Player extends EventTarget {
       case "cleared": {
         const { items, resolve } = this.#clearing.get(data.id);
         this.#clearing.delete(data.id);
-        this.#keep(items);
+        for (const item of items) this.#waiting.delete(item);
         resolve(data.items.map(({ item, samples }) => ({ item, ms: ms(samples) })));
         break;
       }
     }
   }
 
-  /** What was played of these items is on the tape; they are over. */
-  #keep(items) {
-    for (const item of items) {
-      const { chunks, played } = this.#waiting.get(item);
-      let rest = played;
-      for (const chunk of chunks) {
-        this.#tape.add(chunk.subarray(0, Math.min(rest, chunk.length)).slice());
-        rest -= Math.min(rest, chunk.length);
-      }
-      this.#waiting.delete(item);
+  /** Of this item so many samples have been played: they go to the tape. */
+  #heard(item, played) {
+    const waiting = this.#waiting.get(item);
+    if (waiting === undefined) return;
+    this.samplesPlayed += played - waiting.played;
+    for (let rest = played - waiting.played; rest > 0; ) {
+      const [chunk, ...later] = waiting.chunks;
+      const part = chunk.subarray(0, rest);
+      this.#tape.add(part);
+      rest -= part.length;
+      waiting.chunks = part.length < chunk.length ? [chunk.subarray(part.length), ...later] : later;
     }
+    waiting.played = played;
   }
 
   #emit(name, detail) {

@@ -2,6 +2,7 @@
 
 import { Admission } from "./admission.js";
 import { obstacle } from "./microphone.js";
+import { Notices } from "./notices.js";
 import { Talk } from "./talk.js";
 import { TRANSPORTS } from "./transport.js";
 import { Waveform } from "./waveform.js";
@@ -13,7 +14,7 @@ const PHASES = {
   connecting: "Connecting …",
   listening: "Listening",
   muted: "Microphone is off",
-  typing: "Write, or turn on the microphone",
+  typing: "Microphone is off",
   ready: "Hold to talk",
   hearing: "Hearing you",
   thinking: "Thinking",
@@ -29,12 +30,12 @@ const HINTS = {
   reconnecting: "What you say is kept and sent when the line is back.",
   free: "Just speak. You can interrupt at any time.",
   hold: "Hold the button or the space bar while you speak.",
-  typing: "Answers are spoken all the same.",
+  typing: "Write below, or turn it on. Answers are spoken all the same.",
   asleep: "The browser has paused the sound. Press the button to go on.",
 };
-const NOTICES_SHOWN = 3;
 
 const admission = new Admission();
+const notices = new Notices($("notices"));
 const stored = localStorage.getItem("parley.transport");
 const talk = new Talk(admission, TRANSPORTS.find(({ id }) => id === stored) ?? TRANSPORTS[0]);
 const waves = { you: new Waveform($("wave-you")), model: new Waveform($("wave-model")) };
@@ -57,13 +58,14 @@ function phase() {
 function hint(now) {
   if (talk.isSoundAsleep) return HINTS.asleep;
   if (HINTS[now]) return HINTS[now];
+  if (!talk.microphone) return HINTS.typing;
   return talk.isPushToTalk ? HINTS.hold : HINTS.free;
 }
 
 function bigText() {
   if (!talk.isLive) return talk.lineState.state === "over" ? "Start again" : "Start talking";
   if (talk.isSoundAsleep) return "Go on";
-  if (!talk.microphone) return talk.isMicrophoneRefused ? "Try again" : "Microphone";
+  if (!talk.microphone) return talk.isMicrophoneRefused ? "Try again" : "Turn on microphone";
   if (talk.isPushToTalk) return talk.isHeld ? "Let go to send" : "Hold to talk";
   return talk.isMuted ? "Unmute" : "Mute";
 }
@@ -146,25 +148,6 @@ function without({ role, status, seconds }) {
   return role === "user" ? "(speaking)" : "…";
 }
 
-function tell({ sentence, kind }) {
-  const notices = $("notices");
-  for (const notice of notices.children) if (notice.dataset.sentence === sentence) notice.remove();
-  const notice = document.createElement("div");
-  notice.className = `notice ${kind}`;
-  notice.dataset.sentence = sentence;
-  const text = document.createElement("p");
-  text.textContent = sentence;
-  const close = document.createElement("button");
-  close.type = "button";
-  close.className = "close";
-  close.setAttribute("aria-label", "Dismiss");
-  close.textContent = "×";
-  close.onclick = () => notice.remove();
-  notice.append(text, close);
-  notices.append(notice);
-  while (notices.children.length > NOTICES_SHOWN) notices.firstChild.remove();
-}
-
 function draw(now) {
   waves.you.draw(talk.microphone?.analyser, now);
   waves.model.draw(talk.player?.analyser, now);
@@ -177,7 +160,7 @@ function draw(now) {
 // ---- what the person does ---------------------------------------------------------------------------------------------
 
 async function start(withMicrophone) {
-  $("notices").replaceChildren();
+  notices.clear();
   await talk.start({ withMicrophone });
 }
 
@@ -268,20 +251,18 @@ for (const { id, label } of TRANSPORTS) {
 }
 put($("codec"), talk.Codec.label);
 talk.addEventListener("change", show);
-talk.addEventListener("tell", ({ detail }) => tell(detail));
+talk.addEventListener("tell", ({ detail: { sentence, kind } }) => notices.tell(sentence, kind));
 let lastSentence = null;
 talk.addEventListener("change", () => {
   const { state, sentence, code } = talk.lineState;
   if (sentence && sentence !== lastSentence && code !== "ended") {
-    tell({ sentence, kind: state === "over" ? "error" : "info" });
+    notices.tell(sentence, state === "over" ? "error" : "info");
   }
-  if (state === "up" && lastSentence !== null) {
-    for (const notice of $("notices").querySelectorAll(".info")) notice.remove();
-  }
+  if (state === "up" && lastSentence !== null) notices.clear("info");
   lastSentence = state === "dialling" ? lastSentence : (sentence ?? null);
 });
 const reason = obstacle();
-if (reason !== null) tell({ sentence: reason, kind: "error" });
+if (reason !== null) notices.tell(reason);
 render();
 requestAnimationFrame(draw);
 

@@ -34,7 +34,6 @@ export class Waveform {
     this.#paint();
   }
 
-  /** No part of the sound is drawn twice as loud because it is twice as wide. */
   #paint() {
     const canvas = this.#canvas;
     const scale = window.devicePixelRatio || 1;
@@ -46,11 +45,12 @@ export class Waveform {
     const step = (BAR_PX + GAP_PX) * scale;
     const count = Math.ceil(width / step);
     this.#bars.splice(0, Math.max(0, this.#bars.length - count));
-    const bars = reduced.matches ? new Array(count).fill(this.#bars.at(-1) ?? 0) : this.#bars;
+    while (this.#bars.length < count) this.#bars.unshift(0);
+    const bars = reduced.matches ? new Array(count).fill(this.#bars.at(-1)) : this.#bars;
     pen.clearRect(0, 0, width, height);
     pen.fillStyle = getComputedStyle(canvas).color;
     bars.forEach((peak, i) => {
-      const tall = Math.max(BAR_PX * scale, Math.min(1, Math.sqrt(peak) * 1.15) * height);
+      const tall = Math.max(BAR_PX * scale, Math.min(1, peak ** 0.6 * 1.1) * height);
       const x = width - (bars.length - i) * step;
       pen.beginPath();
       pen.roundRect(x, (height - tall) / 2, BAR_PX * scale, tall, (BAR_PX * scale) / 2);
