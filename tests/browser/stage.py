@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,13 +38,6 @@ _FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
 )
-
-
-def find_chromium() -> str | None:
-    """The Chromium of this machine, or the one that PARLEY_CHROMIUM names."""
-    named = os.environ.get("PARLEY_CHROMIUM")
-    candidates = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
-    return next((path for name in candidates if (path := shutil.which(name))), None)
 
 
 def load(name: str, rate: int) -> Samples:
