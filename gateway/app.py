@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, pages
+from gateway.doors import mobile, openai, pages, recorder
 from gateway.metrics import Metrics
+from gateway.recordings import Recordings
 from gateway.settings import GatewaySettings
 from runtime import notify
 from runtime.errors import PortBusy, StartError
@@ -40,8 +41,10 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[CONNECTIONS] = Connections(app[METRICS])
+    app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *pages.routes()])
+    app.cleanup_ctx.append(_recordings)
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *recorder.routes(), *pages.routes()])
     return app
 
 
@@ -49,6 +52,11 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
     async with open_backend(app[SETTINGS].redis_url) as backend:
         app[BACKEND] = backend
         yield
+
+
+async def _recordings(app: web.Application) -> AsyncIterator[None]:
+    yield
+    app[RECORDINGS].close()
 
 
 @asynccontextmanager

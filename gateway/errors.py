@@ -12,10 +12,17 @@ DoorError
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
 │   ├── NoBridge              "no_bridge"         all bridges are full, or there is none fault: the server; recoverable
-│   └── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
+│   ├── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
+│   └── RecordingStopped      no more of this recording is taken
+│       ├── DiskFull          "disk_full"         or the quota on it                    fault: the server; recoverable
+│       ├── NotWritable       "not_writable"      the folder, or the file               fault: the server; recoverable
+│       ├── RecordingTooLarge "recording_too_large"  more than one recording may have   fault: the client
+│       ├── RecordingOver     "recording_over"    one of these came before              fault: the client
+│       └── NotSaved          "not_saved"         it keeps the name that it grew under  fault: the server
 └── ConnectionOver            the connection ends; `close_code` and the sentence are told
     ├── ClientLeft            "client_left"       it closed, or its network is gone     nobody is left to be told
     ├── SlowClient            "slow_client"       it does not read what is sent to it   fault: the client; cut off
+    ├── FrameTooLarge         "frame_too_large"   more than this door reads at once     1009, fault: the client
     ├── SessionEnded          "session_ended"     the conversation is over              1000
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
@@ -140,6 +147,54 @@ class TooLate(Refused):
     fault = "nobody"
 
 
+class RecordingStopped(Refused):
+    """No more of this recording is taken."""
+
+
+class DiskFull(RecordingStopped):
+    """The disk of this server is full."""
+
+    code = "disk_full"
+    recoverable = True
+
+
+class NotWritable(RecordingStopped):
+    """`reason` is the operating system's."""
+
+    code = "not_writable"
+    recoverable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This server cannot write the recording ({reason}).")
+
+
+class RecordingTooLarge(RecordingStopped):
+    """`allowed` is in bytes."""
+
+    code = "recording_too_large"
+    fault = "client"
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The recording is too large: {allowed} bytes are allowed.")
+
+
+class RecordingOver(RecordingStopped):
+    """This was not recorded, because the recording has ended."""
+
+    code = "recording_over"
+    fault = "client"
+
+
+class NotSaved(RecordingStopped):
+    """`file` is what it is called now, `reason` the operating system's."""
+
+    code = "not_saved"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"The recording could not be finished ({reason}). What was written is in {file}.")
+
+
 class ConnectionOver(DoorError):
     """The connection ends."""
 
@@ -161,6 +216,14 @@ class SlowClient(ConnectionOver):
     code = "slow_client"
     fault = "client"
     close_code = None
+
+
+class FrameTooLarge(ConnectionOver):
+    """A message was larger than this connection takes."""
+
+    code = "frame_too_large"
+    fault = "client"
+    close_code = 1009
 
 
 class SessionEnded(ConnectionOver):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from runtime.settings import Settings
@@ -40,6 +42,18 @@ class GatewaySettings(Settings):
         le=600,
         alias="PARLEY_SEND_TIMEOUT_S",
         description="How many seconds a client may not read what is sent to it before its connection is dropped.",
+    )
+
+    uploads: Path = Field(
+        Path("uploads"),
+        alias="PARLEY_UPLOADS",
+        description="The folder that browsers' recordings are written to; made when it is needed.",
+    )
+    max_recording_bytes: int = Field(
+        512 << 20,
+        ge=1,
+        alias="PARLEY_MAX_RECORDING_BYTES",
+        description="The largest recording that a browser may make, in bytes.",
     )
 
     @field_validator("transcription_model")

@@ -60,6 +60,7 @@ def routes() -> list[web.RouteDef]:
 class Phone:
     """One connected app."""
 
+    socket: TextSocket
     connection: Connection
     answers: Answers
     input_format: wire.InputFormat
@@ -77,7 +78,7 @@ class Phone:
 async def uplink(phone: Phone) -> None:
     """Read all that the app says until it leaves. What is wrong with a message is told, and the next one works."""
     received = phone.connection.metrics.messages
-    async with aclosing(phone.connection.socket.received()) as texts:
+    async with aclosing(phone.socket.received()) as texts:
         async for text in texts:
             try:
                 if text is None:
@@ -194,7 +195,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
-    phone = Phone(connection, Answers(whole=asked.audio_format == "wav"), asked.input_format, settings.max_file_bytes)
+    answers = Answers(whole=asked.audio_format == "wav")
+    phone = Phone(socket, connection, answers, asked.input_format, settings.max_file_bytes)
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

@@ -92,6 +92,7 @@ def routes() -> list[web.RouteDef]:
 class Client:
     """One connected Realtime client."""
 
+    socket: TextSocket
     connection: Connection
     uplink: LiveUplink
     numbering: Numbering | None
@@ -120,7 +121,7 @@ async def uplink(client: Client) -> None:
     connection = client.connection
     received = connection.metrics.messages
     parley = client.numbering is not None
-    async with aclosing(connection.socket.received()) as texts:
+    async with aclosing(client.socket.received()) as texts:
         async for text in texts:
             try:
                 if text is None:
@@ -131,7 +132,7 @@ async def uplink(client: Client) -> None:
             except wire.Mistake as mistake:
                 received.labels(DOOR, "received", "refused").inc()
                 _refuse(client, mistake)
-    goodbye = connection.socket.goodbye
+    goodbye = client.socket.goodbye
     if goodbye == GOODBYE or (goodbye is not None and not parley):
         client.uplink.end("client_left")
     raise ClientLeft
@@ -411,7 +412,7 @@ def _client(request: web.Request, socket: TextSocket, start: Start) -> Client:
     )
     live.on_over = connection.downlink.look_again
     numbering = None if start.gen is None else Numbering(start.first)
-    client = Client(connection, live, numbering)
+    client = Client(socket, connection, live, numbering)
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)
         live.on_wanted = lambda useq: _wanted(client, numbering, useq)

@@ -118,6 +118,7 @@ function disconnect() {
 function heard(text) {
   log("down", text);
   if (text.startsWith("✅") || text.startsWith("No audio data")) $("saved").textContent = text;
+  if (text.startsWith("Error: ")) notices.tell(text.slice("Error: ".length));
 }
 
 function send(data) {

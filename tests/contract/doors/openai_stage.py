@@ -211,6 +211,12 @@ class NumberedClient:
         await self._stack.aclose()
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a line that could be cut."""
+        connection = self._talker.ws._response.connection
+        return connection is not None and connection.transport is not None
+
+    @property
     def audio(self) -> bytes:
         return spoken([event for _, event in self.heard])
 
