@@ -34,6 +34,9 @@ from tests.contract.doors.openai_stage import System, system
 
 SPEECH = "speech_espeak.flac"
 
+TRANSPORTS = ("websocket",)
+"""The choices of the page, by their value."""
+
 pytestmark = pytest.mark.usefixtures("redis")
 
 
@@ -82,25 +85,27 @@ def samples(data: bytes | bytearray) -> Samples:
     return np.frombuffer(bytes(data), "<i2").astype(np.int16)
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_spoken_turn_is_answered_heard_and_shown(
-    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path
+    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
 ) -> None:
     """And all of it can be kept."""
     speech = words(2.5)
     microphone = write_wav(tmp_path / "microphone.wav", silence(0.8), speech, silence(2.0))
     async with talking(redis_server, chromium_path, microphone, think_s=1.0) as (parley, page):
+        await page.page.check(f"input[value={transport}]")
         await page.page.evaluate(UNPROCESSED)
-        await page.shot("voice-idle")
+        await page.shot(f"voice-idle-{transport}")
         await page.page.click("#big")
         await page.phase("listening")
-        await page.shot("voice-listening")
+        await page.shot(f"voice-listening-{transport}")
         await page.phase("hearing")
-        await page.shot("voice-hearing")
+        await page.shot(f"voice-hearing-{transport}")
         await page.phase("thinking")
-        await page.shot("voice-thinking")
+        await page.shot(f"voice-thinking-{transport}")
         await page.phase("speaking")
         await page.until("() => parley.player.samplesPlayed > 24000")
-        await page.shot("voice-speaking")
+        await page.shot(f"voice-speaking-{transport}")
         await page.phase("listening")
         processing = {"echoCancellation": True, "noiseSuppression": True, "autoGainControl": True}
         assert await page.page.evaluate("window.asked") == {"audio": {"channelCount": 1, **processing}}
@@ -113,7 +118,7 @@ async def test_a_spoken_turn_is_answered_heard_and_shown(
 
         await page.page.click("#end")
         await page.phase("over")
-        await page.shot("voice-over")
+        await page.shot(f"voice-over-{transport}")
         answers = read_wav(await page.save("#save-answers", tmp_path / "answers.wav"))
         assert answers.tobytes() == said, "the echo was heard as it was sent"
         voice = read_wav(await page.save("#save-voice", tmp_path / "voice.wav"))
@@ -125,12 +130,14 @@ async def test_a_spoken_turn_is_answered_heard_and_shown(
         assert "\nParley: I heard" in transcript
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_an_interruption_stops_the_playback_at_once(
-    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path
+    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
 ) -> None:
     """The model is told how much was heard, what comes late is dropped, and the conversation goes on."""
     microphone = write_wav(tmp_path / "microphone.wav", silence(0.8), words(2.5), silence(1.5), words(1.2), silence(3.0))
     async with talking(redis_server, chromium_path, microphone) as (parley, page):
+        await page.page.check(f"input[value={transport}]")
         await page.page.evaluate(
             """() => {
               window.after = null;  // what the player does once the user is heard again
@@ -144,7 +151,7 @@ async def test_an_interruption_stops_the_playback_at_once(
         await page.page.click("#big")
         await page.phase("speaking")
         await page.phase("interrupted")
-        await page.shot("voice-interrupted")
+        await page.shot(f"voice-interrupted-{transport}")
         after = await page.page.evaluate("window.after")
         assert after["isPlaying"] is False
         await page.phase("speaking")
@@ -167,15 +174,19 @@ async def test_an_interruption_stops_the_playback_at_once(
         assert answers.tobytes() == recording.utterances[0][: at_flush * 2] + recording.utterances[1]
 
 
-async def test_a_line_that_breaks_is_dialled_again(redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_line_that_breaks_is_dialled_again(
+    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
+) -> None:
     """What is said meanwhile is kept: not a sample is lost or doubled."""
     microphone = write_wav(tmp_path / "microphone.wav", silence(0.5), words(2.5), silence(2.0))
     async with talking(redis_server, chromium_path, microphone) as (parley, page):
+        await page.page.check(f"input[value={transport}]")
         await page.page.click("#big")
         await page.phase("hearing")
         await page.context.set_offline(True)
         await page.phase("reconnecting")
-        await page.shot("voice-reconnecting")
+        await page.shot(f"voice-reconnecting-{transport}")
         await page.until("() => parley.line.unacked > 15")
         await page.context.set_offline(False)
         await page.until("() => parley.line.state === 'up'")

@@ -2,8 +2,11 @@
 
 const KEY = "parley.token";
 
-/** The server wants a token, or another one. */
+/** The server wants a token, or another one. The message is for the user. */
 export class TokenWanted extends Error {}
+
+/** The server lets nobody in from this page. The message is for the user. */
+export class NotAllowed extends Error {}
 
 export class Admission {
   #isOpen = false; // the server has no use for tickets
@@ -31,7 +34,7 @@ export class Admission {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
-  /** A ticket for one dial, or null where none is needed. Raises TokenWanted, TypeError when the server is not there. */
+  /** A ticket for one dial, or null where none is needed. Raises TokenWanted, NotAllowed, TypeError: it is not there. */
   async ticket() {
     if (this.#isOpen) return null;
     const response = await fetch(new URL("v1/tickets", root()), {
@@ -40,9 +43,10 @@ export class Admission {
       cache: "no-store",
       signal: AbortSignal.timeout(10_000),
     });
-    if (response.status === 401 || response.status === 403) {
+    if (response.status === 403) throw new NotAllowed("This server lets nobody in from this address. Open its own page.");
+    if (response.status === 401) {
       const hadToken = this.token !== "";
-      if (response.status === 401) this.token = "";
+      this.token = "";
       throw new TokenWanted(
         hadToken
           ? "The server does not accept this token, or it has expired. Enter another one."

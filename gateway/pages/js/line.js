@@ -6,7 +6,7 @@
 //   on "event"  an event of the protocol, each once
 //   on "lost"   {what: "said" | "heard"}: the sentence for the user is up to the page
 
-import { TokenWanted } from "./admission.js";
+import { NotAllowed, TokenWanted } from "./admission.js";
 import { delay } from "./backoff.js";
 import { Ring } from "./ring.js";
 import { Verdict } from "./transport.js";
@@ -110,6 +110,8 @@ export class Line extends EventTarget {
       if (transport !== this.#transport || this.state !== "dialling") return; // it was told already
       if (error instanceof TokenWanted) {
         this.#down(new Verdict(error.message, { redial: false, code: 401, needsToken: true }));
+      } else if (error instanceof NotAllowed) {
+        this.#down(new Verdict(error.message, { redial: false, code: 403 }));
       } else if (error instanceof Verdict) {
         this.#down(error);
       } else {

@@ -3,7 +3,7 @@
 // A line that breaks is dialled again, and the recording goes on as a new one: its MediaRecorder has to start anew, because
 // only a first chunk has the header without which no player can read the rest.
 
-import { Admission, root, TokenWanted } from "./admission.js";
+import { Admission, NotAllowed, root, TokenWanted } from "./admission.js";
 import { delay } from "./backoff.js";
 import { getMicrophone, MicrophoneRefused } from "./microphone.js";
 import { Notices } from "./notices.js";
@@ -41,18 +41,18 @@ async function dial() {
   clearTimeout(redialTimer);
   attempt += 1;
   set("dialling");
-  let ticket;
+  let ticket = null;
+  const hadToken = admission.token !== "";
   try {
     ticket = await admission.ticket();
   } catch (error) {
-    if (error instanceof TokenWanted) {
+    if (error instanceof TokenWanted && hadToken) {
       $("token-form").hidden = false;
-      notices.tell(error.message);
-      disconnect();
-    } else {
-      lost();
+      return refused(error.message);
     }
-    return;
+    if (error instanceof NotAllowed) return refused(error.message);
+    // Without a token it is worth a try: this door may let in whoever comes. If it does not, it closes with 1008.
+    if (!(error instanceof TokenWanted)) return lost();
   }
   if (!isWanted) return;
   $("token-form").hidden = true;
@@ -74,12 +74,16 @@ async function dial() {
     log("note", `closed (${code}${reason ? `: ${reason}` : ""})`);
     if (code === 1008) {
       $("token-form").hidden = false;
-      notices.tell(reason || "The server asks for a token. Enter yours.");
-      disconnect();
+      refused("The server asks for a token. Enter yours.");
     } else {
       lost();
     }
   };
+}
+
+function refused(sentence) {
+  notices.tell(sentence);
+  disconnect();
 }
 
 function lost() {

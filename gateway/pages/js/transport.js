@@ -30,24 +30,32 @@ const GONE = "This conversation has ended. Start a new one.";
 const REPLACED = "This conversation goes on in another window or device, so it has ended here.";
 const OVER = "The conversation has ended.";
 
-/** What a close code means. */
+const FAILED = "The conversation has failed. Start a new one.";
+const TOKEN_WANTED = "The server asks for a token. Enter yours.";
+
+/** What a close code means. The server's sentence is for people, where it has one. */
 function closed(code, reason) {
   switch (code) {
     case 1000:
       return new Verdict(reason || OVER, { redial: false, code });
-    case 4404:
-      return new Verdict(GONE, { redial: false, code });
+    case 1008:
+    case 3000:
+      return new Verdict(TOKEN_WANTED, { redial: false, code, needsToken: true });
+    case 1009:
+      return new Verdict("What was sent was larger than the server takes.", { redial: false, code });
+    case 1011:
+      return new Verdict(reason || FAILED, { redial: false, code });
+    case 1012:
+      return new Verdict("The server restarts.", { code });
     case 4001:
     case 4409:
       return new Verdict(REPLACED, { redial: false, code });
-    case 1008:
-      return new Verdict("The server asks for a token. Enter yours.", { redial: false, code, needsToken: true });
-    case 1009:
-      return new Verdict("What was sent was larger than the server takes.", { redial: false, code });
-    case 1012:
-      return new Verdict("The server restarts.", { code });
+    case 4404:
+      return new Verdict(GONE, { redial: false, code });
     default:
-      return new Verdict("The connection was lost.", { code });
+      return code >= 4400 && code < 4500
+        ? new Verdict(reason || OVER, { redial: false, code })
+        : new Verdict("The connection was lost.", { code });
   }
 }
 
@@ -173,9 +181,7 @@ export class HttpTransport extends Transport {
         const { done, value } = await reader.read();
         if (done) break;
         for (const { data } of parser.feed(decoder.decode(value, { stream: true }))) {
-          const event = JSON.parse(data);
-          if (event.type === "session.created") this.#session = event.session.id;
-          this.onEvent(event);
+          this.#heard(JSON.parse(data));
         }
       }
       this.down(new Verdict("The connection was lost."));
@@ -185,6 +191,15 @@ export class HttpTransport extends Transport {
       clearTimeout(watchdog);
       this.#stop();
     }
+  }
+
+  #heard(event) {
+    if (event.type === "parley.closed") {
+      this.down(closed(event.code, event.reason));
+      return;
+    }
+    if (event.type === "session.created") this.#session = event.session.id;
+    this.onEvent(event);
   }
 
   send(texts) {
@@ -268,7 +283,7 @@ async function refusal(response) {
     case 204:
       return new Verdict(OVER, { redial: false, code: 204 });
     case 401:
-      return new Verdict("The server asks for a token. Enter yours.", { redial: false, code: 401, needsToken: true });
+      return new Verdict(TOKEN_WANTED, { redial: false, code: 401, needsToken: true });
     case 404:
       return response.headers.get("Content-Type")?.startsWith("application/json")
         ? new Verdict(GONE, { redial: false, code: 404 })
