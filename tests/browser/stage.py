@@ -104,6 +104,20 @@ _REMARKS = ("Failed to load resource", "WebSocket connection to")
 """The browser's own, on a network that is cut and on a 404 of what a server does not have: no mistakes of the page."""
 
 
+_NOTE_PHASES = """
+  window.phases = [];
+  document.addEventListener("DOMContentLoaded", () => {
+    const note = () => window.phases.push(document.body.dataset.phase);
+    new MutationObserver(note).observe(document.body, { attributeFilter: ["data-phase"] });
+  });
+"""
+_HAS_BEEN = """(name) => {
+  const at = window.phases.indexOf(name);
+  if (at >= 0) window.phases.splice(0, at + 1);
+  return at >= 0;
+}"""
+
+
 class Visit:
     """One page, and what it complained about."""
 
@@ -121,9 +135,9 @@ class Visit:
         """Wait until this expression is true in the page."""
         await self.page.wait_for_function(condition, arg=argument, timeout=LIMIT_MS)
 
-    async def phase(self, *names: str) -> None:
-        """Wait until the page is in one of these phases."""
-        await self.until("(names) => names.includes(document.body.dataset.phase)", list(names))
+    async def phase(self, name: str) -> None:
+        """Wait until the page is in this phase, or has been since the last call: a short one is not missed."""
+        await self.until(_HAS_BEEN, name)
 
     async def state(self, expression: str) -> Any:
         return await self.page.evaluate(f"(parley => {expression})(window.parley)")
@@ -138,6 +152,7 @@ class Visit:
         before = self.page.viewport_size
         for suffix, size in (("desktop", DESKTOP), ("phone", PHONE)):
             await self.page.set_viewport_size(size)
+            assert await self.page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
             await self.page.screenshot(path=ARTIFACTS / f"{name}-{suffix}.png", full_page=suffix == "phone")
         if before is not None:
             await self.page.set_viewport_size(before)
@@ -157,6 +172,7 @@ async def visit(browser: Browser, url: str, viewport: ViewportSize = DESKTOP, **
     context.set_default_timeout(LIMIT_MS)
     page = await context.new_page()
     visit = Visit(context, page)
+    await page.add_init_script(_NOTE_PHASES)
     await page.goto(url)
     try:
         yield visit

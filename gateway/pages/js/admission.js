@@ -50,7 +50,7 @@ export class Admission {
       throw new TokenWanted(
         hadToken
           ? "The server does not accept this token, or it has expired. Enter another one."
-          : "This server asks for a token. Enter yours, and press the button again.",
+          : "This server asks for a token. Enter yours.",
       );
     }
     if (response.status === 429 || response.status >= 500) {

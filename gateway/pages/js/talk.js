@@ -56,13 +56,8 @@ export class Talk extends EventTarget {
     this.answers = new Tape();
     this.isMuted = this.isHeld = false;
     this.#openLine(canSound);
-    const opened = canSound ? this.#openSound() : Promise.resolve();
     this.#change();
-    try {
-      await opened;
-    } catch {
-      this.#tell("This browser cannot play sound here. Answers are shown as text.", "error");
-    }
+    if (canSound) await this.#openSound();
     if (withMicrophone) await this.useMicrophone();
     this.#keepAwake();
   }
@@ -90,10 +85,16 @@ export class Talk extends EventTarget {
     this.#context = context;
     context.onstatechange = () => this.#change();
     void context.resume();
-    const player = await Player.open(context, this.answers);
+    let player;
+    try {
+      player = await Player.open(context, this.answers);
+    } catch {
+      if (this.#context === context) this.#tell("This browser cannot play sound here. Answers are shown as text.", "error");
+      return;
+    }
     if (this.#context !== context) {
       player.close();
-      return;
+      return; // it is over already
     }
     this.player = player;
     player.addEventListener("began", ({ detail }) => {

@@ -21,12 +21,14 @@ const PHASES = {
   speaking: "Speaking",
   interrupted: "Interrupted – go on",
   reconnecting: "Reconnecting …",
-  over: "The conversation has ended",
+  over: "Conversation ended",
+  locked: "A token is needed",
 };
 const LINES = { idle: "Not connected", dialling: "Connecting …", up: "Connected", waiting: "Connection lost", over: "Not connected" };
 const HINTS = {
   idle: "Your browser will ask for the microphone.",
   over: "The downloads stay until you start again.",
+  locked: "Enter it above.",
   reconnecting: "What you say is kept and sent when the line is back.",
   free: "Just speak. You can interrupt at any time.",
   hold: "Hold the button or the space bar while you speak.",
@@ -45,7 +47,10 @@ const rows = new Map(); // item → its row in the transcript
 
 function phase() {
   const { state } = talk.lineState;
-  if (!talk.isLive) return state === "over" ? "over" : "idle";
+  if (!talk.isLive) {
+    if (talk.lineState.needsToken) return "locked";
+    return talk.line?.session ? "over" : "idle";
+  }
   if (state === "waiting" || (state === "dialling" && talk.line.session)) return "reconnecting";
   if (state === "dialling") return "connecting";
   const { phase } = talk.conversation;
@@ -63,7 +68,7 @@ function hint(now) {
 }
 
 function bigText() {
-  if (!talk.isLive) return talk.lineState.state === "over" ? "Start again" : "Start talking";
+  if (!talk.isLive) return talk.line?.session ? "Start again" : "Start talking";
   if (talk.isSoundAsleep) return "Go on";
   if (!talk.microphone) return talk.isMicrophoneRefused ? "Try again" : "Turn on microphone";
   if (talk.isPushToTalk) return talk.isHeld ? "Let go to send" : "Hold to talk";
@@ -159,13 +164,17 @@ function draw(now) {
 
 // ---- what the person does ---------------------------------------------------------------------------------------------
 
-async function start(withMicrophone) {
+let asked = { withMicrophone: true, text: null }; // what the last start was for
+
+function start(withMicrophone, text = null) {
+  asked = { withMicrophone, text };
   notices.clear();
-  await talk.start({ withMicrophone });
+  void talk.start({ withMicrophone });
+  if (text !== null) talk.type(text);
 }
 
 function press() {
-  if (!talk.isLive) void start(true);
+  if (!talk.isLive) start(true);
   else if (talk.isSoundAsleep) talk.wake();
   else if (!talk.microphone) void talk.useMicrophone();
   else if (!talk.isPushToTalk) talk.muted = !talk.isMuted;
@@ -207,20 +216,19 @@ $("transports").addEventListener("change", ({ target }) => {
   localStorage.setItem("parley.transport", target.value);
   talk.use(TRANSPORTS.find(({ id }) => id === target.value));
 });
-$("write").addEventListener("submit", async (event) => {
+$("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
   if (!text) return;
   $("text").value = "";
-  const started = talk.isLive ? Promise.resolve() : start(false);
-  talk.type(text);
-  await started;
+  if (talk.isLive) talk.type(text);
+  else start(false, text);
 });
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   admission.token = $("token").value.trim();
   $("token").value = "";
-  void start(true);
+  start(asked.withMicrophone, asked.text);
 });
 
 function save(name, blob) {
