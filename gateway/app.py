@@ -19,9 +19,10 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, pages, recorder
+from gateway.doors import mobile, openai, openai_http, pages, recorder
 from gateway.metrics import Metrics
 from gateway.recordings import Recordings
+from gateway.refusals import refusals
 from gateway.settings import GatewaySettings
 from runtime import notify
 from runtime.errors import PortBusy, StartError
@@ -31,20 +32,24 @@ logger = logging.getLogger(__name__)
 READ_BUFFER_BYTES = 16 << 10
 """aiohttp's own 256 KiB, twice for each connection, would make ten thousand of them pin gigabytes."""
 
+LINGERING_S = 2.0
+"""How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
+
 SHUTDOWN_TIMEOUT_S = 1.0
 """For requests that still run when all WebSockets have been told."""
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
     """The application, not started. To start, it needs a Redis server that answers (StartError)."""
-    app = web.Application()
+    app = web.Application(middlewares=[refusals])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[CONNECTIONS] = Connections(app[METRICS])
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *recorder.routes(), *pages.routes()])
+    doors = (mobile, openai, openai_http, recorder, pages)
+    app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     return app
 
 
@@ -71,6 +76,8 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
         access_log=None,  # our own lines name the session
         handler_cancellation=True,
         read_bufsize=READ_BUFFER_BYTES,
+        auto_decompress=False,  # a small body may hold gigabytes
+        lingering_time=LINGERING_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     try:

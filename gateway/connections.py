@@ -173,6 +173,8 @@ class Connection:
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
+        self.on_told: Callable[[str], None] = lambda event: None
+        """called with what another gateway wants this client to be told"""
         self._error_frame = error_frame
         self._since = time.monotonic()
 
@@ -273,6 +275,12 @@ class Connection:
                 raise Replaced
             case "probe":
                 await self.wire.ping(_PROBE + argument.encode())
+            case "ended":
+                raise SessionEnded(argument)
+            case "tell":
+                self.on_told(argument)
+            case "received":
+                self.received(EntryId.parse(argument))
             case "answered":
                 await say_alive(self._backend.redis, self.session, argument)
             case "missed" if not await self._attachment.renew():

@@ -1,6 +1,16 @@
 """What can go wrong at the door, whose fault it is, and what becomes of the connection.
 
 DoorError
+├── RequestRefused            the request is refused; `status` and the sentence are answered
+│   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
+│   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
+│   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
+│   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
+│   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
+│   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
+│   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -37,7 +47,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 Fault = Literal["client", "server", "nobody"]
@@ -52,6 +62,96 @@ class DoorError(Exception):
 
     def __init__(self, sentence: str | None = None) -> None:
         super().__init__(sentence or self.__doc__)
+
+
+class RequestRefused(DoorError):
+    """This request was refused."""
+
+    status: ClassVar[int] = 400
+    """HTTP's"""
+    fault: ClassVar[Fault] = "client"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer carries besides."""
+        return {}
+
+
+class BodyTooLarge(RequestRefused):
+    """`allowed` is in bytes."""
+
+    code = "body_too_large"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The request is too large: {allowed} bytes are allowed. Send less at a time.")
+
+
+class StalledBody(RequestRefused):
+    """The request did not come to its end in time. Please send it again."""
+
+    code = "stalled_body"
+    status = 408
+    recoverable = True
+
+
+class CodedBody(RequestRefused):
+    """The request has a Content-Encoding, which is not taken here: send the bytes as they are."""
+
+    code = "coded_body"
+    status = 415
+
+
+class BrokenBody(RequestRefused):
+    """The request broke off before its end. Please send it again."""
+
+    code = "broken_body"
+    recoverable = True
+
+
+class NoEvents(RequestRefused):
+    """The body is neither an event nor an array of events: send JSON, an object or an array of objects."""
+
+    code = "no_events"
+
+
+class TooManyEvents(RequestRefused):
+    """`allowed` is how many events one request may carry."""
+
+    code = "too_many_events"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"There are too many events in the request: {allowed} are allowed. Send fewer at a time.")
+
+
+class NoSuchSession(RequestRefused):
+    """There is no such session, or it has ended. Please connect without one."""
+
+    code = "no_such_session"
+    status = 404
+
+
+class MustNumber(RequestRefused):
+    """This session takes numbered events only: send the audio in events, or open a session without parley=1."""
+
+    code = "must_number"
+    status = 409
+
+
+class NotNow(RequestRefused):
+    """The service is not available at the moment. Please try again in a second."""
+
+    code = "not_now"
+    status = 503
+    fault = "server"
+    recoverable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
 
 
 class Refused(DoorError):

@@ -13,6 +13,7 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
   ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
   ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
+     (these two need no number, and use one up if they have it)
 
   ?parley=1&session=<id>&after=<did>              goes on, on any gateway (no `after`: behind what is known to have arrived)
   ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below
@@ -29,20 +30,20 @@ import asyncio
 import logging
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from secrets import token_hex
 
-import msgspec
 from aiohttp import web
 
+from gateway.admission import admit
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection, Place, place_of
+from gateway.connections import Connection
+from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, start
 from gateway.errors import (
     BinaryFrame,
     Busy,
     ClientLeft,
-    ConnectionOver,
     DoorError,
     NotStored,
     Refused,
@@ -51,26 +52,14 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.live_uplink import LiveUplink
-from gateway.naming import Opened, new_session, resume
 from gateway.numbering import Numbering, Offer
-from gateway.outbox import Frame
-from gateway.replay import is_of_door, numbers, resync_from
-from gateway.session import ClientSession
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
-from streams import down, pcm, turns
 from streams.errors import Over, StreamUnavailable
-from streams.ids import BIRTH, EntryId
-from streams.messages import VOID, Clear, ClientEvent, Commit, Message
-from streams.producer import open_left
-from streams.sessions import now_ms
-from streams.up import JOINED_BYTES, GenOpened
+from streams.ids import EntryId
+from streams.messages import Message
 
 logger = logging.getLogger(__name__)
-
-DOOR = "openai"
-USER = "anonymous"
-"""Until clients show who they are."""
 
 MAX_MESSAGE_BYTES = 32 << 20
 """A larger frame breaks the connection (1009): whatever is below it can be read, and refused by name."""
@@ -79,9 +68,6 @@ PLAYED_EVERY_S = 0.25
 
 GOODBYE = 1000
 """The close code with which a client of the extension ends its session."""
-
-_NO_LIMIT = 0
-"""`LiveUplink` has bounds of its own."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -97,8 +83,8 @@ class Client:
     uplink: LiveUplink
     numbering: Numbering | None
     """of a client that has asked for the extension"""
-    carry: bytes = b""
-    """half a sample that waits for its other half"""
+    frames: Frames
+    samples: entries.Samples = field(default_factory=entries.Samples)
     played: EntryId | None = None
     has_played: asyncio.Event = field(default_factory=asyncio.Event)
     ack_timer: asyncio.TimerHandle | None = None
@@ -108,7 +94,7 @@ class Client:
     def reply(self, kind: str, data: bytes) -> None:
         """Say it at once. A client that reads none of its replies is cut off."""
         try:
-            self.connection.outbox.reply(Frame(kind, data))
+            self.connection.outbox.reply(self.frames.reply(kind, data))
         except SlowClient as over:
             self.connection.over(over)
 
@@ -140,14 +126,17 @@ async def uplink(client: Client) -> None:
 
 def _take(client: Client, said: wire.Said) -> None:
     match said:
-        case wire.Received(did):
-            client.connection.received(did)
-        case wire.Played(did):
-            client.played = did
-            client.has_played.set()
+        case wire.Received(did, useq) | wire.Played(did, useq):
+            if isinstance(said, wire.Received):
+                client.connection.received(did)
+            else:
+                client.played = did
+                client.has_played.set()
+            if useq is not None and client.numbering is not None:
+                _take_numbered(client, client.numbering, useq, entries.VOIDED)
         case _ if client.numbering is None:
             try:
-                for message in _messages(client, said):
+                for message in entries.messages(said, client.samples):
                     client.uplink.say(message)
             except Refused as error:
                 _tell(client, error, said.event_id)
@@ -155,39 +144,7 @@ def _take(client: Client, said: wire.Said) -> None:
             if (useq := said.useq) is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            _take_numbered(client, client.numbering, useq, _message(said))
-
-
-def _messages(client: Client, said: wire.Numbered) -> list[Message]:
-    """What an event is in `pcm`: speech in whole samples and pieces of at most a second."""
-    if not isinstance(said, wire.Audio):
-        if not isinstance(said, wire.Event):
-            client.carry = b""  # half a sample of what was committed or cleared belongs to nothing that comes
-        return [_control(said)]
-    data = client.carry + said.data
-    whole = len(data) - len(data) % pcm.BYTES_PER_SAMPLE
-    client.carry = data[whole:]
-    return [pcm.Audio(data[at : min(at + JOINED_BYTES, whole)]) for at in range(0, whole, JOINED_BYTES)]
-
-
-def _message(said: wire.Numbered) -> Message:
-    """A numbered event is one entry, whatever its size."""
-    if not isinstance(said, wire.Audio):
-        return _control(said)
-    return pcm.Audio(said.data) if said.data else _VOID
-
-
-_VOID = ClientEvent(VOID, msgspec.Raw(b"{}"))
-
-
-def _control(said: wire.Commit | wire.Clear | wire.Event) -> Message:
-    match said:
-        case wire.Commit(event_id):
-            return Commit(respond=False, event_id=event_id)
-        case wire.Clear(event_id):
-            return Clear(event_id)
-        case wire.Event(kind, body):
-            return ClientEvent(kind, msgspec.Raw(body))
+            _take_numbered(client, client.numbering, useq, entries.message(said))
 
 
 def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Message) -> bool:
@@ -215,13 +172,17 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
 
 def _refuse(client: Client, mistake: wire.Mistake) -> None:
     """Tell it. A numbered event that is refused has used up its number; sent again, it is refused no second time."""
-    if client.numbering is None or mistake.useq is None or _take_numbered(client, client.numbering, mistake.useq, _VOID):
+    if (
+        client.numbering is None
+        or mistake.useq is None
+        or _take_numbered(client, client.numbering, mistake.useq, entries.VOIDED)
+    ):
         _tell(client, mistake)
 
 
 def _tell(client: Client, error: DoorError, about: str | None = None) -> None:
     client.connection.metrics.errors.labels(DOOR, error.code).inc()
-    client.reply("error", wire.error(_event_id(), error, about=about))
+    client.reply("error", wire.error(event_id(), error, about=about))
 
 
 def _stored(client: Client, numbering: Numbering, useq: int) -> None:
@@ -255,48 +216,6 @@ def _ack(client: Client, numbering: Numbering) -> None:
         client.reply("parley.want", wire.want(numbering.next))
 
 
-# ---- down -----------------------------------------------------------------------------------------------------------
-
-
-async def downlink(client: Client) -> None:
-    """Say all that the session says, in order, until it ends."""
-    connection = client.connection
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
-            async for entry in entries:
-                frame = _frame(client, entry.id, entry.message)
-                if frame is not None:
-                    await connection.outbox.put(frame)
-                connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
-
-
-def _frame(client: Client, did: EntryId, message: down.DownMessage) -> Frame | None:
-    """What the client is told of an entry; None for what it need not know."""
-    connection = client.connection
-    match message:
-        case down.Audio(item=item):
-            return _event(client, did, "audio", wire.audio_delta(did, message), item)
-        case down.ServerEvent("session.updated", body):
-            return _event(client, did, "event", wire.session_updated(bytes(body), connection.session.sid))
-        case down.ServerEvent(body=body):
-            return _event(client, did, "event", bytes(body))
-        case down.Failed(code, _):
-            connection.metrics.errors.labels(DOOR, "upstream").inc()
-            connection.log.info("the client is told of a failure: %s", code)
-            return _event(client, did, "error", wire.failed(_event_id(), message))
-        case down.Interrupted(item=item):
-            connection.outbox.void(item)
-            return None
-        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended():
-            return None
-
-
-def _event(client: Client, did: EntryId, kind: str, body: bytes, item: str | None = None) -> Frame:
-    return Frame(kind, body if client.numbering is None else wire.with_did(body, did), item)
-
-
 async def _keep_played(client: Client) -> None:
     """Keep what was heard, at most four times a second."""
     connection = client.connection
@@ -311,130 +230,62 @@ async def _keep_played(client: Client) -> None:
 # ---- a connection ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a connection begins."""
-
-    opened: Opened
-    place: Place
-    known: bool
-    gen: int | None = None
-    """in which the client numbers"""
-    first: int = 1
-    greetings: tuple[Frame, ...] = ()
-    """what the client is told first"""
-
-
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
+    caller = await admit(request, DOOR)
     socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s, protocols=("realtime",))
     response = await socket.open(request)
     try:
-        start = await _start(request)
+        begun = await start(request, _asked(request, caller.user_or(USER)))
     except (StreamUnavailable, Over, SessionNotFound) as error:
         over = error if isinstance(error, SessionNotFound) else Unavailable()
         app[METRICS].errors.labels(DOOR, over.code).inc()
         with suppress(ClientLeft, SlowClient):
-            await socket.send(_error_frame(over).data)
+            await socket.send(wire.error(event_id(), over))
         await socket.close(over)
         return response
-    client = _client(request, socket, start)
+    client = _client(request, socket, begun)
     with app[CONNECTIONS].joined(client.connection):
         try:
-            await client.connection.run(uplink(client), downlink(client), _keep_played(client))
+            await client.connection.run(uplink(client), downlink(client.connection, client.frames), _keep_played(client))
         finally:
             if client.ack_timer is not None:
                 client.ack_timer.cancel()
     return response
 
 
-async def _start(request: web.Request) -> Start:
-    """Raises StreamUnavailable, Over, SessionNotFound."""
-    parley = request.query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
-    if named := request.query.get("session"):
-        return await _start_again(request, wire.sid_of(named), parley=parley)
-    app, backend = request.app, request.app[BACKEND]
-    opened = await new_session(backend, turns.Opened(user=USER, door=DOOR, turn_mode="server_vad"))
-    app[METRICS].sessions.labels(DOOR).inc()
-    gen = None
-    if parley:
-        gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
-    created = _created(request, opened, BIRTH if parley else None)
-    return Start(opened, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=(created,))
+def _asked(request: web.Request, user: str) -> Asked:
+    query = request.query
+    parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
+    return Asked(user, parley, query.get("session") or None, query.get("after"))
 
 
-async def _start_again(request: web.Request, sid: str, *, parley: bool) -> Start:
-    backend = request.app[BACKEND]
-    opened = await resume(backend, sid)
-    if opened is None or not await is_of_door(backend.redis, opened.session, DOOR):
-        raise SessionNotFound
-    stored = await numbers(backend.redis, opened.session)
-    place = await place_of(backend, opened)
-    if not parley:
-        return Start(opened, place, known=stored.known, greetings=(_created(request, opened, None),))
-    asked = request.query.get("after")
-    after = place.after if asked is None else _asked_for(asked)
-    greetings = [Frame("parley.resumed", wire.resumed(sid, stored.next, after))]
-    begins = await resync_from(backend.redis, opened.session, after)
-    if begins is not None:
-        greetings.append(Frame("parley.resync", wire.resync(after, begins)))
-        after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
-    place = Place(after, ClientSession())
-    return Start(opened, place, stored.known, stored.gen, stored.next, tuple(greetings))
-
-
-def _asked_for(after: str) -> EntryId:
-    """What cannot be read is the beginning: the client is told again what it may have."""
-    try:
-        return EntryId.parse(after)
-    except ValueError:
-        return BIRTH
-
-
-def _client(request: web.Request, socket: TextSocket, start: Start) -> Client:
+def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     backend: Backend = request.app[BACKEND]
-    session = start.opened.session
+    session = begun.opened.session
     log = SessionLogger(logger, session.sid)
-    live = LiveUplink(backend, session, log, known=start.known, gen=start.gen, first=start.first)
+    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first)
     connection = Connection(
         DOOR,
         socket,
-        start.opened,
+        begun.opened,
         backend,
         request.app[METRICS],
-        _error_frame,
-        place=start.place,
-        max_waiting_bytes=_NO_LIMIT,
+        begun.frames.error,
+        place=begun.place,
+        max_waiting_bytes=NO_LIMIT,
         way=live,
     )
     live.on_over = connection.downlink.look_again
-    numbering = None if start.gen is None else Numbering(start.first)
-    client = Client(socket, connection, live, numbering)
+    numbering = None if begun.gen is None else Numbering(begun.first)
+    client = Client(socket, connection, live, numbering, begun.frames)
+    connection.on_told = lambda event: client.reply("error", event.encode())
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)
         live.on_wanted = lambda useq: _wanted(client, numbering, useq)
-    for frame in start.greetings:
+    for frame in begun.greetings:
         connection.outbox.reply(frame)
     return client
-
-
-def _created(request: web.Request, opened: Opened, did: EntryId | None) -> Frame:
-    settings = request.app[SETTINGS]
-    event = wire.session_created(
-        opened.session.sid,
-        _event_id(),
-        model=settings.openai_realtime_model,
-        transcription_model=settings.transcription_model,
-    )
-    return Frame("session.created", event if did is None else wire.with_did(event, did))
-
-
-def _event_id() -> str:
-    return f"event_{token_hex(10)}"
-
-
-def _error_frame(error: DoorError) -> Frame:
-    return Frame("error", wire.error(_event_id(), error))

@@ -16,7 +16,7 @@ from tests.acceptance.conftest import open_simulator
 from tests.acceptance.doors import scenario
 from tests.acceptance.doors.caller import SILENCE, Caller
 from tests.acceptance.doors.mobile import MobileCaller
-from tests.acceptance.doors.openai import OpenAiCaller
+from tests.acceptance.doors.openai import OpenAiCaller, OpenAiHttpCaller
 from tests.acceptance.doors.round_robin import round_robin
 from tests.acceptance.fleet import Fleet
 from tests.media.make_media import as_samples
@@ -27,6 +27,7 @@ DOORS: dict[str, Callable[[str], Caller]] = {
     "mobile, PCM": lambda url: MobileCaller(url, token_hex(8), m4a=False),
     "mobile, M4A": lambda url: MobileCaller(url, token_hex(8), m4a=True),
     "openai, WebSocket": OpenAiCaller,
+    "openai, SSE and POST": OpenAiHttpCaller,
 }
 PUSH_TO_TALK = {"mobile, PCM", "mobile, M4A"}
 """Doors at which silence need not be sent."""

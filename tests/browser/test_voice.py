@@ -14,6 +14,7 @@ from playwright.async_api import Request, Route
 from gateway.app import serving
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
+from simulator.answers import Answer, Echo, tone
 from simulator.options import Options
 from simulator.session import Session
 from tests.browser.stage import (
@@ -34,7 +35,9 @@ from tests.contract.doors.openai_stage import System, system
 
 SPEECH = "speech_espeak.flac"
 
-TRANSPORTS = ("websocket",)
+ECHO = Echo()
+
+TRANSPORTS = ("websocket", "http")
 """The choices of the page, by their value."""
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -63,16 +66,23 @@ async def talking(
     microphone: Path | None = None,
     *,
     think_s: float = 0.0,
+    answer: Answer = ECHO,
     refuse: bool = False,
     **options: Any,
 ) -> AsyncIterator[tuple[System, Visit]]:
     """The page, open, in front of everything."""
     async with (
-        system(redis, Options(think_s=think_s), transcription="gpt-transcribe") as parley,
+        system(redis, Options(think_s=think_s, answer=answer), transcription="gpt-transcribe") as parley,
         chromium(path, microphone, refuse=refuse) as browser,
         visit(browser, f"{parley.urls[0]}/voice-realtime", **options) as page,
     ):
         yield parley, page
+
+
+def is_said(speech: Samples, voice: Samples) -> bool:
+    """Half a second at a time: where a loaded machine does not listen for a moment, one of them is not whole."""
+    pieces = np.array_split(speech, len(speech) // 12_000)
+    return float(np.median([likeness(voice, piece) for piece in pieces])) > 0.98
 
 
 def upstream(parley: System) -> Session:
@@ -124,7 +134,7 @@ async def test_a_spoken_turn_is_answered_heard_and_shown(
         voice = read_wav(await page.save("#save-voice", tmp_path / "voice.wav"))
         arrived = bytes(upstream(parley).recording.appended)
         assert voice.tobytes().startswith(arrived), "nothing of it was lost or doubled"
-        assert likeness(voice, load(SPEECH, 24_000)[:60_000]) > 0.98
+        assert is_said(load(SPEECH, 24_000)[:60_000], voice)
         transcript = (await page.save("#save-text", tmp_path / "transcript.txt")).read_text()
         assert transcript.startswith("You: You spoke for")
         assert "\nParley: I heard" in transcript
@@ -201,6 +211,26 @@ async def test_a_line_that_breaks_is_dialled_again(
         arrived = bytes(upstream(parley).recording.appended)
         assert len(arrived) > 2 * 48_000
         assert voice.startswith(arrived)
+
+
+async def test_a_talk_goes_from_one_transport_to_the_other(redis_server: EmbeddedServer, chromium_path: str) -> None:
+    """In the middle of an answer, which is heard whole and once."""
+    async with talking(redis_server, chromium_path, answer=tone(440, 1.5)) as (_, page):
+        await page.page.fill("#text", "one")
+        await page.page.press("#text", "Enter")
+        for dials, transport in enumerate(("http", "websocket", "http"), 2):
+            await page.phase("speaking")
+            await page.page.check(f"input[value={transport}]")
+            await page.until("dials => parley.line.state === 'up' && parley.line.dials === dials", dials)
+            await page.phase("typing")
+            await page.page.fill("#text", transport)
+            await page.page.press("#text", "Enter")
+        await page.phase("speaking")
+        await page.phase("typing")
+        assert await page.texts("user") == ["one", "http", "websocket", "http"]
+        assert len(await page.texts("assistant")) == 4
+        heard = await page.state("parley.player.samplesPlayed")
+        assert heard == 4 * 36_000
 
 
 async def test_a_server_that_is_away_and_comes_back(
