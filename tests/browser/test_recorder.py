@@ -43,7 +43,7 @@ def decoded(path: Path) -> Samples:
 
 
 def is_speech(path: Path) -> bool:
-    """Opus changes a wave, but not what it is like. Half a second at a time, as a loaded machine may not listen for a moment."""
+    """Opus changes a wave, but not what it is like. By half seconds: a loaded machine may not listen for a moment."""
     found, said = decoded(path), load("speech_jfk.flac", MICROPHONE_RATE)
     assert len(found) > MICROPHONE_RATE
     pieces = np.array_split(found, len(found) // (MICROPHONE_RATE // 2))
