@@ -103,7 +103,8 @@ async def _serve(
         screen.print(table(recording, result, ANSWER))
     where = " ".join(plan.urls)
     elsewhere = "" if plan.urls[0] == "http://127.0.0.1:8000" else f" --url {plan.urls[0]}"
-    screen.say(f"Listening on {where} · talk to it: parley talk FILE{elsewhere} · stop it: Ctrl-C")
+    page = f"{plan.urls[0]}/voice-realtime"
+    screen.say(f"Listening on {where} · talk to it: {page}, or parley talk FILE{elsewhere} · stop it: Ctrl-C")
     notify.ready()
     await supervisor.watch()
 

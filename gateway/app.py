@@ -19,7 +19,7 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import ios, mobile, openai, openai_http, recorder
+from gateway.doors import ios, mobile, openai, openai_http, pages, recorder
 from gateway.metrics import Metrics
 from gateway.recordings import Recordings
 from gateway.refusals import refusals
@@ -49,16 +49,8 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    app.add_routes(
-        [
-            *health.routes(),
-            *mobile.routes(),
-            *openai.routes(),
-            *openai_http.routes(),
-            *recorder.routes(),
-            *ios.routes(),
-        ]
-    )
+    doors = (mobile, openai, openai_http, ios, recorder, pages)
+    app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     return app
 
 

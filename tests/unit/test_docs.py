@@ -23,7 +23,8 @@ STREAMS = ROOT / "docs" / "streams.md"
 CLASSES: tuple[type[Settings], ...] = (GatewaySettings, BridgeSettings, TranscoderSettings, CommandSettings)
 
 BACKTICKS = re.compile(r"`([^`\n]+)`")
-REPO_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)+\.(?:py|lua|md|toml|json)")
+REPO_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)+\.(?:py|lua|md|toml|json|js)")
+DEFINITION = re.compile(r"^(?:(?:export )?const )?([A-Z_]+) = ", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 SETTING_ROW = re.compile(r"^\| *`([A-Z][A-Z0-9_]*)` *\| *(?:`([^`]*)`)?", re.MULTILINE)
 
@@ -131,6 +132,6 @@ def test_bounds_are_named_as_in_the_code() -> None:
     table = (line for line in (ROOT / "docs" / "backpressure.md").read_text().splitlines() if line.startswith("|"))
     for line in table:
         sources = [(ROOT / text).read_text() for text in BACKTICKS.findall(line) if REPO_FILE.fullmatch(text)]
-        defined = {constant for source in sources for constant in re.findall(r"^([A-Z_]+) = ", source, re.MULTILINE)}
+        defined = {constant for source in sources for constant in DEFINITION.findall(source)}
         missing += set(re.findall(r"\(`([A-Z_]+)`\)", line)) - defined
     assert missing == []
