@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, POLICY, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai
+from gateway.doors import mobile, openai, tickets
 from gateway.metrics import Metrics
-from gateway.refusals import refusals
+from gateway.policy import Policy, warn
+from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
 from runtime import notify
 from runtime.errors import PortBusy, StartError
@@ -39,13 +40,16 @@ SHUTDOWN_TIMEOUT_S = 1.0
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
-    """The application, not started. To start, it needs a Redis server that answers (StartError)."""
+    """The application, not started. To start, it needs a Redis server that answers (StartError). Raises SettingsError."""
     app = web.Application(middlewares=[refusals])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
+    app[POLICY] = Policy.of(settings)
+    app[FAREWELLS] = {openai.DOOR: openai.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes()])
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *tickets.routes()])
+    app.on_response_prepare.append(tell_browsers)
     return app
 
 
@@ -59,7 +63,7 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
 async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     """A gateway that listens, for as long as the context lasts; gives its address, `http://host:port`.
 
-    Raises StartError when Redis is not fit, PortBusy when somebody else listens there.
+    Raises SettingsError, StartError when Redis is not fit, PortBusy when somebody else listens there.
     """
     app = create_app(settings)
     runner = web.AppRunner(
@@ -101,9 +105,8 @@ async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSi
 
 async def run(settings: GatewaySettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises StartError."""
-    if settings.jwt_secret is not None:
-        logger.warning("JWT_SECRET IS SET, BUT THIS VERSION DOES NOT CHECK TOKENS YET: everybody who reaches it may come in")
     async with serving(settings) as address:
+        warn(settings, Policy.of(settings))
         logger.info("the gateway listens on %s", address)
         notify.ready()
         await stop.wait()
