@@ -7,44 +7,26 @@ raises is told to the client by `gateway.refusals`, in the door's own words.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.addresses import client_address, is_trusted
-from gateway.appkeys import BACKEND, POLICY
-from gateway.auth import NOT_SHOWN, Verifier
+from gateway.appkeys import BACKEND, LIMITS, POLICY
+from gateway.auth import Verifier
+from gateway.caller import Caller
 from gateway.errors import ForbiddenOrigin, NotAdmitted, NoToken
 from gateway.origins import is_allowed
 from gateway.replay import opened_as
 from gateway.tickets import is_ticket, redeem
 from streams.sessions import Session
 
+__all__ = ["Caller", "admit", "admitted", "check_origin", "credential", "host_of", "owned_by", "scheme_of"]
+
 _PROTOCOL = "openai-insecure-api-key."
 """Begins a subprotocol that is none, but a key: browsers can send no header. OpenAI's own way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Whoever has made a request."""
-
-    user: str | None = None
-    """who they have shown to be; None: they have not, and the door does not ask for it"""
-    address: str = ""
-    """where they are, as far as it can be known"""
-    among_users: bool = False
-    """others show who they are here"""
-
-    def user_or(self, otherwise: str) -> str:
-        """Whose the sessions are that this caller opens.
-
-        `otherwise`: what one who has not shown anything calls themselves. Where others have, it is marked: nobody gets at
-        the session of a user by naming them.
-        """
-        if self.user is not None:
-            return self.user
-        return NOT_SHOWN + otherwise if self.among_users else otherwise
 
 
 async def admit(request: web.Request, door: str) -> Caller:
@@ -56,17 +38,29 @@ async def admit(request: web.Request, door: str) -> Caller:
         raise
 
 
+@asynccontextmanager
+async def admitted(request: web.Request, door: str) -> AsyncIterator[Caller]:
+    """`admit`, for a connection that lasts: it counts as one of its user's, and of its address's, while the context does.
+
+    To be entered before a WebSocket's handshake is answered. Raises NotAdmitted, TooMany.
+    """
+    caller = await admit(request, door)
+    async with request.app[LIMITS].connection(caller):
+        yield caller
+
+
 async def _admit(request: web.Request, door: str) -> Caller:
     policy, address = request.app[POLICY], address_of(request)
     if policy.mode == "off" or policy.verifier is None:
-        return Caller(None, address)
+        return Caller(None, address, door=door)
     shown = credential(request)
     if shown is not None:
         origin = request.headers.get("Origin")
-        return Caller(await _user(shown, policy.verifier, request.app[BACKEND].redis, origin), address, among_users=True)
+        user = await _user(shown, policy.verifier, request.app[BACKEND].redis, origin)
+        return Caller(user, address, among_users=True, door=door)
     if policy.needs_token(door):
         raise NoToken
-    return Caller(None, address, among_users=True)
+    return Caller(None, address, among_users=True, door=door)
 
 
 async def _user(shown: str, verifier: Verifier, redis: Redis, origin: str | None) -> str | None:

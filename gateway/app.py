@@ -16,10 +16,11 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, POLICY, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
 from gateway.doors import mobile, openai, tickets
+from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
 from gateway.refusals import FAREWELLS, refusals, tell_browsers
@@ -56,7 +57,13 @@ def create_app(settings: GatewaySettings) -> web.Application:
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     async with open_backend(app[SETTINGS].redis_url) as backend:
         app[BACKEND] = backend
-        yield
+        app[LIMITS] = Limits(backend.redis, app[SETTINGS])
+        renewing = asyncio.create_task(app[LIMITS].run(), name="gateway.limits")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
 
 
 @asynccontextmanager

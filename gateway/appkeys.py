@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.backend import Backend
 from gateway.connections import Connections
+from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy
 from gateway.settings import GatewaySettings
@@ -15,3 +16,4 @@ METRICS = web.AppKey("metrics", Metrics)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
 POLICY = web.AppKey("policy", Policy)
+LIMITS = web.AppKey("limits", Limits)

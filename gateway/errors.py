@@ -8,6 +8,7 @@ DoorError
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
+│   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
@@ -19,6 +20,7 @@ DoorError
 │   ├── UnknownFormat         "unknown_format"    in the query                          fault: the client
 │   ├── InvalidAudio          "invalid_audio"     not base64                            fault: the client
 │   ├── EmptyAudio            "empty_audio"       nothing in it                         fault: the client
+│   ├── TooFast               "too_fast"          speech, faster than it is spoken      fault: the client; recoverable
 │   ├── TooLarge              "too_large"         more than one recording may have      fault: the client
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
@@ -41,6 +43,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -122,6 +125,22 @@ class ForbiddenOrigin(RequestRefused):
 
     code = "forbidden_origin"
     status = 403
+
+
+class TooMany(RequestRefused):
+    """`what`: connections or sessions."""
+
+    code = "too_many"
+    recoverable = True
+    status = 429
+
+    def __init__(self, what: str, allowed: int, retry_after_s: int) -> None:
+        self.allowed, self.retry_after_s = allowed, retry_after_s
+        super().__init__(f"There are too many {what} of yours: {allowed} are allowed at once. End some, or try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": f"{self.retry_after_s}"}
 
 
 class BodyTooLarge(RequestRefused):
@@ -209,6 +228,19 @@ class EmptyAudio(Refused):
 
     code = "empty_audio"
     fault = "client"
+
+
+class TooFast(Refused):
+    """`wait_s`: until the same would be taken; None: it is too much at once."""
+
+    code = "too_fast"
+    fault = "client"
+    recoverable = True
+
+    def __init__(self, wait_s: float | None, at_once_s: float) -> None:
+        self.wait_s = wait_s
+        todo = "Send less at once." if wait_s is None else f"Send this again in {math.ceil(wait_s)} s."
+        super().__init__(f"This is faster than real time: {at_once_s:g} s of speech are taken at once. {todo}")
 
 
 class TooLarge(Refused):

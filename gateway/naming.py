@@ -47,6 +47,11 @@ async def open_session(backend: Backend, opened: turns.Opened, conversation: str
     return await _surely(backend, _open(backend, opened, conversation, newest_wins=newest_wins))
 
 
+async def is_known(backend: Backend, user: str, conversation: str) -> bool:
+    """Whether there is a session of this name. Raises StreamUnavailable."""
+    return bool(await _live_sessions(backend, user, conversation))
+
+
 async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
     """A session that only who knows its id can ask for. Raises StreamUnavailable; for a cancel see `open_session`."""
     return await _surely(backend, _create(backend, opened, keys.new_sid()))

@@ -55,6 +55,30 @@ class GatewaySettings(Settings):
         description="Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed: addresses and networks, with commas"
         " between.",
     )
+    max_connections_per_user: int = Field(
+        20,
+        ge=0,
+        alias="PARLEY_MAX_CONNECTIONS_PER_USER",
+        description="Connections that one user may have at once; 0 = any number.",
+    )
+    max_connections_per_address: int = Field(
+        50,
+        ge=0,
+        alias="PARLEY_MAX_CONNECTIONS_PER_ADDRESS",
+        description="Connections from one address (of IPv6: one /64) at once, but for this machine's own; 0 = any number.",
+    )
+    max_sessions_per_user: int = Field(
+        20,
+        ge=0,
+        alias="PARLEY_MAX_SESSIONS_PER_USER",
+        description="Sessions that one user may have at once, also those that wait for their client; 0 = any number.",
+    )
+    max_sessions_per_address: int = Field(
+        100,
+        ge=0,
+        alias="PARLEY_MAX_SESSIONS_PER_ADDRESS",
+        description="Sessions that were opened from one address, at once; 0 = any number.",
+    )
     max_file_bytes: int = Field(
         10 << 20,
         ge=1,

@@ -41,6 +41,11 @@ def ticket(digest: str) -> str:
     return f"parley:ticket:{digest}"
 
 
+def limit(what: str, sort: str, who: str) -> str:
+    """What counts against a limit: zset, by the time (ms) at which it runs out. `sort`: a user or an address."""
+    return f"parley:limit:{what}:{sort}:{quote(who, safe=':')}"
+
+
 def new_sid() -> str:
     """A session id: 128 random bits as 32 hex digits."""
     return secrets.token_hex(16)

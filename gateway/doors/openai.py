@@ -27,15 +27,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_hex
 
 import msgspec
 from aiohttp import web
 
-from gateway.admission import Caller, admit
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.admission import Caller, admitted
+from gateway.allowance import Allowance, seconds_of
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, place_of
 from gateway.doors import openai_messages as wire
@@ -51,8 +54,10 @@ from gateway.errors import (
     Refused,
     SessionNotFound,
     SlowClient,
+    TooFast,
     Unavailable,
 )
+from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, new_session, resume
 from gateway.numbering import Numbering, Offer
@@ -103,6 +108,7 @@ class Client:
     uplink: LiveUplink
     numbering: Numbering | None
     """of a client that has asked for the extension"""
+    allowance: Allowance
     carry: bytes = b""
     """half a sample that waits for its other half"""
     played: EntryId | None = None
@@ -153,6 +159,7 @@ def _take(client: Client, said: wire.Said) -> None:
             client.has_played.set()
         case _ if client.numbering is None:
             try:
+                _spend(client, said)
                 for message in _messages(client, said):
                     client.uplink.say(message)
             except Refused as error:
@@ -161,7 +168,13 @@ def _take(client: Client, said: wire.Said) -> None:
             if (useq := said.useq) is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            _take_numbered(client, client.numbering, useq, _message(said))
+            _take_numbered(client, client.numbering, useq, said)
+
+
+def _spend(client: Client, said: wire.Numbered) -> None:
+    """Raises TooFast."""
+    if isinstance(said, wire.Audio):
+        client.allowance.take(seconds_of(said.data), time.monotonic())
 
 
 def _messages(client: Client, said: wire.Numbered) -> list[Message]:
@@ -196,12 +209,19 @@ def _control(said: wire.Commit | wire.Clear | wire.Event) -> Message:
             return ClientEvent(kind, msgspec.Raw(body))
 
 
-def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Message) -> bool:
-    """Take it, if it is the next one. Whether it was, and had room."""
+def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.Numbered | None) -> bool:
+    """Take it, if it is the next one; None: its number only. Whether it was, and had room."""
     match numbering.offer(useq):
         case Offer.TAKE:
+            about = None if said is None else said.event_id
+            too_fast: TooFast | None = None
             try:
-                client.uplink.say(message)
+                if said is not None:
+                    _spend(client, said)
+            except TooFast as error:
+                said, too_fast = None, error
+            try:
+                client.uplink.say(_VOID if said is None else _message(said))
             except Busy:
                 numbering.go_back(useq)
                 client.owes_want = True
@@ -209,6 +229,8 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
             except NotStored:
                 return False  # the client knows by now from where to go on
             numbering.took()
+            if too_fast is not None:
+                _tell(client, too_fast, about)
             return True
         case Offer.AGAIN:
             _ack_in_time(client, numbering)
@@ -221,7 +243,7 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
 
 def _refuse(client: Client, mistake: wire.Mistake) -> None:
     """Tell it. A numbered event that is refused has used up its number; sent again, it is refused no second time."""
-    if client.numbering is None or mistake.useq is None or _take_numbered(client, client.numbering, mistake.useq, _VOID):
+    if client.numbering is None or mistake.useq is None or _take_numbered(client, client.numbering, mistake.useq, None):
         _tell(client, mistake)
 
 
@@ -333,10 +355,21 @@ class Start:
 
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
+    async with admitted(request, DOOR) as caller:
+        if request.app[CONNECTIONS].draining:
+            raise web.HTTPServiceUnavailable(
+                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
+            )
+        async with request.app[LIMITS].session(caller, partial(_resumes, request)) as room:
+            return await _converse_in(request, caller, room)
+
+
+async def _resumes(request: web.Request) -> bool:
+    return bool(request.query.get("session"))
+
+
+async def _converse_in(request: web.Request, caller: Caller, room: Room) -> web.StreamResponse:
     app, settings = request.app, request.app[SETTINGS]
-    caller = await admit(request, DOOR)
-    if app[CONNECTIONS].draining:
-        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
     response = await socket.open(request)
     try:
@@ -351,7 +384,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     client = _client(request, socket, start)
     with app[CONNECTIONS].joined(client.connection):
         try:
-            await client.connection.run(uplink(client), downlink(client), _keep_played(client))
+            counting = room.is_for(start.opened.session.sid)
+            await client.connection.run(uplink(client), downlink(client), _keep_played(client), counting)
         finally:
             if client.ack_timer is not None:
                 client.ack_timer.cancel()
@@ -432,7 +466,7 @@ def _client(request: web.Request, socket: TextSocket, start: Start) -> Client:
     )
     live.on_over = connection.downlink.look_again
     numbering = None if start.gen is None else Numbering(start.first)
-    client = Client(connection, live, numbering)
+    client = Client(connection, live, numbering, request.app[LIMITS].allowance(session.sid))
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)
         live.on_wanted = lambda useq: _wanted(client, numbering, useq)
