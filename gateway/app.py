@@ -25,6 +25,7 @@ from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
 from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
+from gateway.transports.headers import protocols
 from runtime import notify
 from runtime.errors import PortBusy, StartError
 
@@ -32,6 +33,12 @@ logger = logging.getLogger(__name__)
 
 READ_BUFFER_BYTES = 16 << 10
 """aiohttp's own 256 KiB, twice for each connection, would make ten thousand of them pin gigabytes."""
+
+KEEP_ALIVE_S = 75.0
+"""Of a connection that asks for nothing; longer than a load balancer keeps one that it may still use."""
+
+BACKLOG = 1024
+"""Connections that the kernel accepts for us: when a gateway stops, all of its clients come to the others at once."""
 
 LINGERING_S = 2.0
 """How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
@@ -73,32 +80,33 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     Raises SettingsError, StartError when Redis is not fit, PortBusy when somebody else listens there.
     """
     app = create_app(settings)
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # our own lines name the session
-        handler_cancellation=True,
-        read_bufsize=READ_BUFFER_BYTES,
-        auto_decompress=False,  # a small body may hold gigabytes
-        lingering_time=LINGERING_S,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
         await runner.setup()
-        site = await _listen(runner, settings)
-        host, port = runner.addresses[0][:2]
+        server = await _listen(runner, settings)
+        host, port = server.sockets[0].getsockname()[:2]
         try:
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         finally:
-            await site.stop()
+            server.close()
             await app[CONNECTIONS].dismiss()
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSite:
-    site = web.TCPSite(runner, settings.host, settings.port)
+async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> asyncio.Server:
+    assert runner.server is not None
+    handlers = protocols(
+        runner.server,
+        head_timeout_s=settings.header_timeout_s,
+        access_log=None,  # our own lines name the session
+        read_bufsize=READ_BUFFER_BYTES,
+        auto_decompress=False,  # a small body may hold gigabytes
+        keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGERING_S,
+    )
     try:
-        await site.start()
+        return await asyncio.get_running_loop().create_server(handlers, settings.host, settings.port, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortBusy(settings.host, settings.port, "PORT") from error
@@ -107,7 +115,6 @@ async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSi
             f"The gateway cannot listen on {settings.host}:{settings.port} ({reason})."
             " Set HOST to an address of this machine, and PORT to one that you may use."
         ) from error
-    return site
 
 
 async def run(settings: GatewaySettings, stop: asyncio.Event) -> None:

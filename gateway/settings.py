@@ -86,6 +86,13 @@ class GatewaySettings(Settings):
         alias="PARLEY_MAX_FILE_BYTES",
         description="The largest recording that a client may send, in bytes.",
     )
+    header_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        alias="PARLEY_HEADER_TIMEOUT_S",
+        description="How many seconds a client may take to send the head of a request.",
+    )
     send_timeout_s: float = Field(
         10.0,
         gt=0,
