@@ -12,12 +12,24 @@ from gateway.auth import secret_keys
 from gateway.settings import GatewaySettings
 
 DAY_S = 86_400
+_CHECK_S = 300
 
 
 def mint(secret: str, user: str, device: str, now: float, lasts_s: float) -> str:
     """A token of this user's device, signed with HS256. `now`: seconds since 1970."""
     claims = {"deviceId": device, "userId": user, "type": "device", "iat": int(now), "exp": int(now + lasts_s)}
     return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def token_for_check() -> str | None:
+    """What the self-check shows to the gateway that has just started; None when it is asked for nothing, or has no secret.
+
+    Raises SettingsError.
+    """
+    settings = GatewaySettings.load()
+    if settings.jwt_secret is None or settings.auth == "off":
+        return None
+    return mint(settings.jwt_secret.get_secret_value().split()[0], "self-check", "parley-up", time.time(), _CHECK_S)
 
 
 def run(user: str | None, device: str | None, days: float) -> str:

@@ -63,7 +63,7 @@ async def _admit(request: web.Request, door: str) -> Caller:
     return Caller(None, address, among_users=True, door=door)
 
 
-async def _user(shown: str, verifier: Verifier, redis: Redis, origin: str | None) -> str | None:
+async def _user(shown: str, verifier: Verifier, redis: Redis, origin: str | None) -> str:
     if is_ticket(shown):
         return await redeem(redis, shown, origin)
     return verifier.verify(shown, time.time()).user

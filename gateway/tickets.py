@@ -24,8 +24,7 @@ PREFIX = "ek_"
 
 
 class _Ticket(msgspec.Struct, frozen=True):
-    user: str | None
-    """None: nobody is asked who they are"""
+    user: str
     origin: str | None
     """None: it was asked for by no browser; whoever did may pass it on to a page of theirs"""
 
@@ -36,8 +35,13 @@ def is_ticket(credential: str) -> bool:
 
 
 async def issue(redis: Redis, user: str | None, origin: str | None) -> str:
-    """A new one. Raises AdmissionUnavailable."""
+    """A new one. Raises AdmissionUnavailable.
+
+    `user`: None where nobody is asked who they are; then nobody looks at tickets either, and none is kept.
+    """
     ticket = PREFIX + secrets.token_urlsafe(32)
+    if user is None:
+        return ticket
     try:
         await redis.set(_key(ticket), msgspec.json.encode(_Ticket(user, origin)), px=TICKET_S * 1000)
     except (RedisError, OSError) as error:
@@ -45,7 +49,7 @@ async def issue(redis: Redis, user: str | None, origin: str | None) -> str:
     return ticket
 
 
-async def redeem(redis: Redis, ticket: str, origin: str | None) -> str | None:
+async def redeem(redis: Redis, ticket: str, origin: str | None) -> str:
     """Whose it is; it is used up. Raises InvalidToken, AdmissionUnavailable."""
     try:
         stored = await redis.getdel(_key(ticket))

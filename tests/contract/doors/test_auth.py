@@ -47,6 +47,9 @@ class Way:
     """its clients in the field carry no token"""
     close: tuple[int, str] | None = None
     """how its protocol refuses a wrong key, if it has a way of its own"""
+    body: bytes | None = None
+    admitted: int = 200
+    """HTTP's status when it is; that something else is missing is an answer to somebody who is"""
 
     @property
     def is_socket(self) -> bool:
@@ -94,31 +97,30 @@ class Shown:
 class Outcome:
     """What became of a request."""
 
+    admitted: bool
     status: int
     """HTTP's, or the close code"""
     sentence: str = ""
     """what was told"""
     headers: Any = None
 
-    @property
-    def admitted(self) -> bool:
-        return self.status in (101, 200)
-
 
 async def attempt(stage: Stage, way: Way, shown: Shown) -> Outcome:
     """Make the request, and see."""
     if way.is_socket:
         return await attempt_socket(stage, way, shown)
-    async with stage.http.request(way.method, stage.url + shown.url(way), headers=shown.headers()) as response:
-        body = await response.json()
-        return Outcome(response.status, body.get("error", ""), response.headers)
+    url, headers = stage.url + shown.url(way), shown.headers()
+    async with stage.http.request(way.method, url, headers=headers, data=way.body) as response:
+        if response.status == way.admitted:
+            return Outcome(True, response.status)  # what it answers may have no end
+        return Outcome(False, response.status, (await response.json())["error"], response.headers)
 
 
 async def attempt_socket(stage: Stage, way: Way, shown: Shown) -> Outcome:
     try:
         ws = await stage.http.ws_connect(stage.url + shown.url(way), headers=shown.headers(), protocols=shown.protocols())
     except aiohttp.WSServerHandshakeError as error:
-        return Outcome(error.status, headers=error.headers)
+        return Outcome(False, error.status, headers=error.headers)
     async with ws:
         assert ws.protocol == ("realtime" if shown.protocols() else None)
         await ws.send_str('{"type":"ping"}')
@@ -126,10 +128,9 @@ async def attempt_socket(stage: Stage, way: Way, shown: Shown) -> Outcome:
         while True:
             message = await ws.receive(LIMIT_S)
             if message.type is aiohttp.WSMsgType.CLOSE:
-                return Outcome(message.data, sentence or message.extra or "", message.extra)
-            event = json.loads(message.data)
-            if way.close is None or event["type"] != "error":
-                return Outcome(101)
+                return Outcome(False, message.data, sentence or message.extra or "", message.extra)
+            if way.close is None or (event := json.loads(message.data))["type"] != "error":
+                return Outcome(True, 101)
             sentence = event["error"]["message"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cli.app import main
 from cli.errors import TokenError
-from cli.token import run
+from cli.token import run, token_for_check
 from gateway.auth import Device, Verifier, secret_keys
 
 SECRETS = f"{'n' * 32} {'o' * 32}"
@@ -37,3 +37,17 @@ def test_without_a_usable_secret_it_says_what_to_do(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("JWT_SECRET", secret)
         with pytest.raises(TokenError, match="openssl rand -hex 32"):
             run(None, None, 7)
+
+
+def test_the_self_check_shows_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing where nobody is asked."""
+    monkeypatch.delenv("PARLEY_AUTH", raising=False)
+    monkeypatch.setenv("JWT_SECRET", SECRETS)
+    shown = token_for_check()
+    assert shown is not None
+    assert Verifier(secret_keys(SECRETS)).verify(shown, time.time()).user == "self-check"
+    monkeypatch.setenv("PARLEY_AUTH", "off")
+    assert token_for_check() is None
+    monkeypatch.delenv("PARLEY_AUTH")
+    monkeypatch.delenv("JWT_SECRET")
+    assert token_for_check() is None
