@@ -1,6 +1,7 @@
 """Who may come in: every door, every way to be refused, and what is told.
 
-A door is a row of WAYS: its simplest request. All the rest is tried on each of them.
+A door is a row of WAYS: its simplest request (for HTTP, with the status that somebody who is admitted gets). All the rest is
+tried on each of them; rows of WebSockets are counted by test_limits.py too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from openai import AsyncOpenAI
 from redis.asyncio import Redis
+from websockets.exceptions import ConnectionClosedError
 
 from cli.token import mint
 from gateway.app import serving
@@ -439,3 +442,27 @@ async def test_without_redis_a_ticket_cannot_be_judged() -> None:
             async with http.ws_connect(f"{url}/v1/realtime?ticket={PREFIX}x") as ws:
                 assert json.loads((await ws.receive(LIMIT_S)).data)["type"] == "error"
                 assert (await ws.receive(LIMIT_S)).data == 1013
+
+
+# ---- the official SDK -----------------------------------------------------------------------------------------------
+
+
+async def test_the_official_sdk_has_its_token_for_a_key(strict: Stage) -> None:
+    """With only its base URL and its key changed; a ticket does as well, and a wrong key is told as it expects."""
+    for key in (token(), await issue(strict)):
+        async with (
+            AsyncOpenAI(api_key=key, base_url=f"{strict.url}/v1") as client,
+            client.realtime.connect(model="any") as connection,
+        ):
+            assert (await connection.recv()).type == "session.created"
+    async with (
+        AsyncOpenAI(api_key="sk-wrong", base_url=f"{strict.url}/v1", max_retries=0) as client,
+        client.realtime.connect(model="any") as connection,
+    ):
+        event = await connection.recv()
+        assert event.type == "error"
+        assert (event.error.type, event.error.code) == ("invalid_request_error", "invalid_api_key")
+        with pytest.raises(ConnectionClosedError) as raised:
+            await connection.recv()
+        assert raised.value.rcvd is not None
+        assert (raised.value.rcvd.code, raised.value.rcvd.reason) == (3000, "invalid_request_error.invalid_api_key")
