@@ -8,8 +8,7 @@ import uuid
 import jwt
 
 from cli.errors import TokenError
-from gateway.auth import secret_keys
-from gateway.settings import GatewaySettings
+from cli.settings import CommandSettings
 
 DAY_S = 86_400
 _CHECK_S = 300
@@ -21,12 +20,8 @@ def mint(secret: str, user: str, device: str, now: float, lasts_s: float) -> str
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
-def token_for_check() -> str | None:
-    """What the self-check shows to the gateway that has just started; None when it is asked for nothing, or has no secret.
-
-    Raises SettingsError.
-    """
-    settings = GatewaySettings.load()
+def token_for_check(settings: CommandSettings) -> str | None:
+    """What the self-check shows to the gateway that has just started; None when it asks for nothing, or has no secret."""
     if settings.jwt_secret is None or settings.auth == "off":
         return None
     return mint(settings.jwt_secret.get_secret_value().split()[0], "self-check", "parley-up", time.time(), _CHECK_S)
@@ -34,7 +29,9 @@ def token_for_check() -> str | None:
 
 def run(user: str | None, device: str | None, days: float) -> str:
     """The command. Who is not named is random. Raises TokenError, SettingsError."""
-    settings = GatewaySettings.load()
+    from gateway.auth import secret_keys  # the rest of this file is for `parley up`, which needs nothing of the gateway's
+
+    settings = CommandSettings.load()
     if settings.jwt_secret is None:
         raise TokenError("JWT_SECRET is not set: it must be the gateway's. Make one with `openssl rand -hex 32`.")
     secrets = settings.jwt_secret.get_secret_value()

@@ -100,7 +100,7 @@ async def _serve(
     screen.say(f"Started in {time.monotonic() - began:.1f} s.")
     if recording is not None:
         with screen.status("Speaking to it"):
-            result = await supervisor.during(self_check(recording, plan.urls[0], token_for_check()))
+            result = await supervisor.during(self_check(recording, plan.urls[0], token_for_check(settings)))
         screen.print(table(recording, result, ANSWER))
     where = " ".join(plan.urls)
     elsewhere = "" if plan.urls[0] == "http://127.0.0.1:8000" else f" --url {plan.urls[0]}"

@@ -8,6 +8,7 @@ import pytest
 
 from cli.app import main
 from cli.errors import TokenError
+from cli.settings import CommandSettings
 from cli.token import run, token_for_check
 from gateway.auth import Device, Verifier, secret_keys
 
@@ -43,11 +44,11 @@ def test_the_self_check_shows_what_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     """And nothing where nobody is asked."""
     monkeypatch.delenv("PARLEY_AUTH", raising=False)
     monkeypatch.setenv("JWT_SECRET", SECRETS)
-    shown = token_for_check()
+    shown = token_for_check(CommandSettings.load())
     assert shown is not None
     assert Verifier(secret_keys(SECRETS)).verify(shown, time.time()).user == "self-check"
     monkeypatch.setenv("PARLEY_AUTH", "off")
-    assert token_for_check() is None
+    assert token_for_check(CommandSettings.load()) is None
     monkeypatch.delenv("PARLEY_AUTH")
     monkeypatch.delenv("JWT_SECRET")
-    assert token_for_check() is None
+    assert token_for_check(CommandSettings.load()) is None
