@@ -1,4 +1,4 @@
-# run · test · soak · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+# run · test · compose-test · soak · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,12 +13,13 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help run test soak lint bench lock clean
+.PHONY: help run test compose-test docker soak lint bench lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    start everything on this machine and speak to it once'
 	@echo 'make test   run all tests'
+	@echo 'make compose-test  start the containers of docker-compose.yml, use and kill them (needs a Docker Engine)'
 	@echo 'make soak   kill processes and cut lines again and again, and count (15 minutes)'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
@@ -30,6 +31,13 @@ run: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto $(ARGS)
+
+compose-test: docker $(VENV)/.installed-dev
+	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py
+
+docker:
+	@docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || { \
+	    echo 'This needs a running Docker Engine (25 or newer) with its compose plugin, and none answers here.' >&2; exit 1; }
 
 soak: $(VENV)/.installed-dev
 	PARLEY_ROUNDS=50 CUTS=200 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py \

@@ -32,6 +32,10 @@ class Allowance:
             raise TooFast(seconds - level_s if seconds <= CAPACITY_S else None, CAPACITY_S)
         self._level_s = level_s - seconds
 
+    def wait_s(self, seconds: float, now: float) -> float:
+        """How long until they may be spent; for those who can make their client wait. At most CAPACITY_S at once."""
+        return max(0.0, min(seconds, CAPACITY_S) - self._level(now))
+
     def is_full(self, now: float) -> bool:
         """A new one would be no different."""
         return self._level(now) >= CAPACITY_S

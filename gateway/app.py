@@ -16,13 +16,14 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, tickets
+from gateway.doors import mobile, openai, openai_http, openai_session, recorder, tickets
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
+from gateway.recordings import Recordings
 from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
 from gateway.transports.headers import protocols
@@ -53,10 +54,13 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[POLICY] = Policy.of(settings)
-    app[FAREWELLS] = {openai.DOOR: openai.farewell}
+    app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
+    app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *tickets.routes()])
+    app.cleanup_ctx.append(_recordings)
+    voice = [*mobile.routes(), *openai.routes(), *openai_http.routes(), *recorder.routes()]
+    app.add_routes([*health.routes(), *tickets.routes(), *voice])
     app.on_response_prepare.append(tell_browsers)
     return app
 
@@ -71,6 +75,11 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
         finally:
             renewing.cancel()
             await asyncio.wait([renewing])
+
+
+async def _recordings(app: web.Application) -> AsyncIterator[None]:
+    yield
+    app[RECORDINGS].close()
 
 
 @asynccontextmanager

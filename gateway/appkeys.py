@@ -9,6 +9,7 @@ from gateway.connections import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy
+from gateway.recordings import Recordings
 from gateway.settings import GatewaySettings
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
@@ -17,3 +18,4 @@ BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
 POLICY = web.AppKey("policy", Policy)
 LIMITS = web.AppKey("limits", Limits)
+RECORDINGS = web.AppKey("recordings", Recordings)

@@ -1,4 +1,4 @@
-"""One client on one WebSocket: its tasks, what ends them, and the end itself.
+"""One client on one connection: its tasks, what ends them, and the end itself.
 
 And all of them together, for when this process stops.
 """
@@ -32,7 +32,6 @@ from gateway.metrics import Metrics
 from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
 from gateway.session import ClientSession
-from gateway.transports.websocket import TextSocket
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
 from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
@@ -103,6 +102,22 @@ class Control:
         return await self._said.get()
 
 
+class Wire(Protocol):
+    """How what the client is told goes down: a `TextSocket`, an `EventStream`, or another that a door brings along."""
+
+    on_pong: Callable[[bytes], None] | None
+    """called with the payload of each ping that has come back"""
+
+    async def write(self, frame: Frame) -> None:
+        """Raises SlowClient, ClientLeft."""
+
+    async def ping(self, payload: bytes) -> None:
+        """Have it come back when all that was written before has reached the client's machine. Raises ClientLeft."""
+
+    async def close(self, over: ConnectionOver) -> None:
+        """Tell the client why, and wait a little for it to read that."""
+
+
 class Way(Protocol):
     """How what the client says goes up: `Uplink`, or another that a door brings along."""
 
@@ -115,12 +130,12 @@ class Way(Protocol):
     def is_over(self) -> None:
         """The session has ended by itself."""
 
-    async def leave(self) -> None:
-        """Store what was said, and end."""
+    async def leave(self, *, replaced: bool) -> None:
+        """Store what was said, and end. `replaced`: another connection has the session, which is not ours to end."""
 
 
 class Connection:
-    """Joins a socket and a session until one of them is over. Made in the loop; `run` must follow.
+    """Joins a wire and a session until one of them is over. Made in the loop; `run` must follow.
 
     `error_frame` says an error in the door's own words.
     """
@@ -128,7 +143,7 @@ class Connection:
     def __init__(
         self,
         door: str,
-        socket: TextSocket,
+        wire: Wire,
         opened: Opened,
         backend: Backend,
         metrics: Metrics,
@@ -137,9 +152,11 @@ class Connection:
         place: Place,
         max_waiting_bytes: int,
         way: Way | None = None,
+        sender: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        """`sender`: writes what is in the outbox, where it is not to be written at once (`wrote` must follow each frame)."""
         session = opened.session
-        self.door, self.socket, self.session, self.metrics = door, socket, session, metrics
+        self.door, self.wire, self.session, self.metrics = door, wire, session, metrics
         self.log = SessionLogger(logger, session.sid)
         self.outbox = Outbox()
         self.downlink = Downlink(backend, session, after=place.after)
@@ -154,7 +171,10 @@ class Connection:
         self.arrivals = Arrivals()
         self._arriving = asyncio.Event()
         self._sessions = backend.sessions
-        socket.on_pong = self._pong
+        self._sender = sender or Connection._send
+        wire.on_pong = self._pong
+        self.on_told: Callable[[str], None] = lambda event: None
+        """called with what another gateway wants this client to be told"""
         self._error_frame = error_frame
         self._since = time.monotonic()
 
@@ -185,13 +205,13 @@ class Connection:
             over = ClientLeft()
             raise
         finally:
-            await _to_its_end(self._end(over))
+            await to_its_end(self._end(over))
 
     async def _until_over(self, ways: tuple[Coroutine[Any, Any, None], ...]) -> ConnectionOver:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._send(), self._keep(), self._follow(), self._obey()):
+                for way in (*ways, self._sender(self), self._keep(), self._follow(), self._obey()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -199,13 +219,17 @@ class Connection:
         return first
 
     async def _send(self) -> None:
-        """The only task that writes to the socket."""
+        """The only task that writes to the wire."""
         while True:
             frame = await self.outbox.get()
-            await self.socket.send(frame.data)
-            if frame.entry is not None and self._wrote(frame.entry, len(frame.data)):
-                await self._ask_what_arrived()
-            self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
+            await self.wire.write(frame)
+            await self.wrote(frame)
+
+    async def wrote(self, frame: Frame) -> None:
+        """The wire has this frame."""
+        if frame.entry is not None and self._wrote(frame.entry, len(frame.data)):
+            await self._ask_what_arrived()
+        self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
 
     def received(self, entry: EntryId) -> None:
         """The client itself says what has arrived; from now on nothing else counts."""
@@ -223,7 +247,7 @@ class Connection:
 
     async def _ask_what_arrived(self) -> None:
         if (payload := self.arrivals.ping()) is not None:
-            await self.socket.ping(payload)
+            await self.wire.ping(payload)
 
     def _pong(self, payload: bytes) -> None:
         if self.arrivals.pong(payload):
@@ -250,7 +274,13 @@ class Connection:
             case "attached" if argument != self._attachment.value:
                 raise Replaced
             case "probe":
-                await self.socket.ping(_PROBE + argument.encode())
+                await self.wire.ping(_PROBE + argument.encode())
+            case "ended":
+                raise SessionEnded(argument)
+            case "tell":
+                self.on_told(argument)
+            case "received":
+                self.received(EntryId.parse(argument))
             case "answered":
                 await say_alive(self._backend.redis, self.session, argument)
             case "missed" if not await self._attachment.renew():
@@ -305,14 +335,14 @@ class Connection:
         if isinstance(over, SessionEnded | SessionFailed | SessionGone):
             self.way.is_over()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._leave())
-            tasks.create_task(self.socket.close(over))
+            tasks.create_task(self._leave(replaced=isinstance(over, Replaced)))
+            tasks.create_task(self.wire.close(over))
         lasted = time.monotonic() - self._since
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
-    async def _leave(self) -> None:
+    async def _leave(self, *, replaced: bool) -> None:
         """Store what was said last, then leave the session to its grace time."""
-        await self.way.leave()
+        await self.way.leave(replaced=replaced)
         try:
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
@@ -321,7 +351,7 @@ class Connection:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Do `work`, also when cancelled meanwhile, as aiohttp does when the client hangs up during our goodbye."""
     task = asyncio.create_task(work)
     try:
@@ -331,6 +361,17 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
+class Guest(Protocol):
+    """What this process has to know of a client that is connected."""
+
+    @property
+    def door(self) -> str:
+        """Which one it came in by."""
+
+    def over(self, why: ConnectionOver) -> None:
+        """End the connection soon."""
+
+
 class Connections:
     """All connections of this process."""
 
@@ -338,12 +379,12 @@ class Connections:
         self.draining = False
         """the process takes no more clients"""
         self._metrics = metrics
-        self._open: set[Connection] = set()
+        self._open: set[Guest] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
     @contextmanager
-    def joined(self, connection: Connection) -> Iterator[None]:
+    def joined(self, connection: Guest) -> Iterator[None]:
         """While it runs."""
         self._open.add(connection)
         self._empty.clear()

@@ -8,11 +8,17 @@ DoorError
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
+│   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
-│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
+│   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
+│   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
+│   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -25,10 +31,17 @@ DoorError
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
 │   ├── NoBridge              "no_bridge"         all bridges are full, or there is none fault: the server; recoverable
-│   └── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
+│   ├── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
+│   └── RecordingStopped      no more of this recording is taken
+│       ├── DiskFull          "disk_full"         or the quota on it                    fault: the server; recoverable
+│       ├── NotWritable       "not_writable"      the folder, or the file               fault: the server; recoverable
+│       ├── RecordingTooLarge "recording_too_large"  more than one recording may have   fault: the client
+│       ├── RecordingOver     "recording_over"    one of these came before              fault: the client
+│       └── NotSaved          "not_saved"         it keeps the name that it grew under  fault: the server
 └── ConnectionOver            the connection ends; `close_code` and the sentence are told
     ├── ClientLeft            "client_left"       it closed, or its network is gone     nobody is left to be told
     ├── SlowClient            "slow_client"       it does not read what is sent to it   fault: the client; cut off
+    ├── FrameTooLarge         "frame_too_large"   more than this door reads at once     1009, fault: the client
     ├── SessionEnded          "session_ended"     the conversation is over              1000
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
@@ -176,6 +189,50 @@ class BrokenBody(RequestRefused):
     recoverable = True
 
 
+class NoEvents(RequestRefused):
+    """The body is neither an event nor an array of events: send JSON, an object or an array of objects."""
+
+    code = "no_events"
+
+
+class TooManyEvents(RequestRefused):
+    """`allowed` is how many events one request may carry."""
+
+    code = "too_many_events"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"There are too many events in the request: {allowed} are allowed. Send fewer at a time.")
+
+
+class NoSuchSession(RequestRefused):
+    """There is no such session, or it has ended. Please connect without one."""
+
+    code = "no_such_session"
+    status = 404
+
+
+class MustNumber(RequestRefused):
+    """This session takes numbered events only: send the audio in events, or open a session without parley=1."""
+
+    code = "must_number"
+    status = 409
+
+
+class NotNow(RequestRefused):
+    """The service is not available at the moment. Please try again in a second."""
+
+    code = "not_now"
+    status = 503
+    fault = "server"
+    recoverable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
 class Refused(DoorError):
     """This message was refused."""
 
@@ -243,6 +300,22 @@ class TooFast(Refused):
         super().__init__(f"This is faster than real time: {at_once_s:g} s of speech are taken at once. {todo}")
 
 
+class SlowDown(RequestRefused):
+    """As TooFast, of a request: nothing of it was taken."""
+
+    code = "slow_down"
+    recoverable = True
+    status = 429
+
+    def __init__(self, error: TooFast) -> None:
+        self._wait_s = error.wait_s
+        super().__init__(str(error))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {} if self._wait_s is None else {"Retry-After": f"{math.ceil(self._wait_s)}"}
+
+
 class TooLarge(Refused):
     """`allowed` is in bytes."""
 
@@ -282,6 +355,54 @@ class TooLate(Refused):
     fault = "nobody"
 
 
+class RecordingStopped(Refused):
+    """No more of this recording is taken."""
+
+
+class DiskFull(RecordingStopped):
+    """The disk of this server is full."""
+
+    code = "disk_full"
+    recoverable = True
+
+
+class NotWritable(RecordingStopped):
+    """`reason` is the operating system's."""
+
+    code = "not_writable"
+    recoverable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This server cannot write the recording ({reason}).")
+
+
+class RecordingTooLarge(RecordingStopped):
+    """`allowed` is in bytes."""
+
+    code = "recording_too_large"
+    fault = "client"
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The recording is too large: {allowed} bytes are allowed.")
+
+
+class RecordingOver(RecordingStopped):
+    """This was not recorded, because the recording has ended."""
+
+    code = "recording_over"
+    fault = "client"
+
+
+class NotSaved(RecordingStopped):
+    """`file` is what it is called now, `reason` the operating system's."""
+
+    code = "not_saved"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"The recording could not be finished ({reason}). What was written is in {file}.")
+
+
 class ConnectionOver(DoorError):
     """The connection ends."""
 
@@ -303,6 +424,14 @@ class SlowClient(ConnectionOver):
     code = "slow_client"
     fault = "client"
     close_code = None
+
+
+class FrameTooLarge(ConnectionOver):
+    """A message was larger than this connection takes."""
+
+    code = "frame_too_large"
+    fault = "client"
+    close_code = 1009
 
 
 class SessionEnded(ConnectionOver):

@@ -53,6 +53,7 @@ class LiveUplink:
         self._said_or_left = asyncio.Event()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
+        self._replaced = False
         self._last_words: str | None = None
         self.on_stored: Callable[[int], None] = lambda number: None
         """called with the number of each message that is stored"""
@@ -91,8 +92,12 @@ class LiveUplink:
         """The session has ended by itself: there is nothing more to say."""
         self._over = True
 
-    async def leave(self) -> None:
-        """Store what was said, within LEAVE_TIMEOUT_S. A session that no worker knows of ends, unless the client numbers."""
+    async def leave(self, *, replaced: bool = False) -> None:
+        """Store what was said, within LEAVE_TIMEOUT_S.
+
+        A session that no worker knows of ends, unless the client numbers, or another connection has it (`replaced`).
+        """
+        self._replaced = replaced
         if not self._left.done():
             self._left.set_result(None)
         self._said_or_left.set()
@@ -128,7 +133,7 @@ class LiveUplink:
     async def _hand_out(self) -> None:
         await self._said_or_left.wait()
         if not self._early:
-            if not self._over and not (self._comes_back and self._last_words is None):
+            if not (self._over or self._replaced or (self._comes_back and self._last_words is None)):
                 await self._backend.sessions.end(self._session, linger_ms=0)
             return
         await hand_out(self._backend.redis, self._session, "bridge")

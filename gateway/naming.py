@@ -52,6 +52,14 @@ async def is_known(backend: Backend, user: str, conversation: str) -> bool:
     return bool(await _live_sessions(backend, user, conversation))
 
 
+async def take_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+    """The session of this name, whoever has it now, or a new one: for a caller who has shown who they are.
+
+    The newest connection wins; the one before is told. Raises StreamUnavailable; for a cancel see `open_session`.
+    """
+    return await _surely(backend, _take(backend, opened, conversation))
+
+
 async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
     """A session that only who knows its id can ask for. Raises StreamUnavailable; for a cancel see `open_session`."""
     return await _surely(backend, _create(backend, opened, keys.new_sid()))
@@ -95,6 +103,18 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str, *, ne
         # The lowest; but where many come at once, all see the same one free and only one of them gets it.
         name = free[0] if races_lost == 0 else random.choice(free)
         races_lost += 1
+
+
+async def _take(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+    while True:
+        session, resumed = await backend.sessions.find(opened.user, conversation), True
+        if session is None:
+            creation = await backend.sessions.create(opened, conversation)
+            session, resumed = creation.session, not creation.created
+        attachment = Attachment(backend.redis, session, backend.name)
+        if await attachment.attach(take=True):
+            return Opened(session, attachment, resumed)
+        await backend.sessions.forget_name(session)  # it is over
 
 
 async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:

@@ -28,6 +28,10 @@ class Frame:
     """the item whose audio it is: an interruption voids it while it waits"""
     entry: EntryId | None = None
     """the entry of `down` that is said when this is written"""
+    event: str | None = None
+    """its name, where frames are named (Server-Sent Events); else its kind is"""
+    prefix: str = ""
+    """stands before the entry where that is told as an id"""
 
 
 class Outbox:

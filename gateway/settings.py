@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -99,6 +100,18 @@ class GatewaySettings(Settings):
         le=600,
         alias="PARLEY_SEND_TIMEOUT_S",
         description="How many seconds a client may not read what is sent to it before its connection is dropped.",
+    )
+
+    uploads: Path = Field(
+        Path("uploads"),
+        alias="PARLEY_UPLOADS",
+        description="The folder that browsers' recordings are written to; made when it is needed.",
+    )
+    max_recording_bytes: int = Field(
+        512 << 20,
+        ge=1,
+        alias="PARLEY_MAX_RECORDING_BYTES",
+        description="The largest recording that a browser may make, in bytes.",
     )
 
     @field_validator("transcription_model")

@@ -74,9 +74,12 @@ class Uplink:
         """Whether a worker has been told of the session: then it outlives this connection."""
         return self._state.is_known
 
-    async def leave(self) -> None:
-        """Do all that was put, within LEAVE_TIMEOUT_S; a session that no worker knows of ends with it."""
-        self._queue.put_nowait(Left())
+    async def leave(self, *, replaced: bool) -> None:
+        """Do all that was put, within LEAVE_TIMEOUT_S.
+
+        A session that no worker knows of ends with it, unless another connection has it (`replaced`).
+        """
+        self._queue.put_nowait(Left(replaced))
         try:
             done, _ = await asyncio.wait([self.worker], timeout=LEAVE_TIMEOUT_S)
         finally:

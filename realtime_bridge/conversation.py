@@ -15,8 +15,10 @@ import msgspec
 from realtime_bridge import client_events as say
 from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
+from realtime_bridge.answering import State
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
+from realtime_bridge.ending import Ending
 from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.rebuild import Rebuilt
@@ -87,6 +89,8 @@ class Conversation:
         self._position = START
         """up to here another bridge, or another socket of ours, has dealt with what was said"""
         self._last_id = ZERO
+        self._ending: Ending | None = None
+        """the client has said goodbye; nothing that comes after it counts"""
         self._client = Passthrough() if opened.door == passthrough.DOOR else None
         """what a client has asked for that speaks the model's protocol; None for all others"""
         self._answers = Answers()
@@ -151,6 +155,8 @@ class Conversation:
     def said(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
         """An entry of `pcm`, in order."""
         before, self._last_id = self._last_id, entry.id
+        if self._ending is not None:
+            return []
         here = Position(entry.id, 0)
         match entry.message:
             case pcm.Audio(audio=audio) if entry.id == self._position.entry:
@@ -187,6 +193,9 @@ class Conversation:
             case SetPersona(persona=persona):
                 self._greets_at = here
                 return self._set_persona(persona, now)
+            case End(reason=reason, after_answer=True):
+                self._ending = Ending(reason, now)
+                return [*self._speech.last_words(entry.id, now), *self._end_if_due(now)]
             case End(reason=reason):
                 return [Finish(reason)]
             case GenOpened():
@@ -237,9 +246,10 @@ class Conversation:
             return self._answers.audio(event, now)
         body = self._body_for_client(event, raw)
         before, after = self._handle(event, now)
-        if body is None:
-            return [*before, *after]
-        return [*before, Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body))), *after]
+        if self._ending is not None:
+            self._ending.stirred(now)
+        told = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
+        return [*before, *told, *after]
 
     def _body_for_client(self, event: hear.ServerEvent | hear.Unknown, raw: str) -> bytes | None:
         """The event as the client is told of it; None when it is between us and the model."""
@@ -353,7 +363,9 @@ class Conversation:
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
-        deadlines = (self._speech.deadline, self._answers.answering.deadline)
+        deadlines = [self._speech.deadline, self._answers.answering.deadline]
+        if self._ending is not None:
+            deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def wake(self, now: float) -> list[Effect]:
@@ -364,4 +376,16 @@ class Conversation:
         if self._answers.answering.overdue(now):
             message = "The model did not begin to answer in time. Please say it again."
             effects.append(Say(down.Failed(code="no_answer", message=message)))
-        return effects
+        return [*effects, *self._end_if_due(now)]
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._answers.answering.state is not State.IDLE
+
+    def _end_if_due(self, now: float) -> list[Effect]:
+        if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):
+            return []
+        if self._speech.speaking:  # the model's VAD finds no end of it
+            self._ending.stirred(now)
+            return self._speech.last_words(self._last_id, now)
+        return [Finish(self._ending.reason)]

@@ -13,6 +13,7 @@ from realtime_bridge.personas import Personas
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
 from runtime.errors import StartError
+from runtime.heartbeat import heart
 from runtime.notify import ready
 from streams.dispatch import Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
@@ -45,13 +46,16 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     """Bridge sessions until `stop` is set. Raises StartError when Redis is not there or not fit, SettingsError."""
     personas = Personas.load(settings.personas)
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    beat = heart(settings.heartbeat)
+    if settings.is_simulated:
+        logger.warning("NO MODEL IS BEHIND THIS: the simulator answers. Set OPENAI_API_KEY to talk to a real one")
     try:
         async with open_hub(settings.redis_url) as hub, _upstream_client() as http:
             assignments = Assignments(hub, "bridge", owner)
             await assignments.open()
             resources = Resources(settings, personas, hub, http, owner)
             workforce = Workforce(
-                assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions
+                assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions, beat
             )
             reaping = asyncio.create_task(_reap(Sessions(hub.redis)), name="reap")
             ready()

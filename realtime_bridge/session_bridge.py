@@ -44,6 +44,11 @@ BREAKS_WITHIN_S = 60.0
 """So many upstream sockets may break in so long a time before the session is given up."""
 
 
+KEPT_ENTRIES = 200
+"""Of what has reached the client's machine, at least ten seconds of speech: a client that drops may not have taken from its
+own buffers what it was sent last, and says so when it comes back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What all sessions of a bridge process share."""
@@ -341,7 +346,7 @@ class SessionBridge:
         arrived = await self._sessions.cursor(self._session, "arrived")
         if arrived is not None:
             self._backlog.arrived(arrived)
-            await trim(self._r.hub.redis, self._session.keys.down, arrived)
+            await trim(self._r.hub.redis, self._session.keys.down, arrived, but=KEPT_ENTRIES)
         if self._backlog.too_far_behind:
             self._perform(self._conversation.too_far_behind(self._now()))
 

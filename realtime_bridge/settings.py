@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from runtime.settings import Settings
+from runtime.settings import WorkerSettings
 
 OPENAI = "https://api.openai.com/v1"
 
 
-class BridgeSettings(Settings):
+class BridgeSettings(WorkerSettings):
     openai_base_url: str = Field(
         OPENAI,
         alias="OPENAI_BASE_URL",
@@ -23,6 +23,11 @@ class BridgeSettings(Settings):
         None,
         alias="OPENAI_API_KEY",
         description="The key for the model's server. OpenAI's wants one; a server of one's own may not.",
+    )
+    simulator_url: str | None = Field(
+        None,
+        alias="PARLEY_SIMULATOR_URL",
+        description="Where a simulator is: it answers while neither `OPENAI_API_KEY` nor `OPENAI_BASE_URL` is set.",
     )
     openai_realtime_model: str = Field(
         "gpt-realtime-2.1", alias="OPENAI_REALTIME_MODEL", description="The speech-to-speech model."
@@ -48,6 +53,13 @@ class BridgeSettings(Settings):
         100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _simulated(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if (url := values.get("PARLEY_SIMULATOR_URL")) and not values.keys() & {"OPENAI_API_KEY", "OPENAI_BASE_URL"}:
+            return {**values, "OPENAI_BASE_URL": url}
+        return values
+
     @field_validator("openai_base_url")
     @classmethod
     def _address(cls, value: str) -> str:
@@ -69,3 +81,8 @@ class BridgeSettings(Settings):
                 " set OPENAI_BASE_URL to its address"
             )
         return self
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the simulator answers because nothing says who else should."""
+        return self.openai_api_key is None and self.openai_base_url == self.simulator_url

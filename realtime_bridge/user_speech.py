@@ -91,7 +91,8 @@ class UserSpeech:
         self._spoken = Spoken()
         self._committed_at = 0
         """the model's audio clock at the last commit"""
-        self._speaking = False
+        self.speaking = False
+        """the model's VAD hears the user"""
         self._stopped_at: int | None = None
         """the model's audio clock where its VAD heard the end of speech"""
         self._previous_commit = 0
@@ -141,6 +142,15 @@ class UserSpeech:
         """The client says to forget what is not committed."""
         self._committed_at = self._spoken.clock
         return [Send(InputAudioBufferClear(event_id=event_id))]
+
+    def last_words(self, entry: EntryId, now: float) -> list[Effect]:
+        """The client says no more. What it was saying is a turn, if there is anything in it."""
+        if self._recordings or not self._open_samples:
+            return []
+        if self.vad and not self.speaking:
+            return [self._silence(END_OF_SPEECH)]  # if there is speech in what was sent last, its end is found now
+        self.speaking = False  # of what is committed by us the VAD may hear no end
+        return self.commit(entry, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else self.clear()
 
     def recording_end(self, entry: EntryId, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
         """A whole recording is there, as this entry says: decide what it is."""
@@ -208,7 +218,7 @@ class UserSpeech:
     def no_more_slices(self, now: float) -> list[Effect]:
         """The deadline has passed: the user has ended the recording, and an answer is due."""
         self.deadline = None
-        if self._speaking:
+        if self.speaking:
             return [self._silence(END_OF_SPEECH)]
         return self.commit(self._last_end, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else []
 
@@ -222,7 +232,7 @@ class UserSpeech:
 
     def _forget_unspoken(self) -> list[Effect]:
         horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
-        if self._speaking or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
+        if self.speaking or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
             return []
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)
@@ -232,11 +242,11 @@ class UserSpeech:
 
     def started(self) -> None:
         """The VAD hears speech."""
-        self._speaking = True
+        self.speaking = True
 
     def stopped(self, audio_end_ms: int | None) -> None:
         """The VAD hears its end, at this point of its audio clock."""
-        self._speaking = False
+        self.speaking = False
         self._stopped_at = None if audio_end_ms is None else audio_end_ms * SAMPLES_PER_MS
 
     def committed(self, item: str) -> list[Effect]:

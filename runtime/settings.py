@@ -6,6 +6,7 @@ is the line in the README's table (a test holds the two together).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -54,6 +55,16 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             raise SettingsError("\n".join(_sentence(e["loc"], e["msg"]) for e in error.errors())) from None
+
+
+class WorkerSettings(Settings):
+    """What a process without a port needs besides: there is nothing on it that a health check could ask."""
+
+    heartbeat: Path | None = Field(
+        None,
+        alias="PARLEY_HEARTBEAT",
+        description="A file that a transcoder or bridge touches every second or two, while Redis answers it.",
+    )
 
 
 def _sentence(loc: tuple[int | str, ...], message: str) -> str:

@@ -51,6 +51,7 @@ def create_app(options: Options) -> web.Application:
     app[SESSIONS] = deque(maxlen=_REMEMBERED if options.record_s else 0)
     app[SOCKETS] = set()
     app.router.add_get(PATH, _realtime)
+    app.router.add_get("/livez", _live)
     app.on_shutdown.append(_close_sockets)
     return app
 
@@ -84,6 +85,11 @@ async def running(options: Options, host: str = "127.0.0.1", port: int = 0) -> A
         yield Running(f"http://{shown}:{bound}/v1", app[SESSIONS])
     finally:
         await runner.cleanup()
+
+
+async def _live(_: web.Request) -> web.Response:
+    """For whoever watches this process; no part of the protocol."""
+    return web.json_response({"status": "live"})
 
 
 async def _realtime(request: web.Request) -> web.StreamResponse:

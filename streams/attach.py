@@ -2,7 +2,8 @@
 
 `parley:{sid}:attach` holds `attach_id|gateway` and runs out by itself; gone means detached, and the bridge counts the grace
 time. Gateways talk to each other about it on the session's control channel: who attaches says so, and the connection before
-lets go; who wants to know whether a client is still there asks, and the gateway that has it asks the client.
+lets go; who wants to know whether a client is still there asks, and the gateway that has it asks the client; who is sent
+something by a client that listens elsewhere has it told there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 
 from streams.bus import Bus
 from streams.errors import StreamUnavailable
+from streams.ids import EntryId
 from streams.sessions import Session, now_ms
 
 logger = logging.getLogger(__name__)
@@ -129,14 +131,33 @@ async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
 
 async def say_alive(redis: Redis, session: Session, nonce: str) -> None:
     """The client has answered. Raises StreamUnavailable."""
+    await _say(redis, session, "alive", nonce)
+
+
+async def tell(redis: Redis, session: Session, event: str) -> None:
+    """Have the session's client told this, as it is, where it listens: now, or never. Raises StreamUnavailable."""
+    await _say(redis, session, "tell", event)
+
+
+async def say_received(redis: Redis, session: Session, did: EntryId) -> None:
+    """The client itself has said that it has got all up to here. Raises StreamUnavailable."""
+    await _say(redis, session, "received", str(did))
+
+
+async def say_ended(redis: Redis, session: Session, reason: str) -> None:
+    """The client has ended it, before there was a bridge to say so. Raises StreamUnavailable."""
+    await _say(redis, session, "ended", reason)
+
+
+async def _say(redis: Redis, session: Session, what: str, argument: str) -> None:
     try:
-        await redis.publish(session.keys.control, msgpack.packb(["alive", nonce]))
+        await redis.publish(session.keys.control, msgpack.packb([what, argument]))
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{session.keys.control}: {error}") from error
 
 
 def read_control(data: bytes) -> tuple[str, str]:
-    """What was said on a control channel: (`attached` | `probe` | `alive`, its argument)."""
+    """What was said on a control channel: (`attached` | `probe` | `alive` | `tell` | `received` | `ended`, its argument)."""
     try:
         what, argument = msgpack.unpackb(data, raw=False)
     except (ValueError, TypeError):

@@ -80,6 +80,14 @@ async def hand_out(redis: Redis, session: Session, role: keys.Role) -> None:
         raise StreamUnavailable(f"{stream}: {error}") from error
 
 
+async def is_handed_out(redis: Redis, session: Session, role: keys.Role) -> bool:
+    """Whether a worker of this role was ever told of the session. Raises StreamUnavailable."""
+    try:
+        return bool(await redis.hexists(session.keys.marks, f"dispatch/{role}"))
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{keys.dispatch(role)}: {error}") from error
+
+
 async def is_handed_out_as(redis: Redis, assignment: Assignment, role: keys.Role) -> bool:
     """Whether this entry, and no other, stands for its session. Raises StreamUnavailable."""
     try:

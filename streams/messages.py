@@ -56,3 +56,5 @@ class End(Message, frozen=True, tag="end"):
     """The session ends when all before this entry has been dealt with."""
 
     reason: str
+    after_answer: bool = False
+    """what was said and not committed is committed, and the model says its answer first"""

@@ -196,8 +196,9 @@ class Sessions:
                 pipeline.unlink(*(key for key in k.all if key not in kept))
                 for key in kept:
                     pipeline.pexpire(key, linger_ms)
-                for stream in (k.up, k.pcm):
-                    pipeline.publish(stream, b"")  # whoever still reads it looks, and finds it gone
+                for stream in k.streams:
+                    if stream not in kept:
+                        pipeline.publish(stream, b"")  # whoever still reads it looks, and finds it gone
                 await pipeline.execute()
             await self._redis.zrem(keys.SESSIONS, session.sid)
         except (RedisError, OSError) as error:

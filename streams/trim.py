@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -9,12 +11,17 @@ from streams.errors import StreamUnavailable
 from streams.ids import EntryId
 
 
-async def trim(redis: Redis, stream: str, upto: EntryId) -> int:
+async def trim(redis: Redis, stream: str, upto: EntryId, *, but: int = 0) -> int:
     """Remove all entries up to and with `upto`, but never the stream's last one. Gives how many were removed.
 
-    Raises StreamUnavailable.
+    `but`: so many of them stay. Raises StreamUnavailable.
     """
     try:
+        if but:
+            kept: Any = await redis.xrevrange(stream, max=str(upto), count=but + 1)
+            if len(kept) <= but:
+                return 0
+            upto = EntryId.parse(kept[-1][0])
         last = await redis.xrevrange(stream, count=1)
         if not last:
             return 0

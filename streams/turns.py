@@ -44,6 +44,8 @@ class Opened(Message, frozen=True, tag="opened"):
     door: str
     persona: str | None = None
     turn_mode: TurnMode = "server_vad"
+    numbered: bool = False
+    """the client numbers what it says: nothing is taken without its number"""
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
 

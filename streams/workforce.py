@@ -38,10 +38,16 @@ class Work(Protocol):
 
 
 class Workforce:
-    """Works on at most `capacity` sessions at a time."""
+    """Works on at most `capacity` sessions at a time. `beat` is called every second or two while Redis answers."""
 
-    def __init__(self, assignments: Assignments, start: Callable[[Assignment], Work], capacity: int) -> None:
-        self._assignments, self._start, self._capacity = assignments, start, capacity
+    def __init__(
+        self,
+        assignments: Assignments,
+        start: Callable[[Assignment], Work],
+        capacity: int,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._assignments, self._start, self._capacity, self._beat = assignments, start, capacity, beat
         self._running: dict[Assignment, tuple[asyncio.Task[None], Work]] = {}
         self._stopping = False
         self._room = asyncio.Event()
@@ -105,6 +111,8 @@ class Workforce:
                         self._begin(orphan)
             except StreamUnavailable as error:
                 logger.warning("sessions could not be kept: %s", error)
+            else:
+                self._beat()
 
     def _begin(self, assignment: Assignment) -> None:
         if assignment in self._running:

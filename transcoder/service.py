@@ -7,6 +7,7 @@ import os
 import socket
 
 from runtime.errors import StartError
+from runtime.heartbeat import heart
 from runtime.notify import ready
 from streams.dispatch import Assignment, Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
@@ -21,6 +22,7 @@ from transcoder.worker import Resources, SessionTranscoder
 async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
     """Transcode sessions until `stop` is set. Raises StartError when Redis or the decoders are not there."""
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    beat = heart(settings.heartbeat)
     try:
         async with open_hub(settings.redis_url) as hub, DecoderPool(settings.decoders) as pool:
             assignments = Assignments(hub, "transcoder", owner)
@@ -30,7 +32,7 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)
 
-            workforce = Workforce(assignments, start, settings.max_sessions)
+            workforce = Workforce(assignments, start, settings.max_sessions, beat)
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:

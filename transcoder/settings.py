@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from runtime.settings import Settings
+from runtime.settings import WorkerSettings
 
 
-class TranscoderSettings(Settings):
+class TranscoderSettings(WorkerSettings):
     decoders: int = Field(
         2,
         ge=1,

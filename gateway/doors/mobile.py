@@ -66,6 +66,7 @@ def routes() -> list[web.RouteDef]:
 class Phone:
     """One connected app."""
 
+    socket: TextSocket
     connection: Connection
     answers: Answers
     input_format: wire.InputFormat
@@ -84,7 +85,7 @@ class Phone:
 async def uplink(phone: Phone) -> None:
     """Read all that the app says until it leaves. What is wrong with a message is told, and the next one works."""
     received = phone.connection.metrics.messages
-    async with aclosing(phone.connection.socket.received()) as texts:
+    async with aclosing(phone.socket.received()) as texts:
         async for text in texts:
             try:
                 if text is None:
@@ -222,7 +223,7 @@ async def _converse_in(
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
     answers, allowance = Answers(whole=asked.audio_format == "wav"), app[LIMITS].allowance(mine.session.sid)
-    phone = Phone(connection, answers, asked.input_format, settings.max_file_bytes, allowance)
+    phone = Phone(socket, connection, answers, asked.input_format, settings.max_file_bytes, allowance)
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

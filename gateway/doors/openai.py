@@ -13,6 +13,7 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
   ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
   ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
+     (these two need no number, and use one up if they have it)
 
   ?parley=1&session=<id>&after=<did>              goes on, on any gateway (no `after`: behind what is known to have arrived)
   ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below
@@ -30,26 +31,22 @@ import logging
 import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from functools import partial
-from secrets import token_hex
 
-import msgspec
 from aiohttp import web
 
-from gateway.admission import Caller, admitted
+from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection, Place, place_of
+from gateway.connections import Connection
+from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, start
 from gateway.errors import (
     BinaryFrame,
     Busy,
     ClientLeft,
-    ConnectionOver,
     DoorError,
-    NotAdmitted,
-    NoToken,
     NotStored,
     Refused,
     SessionNotFound,
@@ -59,27 +56,13 @@ from gateway.errors import (
 )
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
-from gateway.naming import Opened, new_session, resume
 from gateway.numbering import Numbering, Offer
-from gateway.outbox import Frame
-from gateway.refusals import Farewell
-from gateway.replay import numbers, opened_as, resync_from
-from gateway.session import ClientSession
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
-from streams import down, pcm, turns
 from streams.errors import Over, StreamUnavailable
-from streams.ids import BIRTH, EntryId
-from streams.messages import VOID, Clear, ClientEvent, Commit, Message
-from streams.producer import open_left
-from streams.sessions import now_ms
-from streams.up import JOINED_BYTES, GenOpened
+from streams.ids import EntryId
 
 logger = logging.getLogger(__name__)
-
-DOOR = "openai"
-USER = "anonymous"
-"""Where nobody is asked who they are."""
 
 MAX_MESSAGE_BYTES = 32 << 20
 """A larger frame breaks the connection (1009): whatever is below it can be read, and refused by name."""
@@ -88,12 +71,6 @@ PLAYED_EVERY_S = 0.25
 
 GOODBYE = 1000
 """The close code with which a client of the extension ends its session."""
-
-INVALID_KEY = 3000
-"""The protocol's own close code for it."""
-
-_NO_LIMIT = 0
-"""`LiveUplink` has bounds of its own."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -104,13 +81,14 @@ def routes() -> list[web.RouteDef]:
 class Client:
     """One connected Realtime client."""
 
+    socket: TextSocket
     connection: Connection
     uplink: LiveUplink
     numbering: Numbering | None
     """of a client that has asked for the extension"""
+    frames: Frames
     allowance: Allowance
-    carry: bytes = b""
-    """half a sample that waits for its other half"""
+    samples: entries.Samples = field(default_factory=entries.Samples)
     played: EntryId | None = None
     has_played: asyncio.Event = field(default_factory=asyncio.Event)
     ack_timer: asyncio.TimerHandle | None = None
@@ -120,7 +98,7 @@ class Client:
     def reply(self, kind: str, data: bytes) -> None:
         """Say it at once. A client that reads none of its replies is cut off."""
         try:
-            self.connection.outbox.reply(Frame(kind, data))
+            self.connection.outbox.reply(self.frames.reply(kind, data))
         except SlowClient as over:
             self.connection.over(over)
 
@@ -133,7 +111,7 @@ async def uplink(client: Client) -> None:
     connection = client.connection
     received = connection.metrics.messages
     parley = client.numbering is not None
-    async with aclosing(connection.socket.received()) as texts:
+    async with aclosing(client.socket.received()) as texts:
         async for text in texts:
             try:
                 if text is None:
@@ -144,7 +122,7 @@ async def uplink(client: Client) -> None:
             except wire.Mistake as mistake:
                 received.labels(DOOR, "received", "refused").inc()
                 _refuse(client, mistake)
-    goodbye = connection.socket.goodbye
+    goodbye = client.socket.goodbye
     if goodbye == GOODBYE or (goodbye is not None and not parley):
         client.uplink.end("client_left")
     raise ClientLeft
@@ -152,15 +130,18 @@ async def uplink(client: Client) -> None:
 
 def _take(client: Client, said: wire.Said) -> None:
     match said:
-        case wire.Received(did):
-            client.connection.received(did)
-        case wire.Played(did):
-            client.played = did
-            client.has_played.set()
+        case wire.Received(did, useq) | wire.Played(did, useq):
+            if isinstance(said, wire.Received):
+                client.connection.received(did)
+            else:
+                client.played = did
+                client.has_played.set()
+            if useq is not None and client.numbering is not None:
+                _take_numbered(client, client.numbering, useq, None)
         case _ if client.numbering is None:
             try:
                 _spend(client, said)
-                for message in _messages(client, said):
+                for message in entries.messages(said, client.samples):
                     client.uplink.say(message)
             except Refused as error:
                 _tell(client, error, said.event_id)
@@ -177,38 +158,6 @@ def _spend(client: Client, said: wire.Numbered) -> None:
         client.allowance.take(seconds_of(said.data), time.monotonic())
 
 
-def _messages(client: Client, said: wire.Numbered) -> list[Message]:
-    """What an event is in `pcm`: speech in whole samples and pieces of at most a second."""
-    if not isinstance(said, wire.Audio):
-        if not isinstance(said, wire.Event):
-            client.carry = b""  # half a sample of what was committed or cleared belongs to nothing that comes
-        return [_control(said)]
-    data = client.carry + said.data
-    whole = len(data) - len(data) % pcm.BYTES_PER_SAMPLE
-    client.carry = data[whole:]
-    return [pcm.Audio(data[at : min(at + JOINED_BYTES, whole)]) for at in range(0, whole, JOINED_BYTES)]
-
-
-def _message(said: wire.Numbered) -> Message:
-    """A numbered event is one entry, whatever its size."""
-    if not isinstance(said, wire.Audio):
-        return _control(said)
-    return pcm.Audio(said.data) if said.data else _VOID
-
-
-_VOID = ClientEvent(VOID, msgspec.Raw(b"{}"))
-
-
-def _control(said: wire.Commit | wire.Clear | wire.Event) -> Message:
-    match said:
-        case wire.Commit(event_id):
-            return Commit(respond=False, event_id=event_id)
-        case wire.Clear(event_id):
-            return Clear(event_id)
-        case wire.Event(kind, body):
-            return ClientEvent(kind, msgspec.Raw(body))
-
-
 def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.Numbered | None) -> bool:
     """Take it, if it is the next one; None: its number only. Whether it was, and had room."""
     match numbering.offer(useq):
@@ -221,7 +170,7 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.N
             except TooFast as error:
                 said, too_fast = None, error
             try:
-                client.uplink.say(_VOID if said is None else _message(said))
+                client.uplink.say(entries.VOIDED if said is None else entries.message(said))
             except Busy:
                 numbering.go_back(useq)
                 client.owes_want = True
@@ -249,7 +198,7 @@ def _refuse(client: Client, mistake: wire.Mistake) -> None:
 
 def _tell(client: Client, error: DoorError, about: str | None = None) -> None:
     client.connection.metrics.errors.labels(DOOR, error.code).inc()
-    client.reply("error", wire.error(_event_id(), error, about=about))
+    client.reply("error", wire.error(event_id(), error, about=about))
 
 
 def _stored(client: Client, numbering: Numbering, useq: int) -> None:
@@ -283,48 +232,6 @@ def _ack(client: Client, numbering: Numbering) -> None:
         client.reply("parley.want", wire.want(numbering.next))
 
 
-# ---- down -----------------------------------------------------------------------------------------------------------
-
-
-async def downlink(client: Client) -> None:
-    """Say all that the session says, in order, until it ends."""
-    connection = client.connection
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
-            async for entry in entries:
-                frame = _frame(client, entry.id, entry.message)
-                if frame is not None:
-                    await connection.outbox.put(frame)
-                connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
-
-
-def _frame(client: Client, did: EntryId, message: down.DownMessage) -> Frame | None:
-    """What the client is told of an entry; None for what it need not know."""
-    connection = client.connection
-    match message:
-        case down.Audio(item=item):
-            return _event(client, did, "audio", wire.audio_delta(did, message), item)
-        case down.ServerEvent("session.updated", body):
-            return _event(client, did, "event", wire.session_updated(bytes(body), connection.session.sid))
-        case down.ServerEvent(body=body):
-            return _event(client, did, "event", bytes(body))
-        case down.Failed(code, _):
-            connection.metrics.errors.labels(DOOR, "upstream").inc()
-            connection.log.info("the client is told of a failure: %s", code)
-            return _event(client, did, "error", wire.failed(_event_id(), message))
-        case down.Interrupted(item=item):
-            connection.outbox.void(item)
-            return None
-        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended():
-            return None
-
-
-def _event(client: Client, did: EntryId, kind: str, body: bytes, item: str | None = None) -> Frame:
-    return Frame(kind, body if client.numbering is None else wire.with_did(body, did), item)
-
-
 async def _keep_played(client: Client) -> None:
     """Keep what was heard, at most four times a second."""
     connection = client.connection
@@ -339,156 +246,69 @@ async def _keep_played(client: Client) -> None:
 # ---- a connection ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a connection begins."""
-
-    opened: Opened
-    place: Place
-    known: bool
-    gen: int | None = None
-    """in which the client numbers"""
-    first: int = 1
-    greetings: tuple[Frame, ...] = ()
-    """what the client is told first"""
-
-
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
+    if request.app[CONNECTIONS].draining:
+        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     async with admitted(request, DOOR) as caller:
-        if request.app[CONNECTIONS].draining:
-            raise web.HTTPServiceUnavailable(
-                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
-            )
-        async with request.app[LIMITS].session(caller, partial(_resumes, request)) as room:
-            return await _converse_in(request, caller, room)
+        asked = _asked(request, caller.user_or(USER))
+        async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
+            return await _converse_in(request, asked, room)
 
 
-async def _resumes(request: web.Request) -> bool:
-    return bool(request.query.get("session"))
-
-
-async def _converse_in(request: web.Request, caller: Caller, room: Room) -> web.StreamResponse:
+async def _converse_in(request: web.Request, asked: Asked, room: Room) -> web.StreamResponse:
     app, settings = request.app, request.app[SETTINGS]
     socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
     response = await socket.open(request)
     try:
-        start = await _start(request, caller)
+        begun = await start(request, asked)
     except (StreamUnavailable, Over, SessionNotFound) as error:
         over = error if isinstance(error, SessionNotFound) else Unavailable()
         app[METRICS].errors.labels(DOOR, over.code).inc()
         with suppress(ClientLeft, SlowClient):
-            await socket.send(_error_frame(over).data)
+            await socket.send(wire.error(event_id(), over))
         await socket.close(over)
         return response
-    client = _client(request, socket, start)
+    client = _client(request, socket, begun)
     with app[CONNECTIONS].joined(client.connection):
         try:
-            counting = room.is_for(start.opened.session.sid)
-            await client.connection.run(uplink(client), downlink(client), _keep_played(client), counting)
+            ways = uplink(client), downlink(client.connection, client.frames), _keep_played(client)
+            await client.connection.run(*ways, room.is_for(client.frames.sid))
         finally:
             if client.ack_timer is not None:
                 client.ack_timer.cancel()
     return response
 
 
-def farewell(error: NotAdmitted) -> Farewell:
-    """What this protocol says to who is not admitted: an `error` event, and a close whose reason names it."""
-    if error.fault != "client":
-        return Farewell(error.close_code, str(error), wire.error(_event_id(), error))
-    code = None if isinstance(error, NoToken) else "invalid_api_key"
-    reason = "invalid_request_error" if code is None else f"invalid_request_error.{code}"
-    return Farewell(INVALID_KEY, reason, wire.not_admitted(_event_id(), str(error), code))
+def _asked(request: web.Request, user: str) -> Asked:
+    query = request.query
+    parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
+    return Asked(user, parley, query.get("session") or None, query.get("after"))
 
 
-async def _start(request: web.Request, caller: Caller) -> Start:
-    """Raises StreamUnavailable, Over, SessionNotFound."""
-    parley = request.query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
-    if named := request.query.get("session"):
-        return await _start_again(request, caller, wire.sid_of(named), parley=parley)
-    app, backend = request.app, request.app[BACKEND]
-    opened = await new_session(backend, turns.Opened(user=caller.user_or(USER), door=DOOR, turn_mode="server_vad"))
-    app[METRICS].sessions.labels(DOOR).inc()
-    gen = None
-    if parley:
-        gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
-    created = _created(request, opened, BIRTH if parley else None)
-    return Start(opened, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=(created,))
-
-
-async def _start_again(request: web.Request, caller: Caller, sid: str, *, parley: bool) -> Start:
-    backend = request.app[BACKEND]
-    session = await backend.sessions.by_sid(sid)
-    born = None if session is None else await opened_as(backend.redis, session)
-    if born is None or born.door != DOOR or born.user != caller.user_or(USER):
-        raise SessionNotFound  # also when it is another user's: nobody learns that it is there, nor takes it from them
-    opened = await resume(backend, sid)
-    if opened is None:
-        raise SessionNotFound
-    stored = await numbers(backend.redis, opened.session)
-    place = await place_of(backend, opened)
-    if not parley:
-        return Start(opened, place, known=stored.known, greetings=(_created(request, opened, None),))
-    asked = request.query.get("after")
-    after = place.after if asked is None else _asked_for(asked)
-    greetings = [Frame("parley.resumed", wire.resumed(sid, stored.next, after))]
-    begins = await resync_from(backend.redis, opened.session, after)
-    if begins is not None:
-        greetings.append(Frame("parley.resync", wire.resync(after, begins)))
-        after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
-    place = Place(after, ClientSession())
-    return Start(opened, place, stored.known, stored.gen, stored.next, tuple(greetings))
-
-
-def _asked_for(after: str) -> EntryId:
-    """What cannot be read is the beginning: the client is told again what it may have."""
-    try:
-        return EntryId.parse(after)
-    except ValueError:
-        return BIRTH
-
-
-def _client(request: web.Request, socket: TextSocket, start: Start) -> Client:
+def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     backend: Backend = request.app[BACKEND]
-    session = start.opened.session
+    session = begun.opened.session
     log = SessionLogger(logger, session.sid)
-    live = LiveUplink(backend, session, log, known=start.known, gen=start.gen, first=start.first)
+    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first)
     connection = Connection(
         DOOR,
         socket,
-        start.opened,
+        begun.opened,
         backend,
         request.app[METRICS],
-        _error_frame,
-        place=start.place,
-        max_waiting_bytes=_NO_LIMIT,
+        begun.frames.error,
+        place=begun.place,
+        max_waiting_bytes=NO_LIMIT,
         way=live,
     )
     live.on_over = connection.downlink.look_again
-    numbering = None if start.gen is None else Numbering(start.first)
-    client = Client(connection, live, numbering, request.app[LIMITS].allowance(session.sid))
+    numbering = None if begun.gen is None else Numbering(begun.first)
+    client = Client(socket, connection, live, numbering, begun.frames, request.app[LIMITS].allowance(session.sid))
+    connection.on_told = lambda event: client.reply("error", event.encode())
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)
         live.on_wanted = lambda useq: _wanted(client, numbering, useq)
-    for frame in start.greetings:
+    for frame in begun.greetings:
         connection.outbox.reply(frame)
     return client
-
-
-def _created(request: web.Request, opened: Opened, did: EntryId | None) -> Frame:
-    settings = request.app[SETTINGS]
-    event = wire.session_created(
-        opened.session.sid,
-        _event_id(),
-        model=settings.openai_realtime_model,
-        transcription_model=settings.transcription_model,
-    )
-    return Frame("session.created", event if did is None else wire.with_did(event, did))
-
-
-def _event_id() -> str:
-    return f"event_{token_hex(10)}"
-
-
-def _error_frame(error: DoorError) -> Frame:
-    return Frame("error", wire.error(_event_id(), error))

@@ -6,6 +6,7 @@ the model to judge: here they only have to be events, with what they cannot do w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -37,6 +38,9 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 """The client events there are, and what each cannot do without. `output_audio_buffer.clear` is for WebRTC and SIP."""
 
 RECEIVED, PLAYED = "parley.received", "parley.played"
+
+_SID = re.compile(r"[0-9A-Za-z]{1,64}")
+_DID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
 _FORMATS = {
     "session.update": (("session", "audio", "input", "format"), ("session", "audio", "output", "format")),
@@ -95,17 +99,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The client has got all up to here."""
+    """The client has got all up to here. It needs no number, but may have one."""
 
     did: EntryId
+    useq: int | None = None
     kind: ClassVar[str] = RECEIVED
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The client has played all up to here."""
+    """The client has played all up to here; as `Received`."""
 
     did: EntryId
+    useq: int | None = None
     kind: ClassVar[str] = PLAYED
 
 
@@ -213,7 +219,7 @@ def _event_id(fields: dict[str, msgspec.Raw]) -> str | None:
 def _read(text: bytes, fields: dict[str, msgspec.Raw], useq: int | None, event_id: str | None, *, parley: bool) -> Said:
     kind = _type(fields, parley=parley)
     if kind in (RECEIVED, PLAYED):
-        return (Received if kind == RECEIVED else Played)(_did(fields))
+        return (Received if kind == RECEIVED else Played)(_did(fields), useq)
     for name in REQUIRED[kind]:
         if name not in fields:
             raise Mistake("missing_required_parameter", f"Missing required parameter: '{name}'.", param=name)
@@ -249,11 +255,9 @@ def _type(fields: dict[str, msgspec.Raw], *, parley: bool) -> str:
 def _did(fields: dict[str, msgspec.Raw]) -> EntryId:
     if "did" not in fields:
         raise Mistake("missing_required_parameter", "Missing required parameter: 'did'.", param="did")
-    try:
-        return EntryId.parse(_text(fields, "did"))
-    except ValueError:
-        sentence = "Invalid 'did': expected the did of an event of this session."
-        raise Mistake("invalid_value", sentence, param="did") from None
+    if (did := read_did(_text(fields, "did"))) is None:
+        raise Mistake("invalid_value", "Invalid 'did': expected the did of an event of this session.", param="did")
+    return did
 
 
 def _only(fields: dict[str, msgspec.Raw], allowed: Iterable[str]) -> None:
@@ -309,9 +313,15 @@ def session_id(sid: str) -> str:
     return f"sess_{sid}"
 
 
-def sid_of(session: str) -> str:
-    """The session that a client names, by its id or ours."""
-    return session.removeprefix("sess_")
+def sid_of(session: str) -> str | None:
+    """The session that a client names, by its id or ours; None when no session is called so."""
+    sid = session.removeprefix("sess_")
+    return sid if _SID.fullmatch(sid) else None
+
+
+def read_did(text: str) -> EntryId | None:
+    """The did that a client names; None when it is none."""
+    return EntryId.parse(text) if _DID.fullmatch(text) else None
 
 
 def session_created(sid: str, event_id: str, *, model: str, transcription_model: str | None) -> bytes:
@@ -414,3 +424,7 @@ def resumed(sid: str, next_useq: int, after: EntryId) -> bytes:
 
 def resync(after: EntryId, from_: EntryId) -> bytes:
     return encode({"type": "parley.resync", "after": str(after), "from": str(from_)})
+
+
+def closed(code: int, reason: str) -> bytes:
+    return encode({"type": "parley.closed", "code": code, "reason": reason})

@@ -1,4 +1,4 @@
-"""How text frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
+"""How frames move over a WebSocket: always read, sent one after the other, and never without a limit in time.
 
 aiohttp waits for a slow client in places where nobody limits the time, and a wait that was cancelled makes the next one
 raise CancelledError out of nowhere. So none of its own waits is used: its writer is told never to wait (`writer_limit`),
@@ -9,29 +9,23 @@ after it was cancelled.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ClientLeft, ConnectionOver, SlowClient
+from gateway.errors import ConnectionOver, FrameTooLarge, SlowClient
+from gateway.outbox import Frame
+from gateway.transports.outflow import Outflow, gone_is_left
 
 HEARTBEAT_S = 20.0
 """A client that sends nothing for so long is asked for a sign of life; without one it is gone 10 s later."""
 
 CLOSE_TIMEOUT_S = 2.0
 """How long the client's answer to a close is waited for."""
-
-HIGH_WATER_BYTES = 32 << 10
-"""Of unsent bytes in the process, above which `send` waits."""
-
-KERNEL_BYTES = 64 << 10
-"""SO_SNDBUF (Linux doubles it). The default swallows a minute of speech before a write has to wait: too late to notice a
-client that does not read, and too late for an interruption."""
 
 CLOSED_WITHOUT_CODE = 1005
 """RFC 6455's name for it."""
@@ -44,8 +38,15 @@ _REASON_BYTES = 123
 """What a close frame has room for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """What a binary frame carries."""
+
+    data: bytes = field(repr=False)
+
+
 class TextSocket:
-    """One client's WebSocket. One task receives, one sends."""
+    """One client's WebSocket, on which we say text only. One task receives, one sends."""
 
     def __init__(
         self,
@@ -71,24 +72,28 @@ class TextSocket:
         self.goodbye: int | None = None
         """the code with which the client has closed; None when it has not, or its network is gone"""
         self._writer: AbstractStreamWriter
-        self._transport: asyncio.WriteTransport
+        self._outflow: Outflow
 
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
         """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has left")
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's have another base
-        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        if (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s)
         self._writer = await self._ws.prepare(request)
         return self._ws
 
     async def received(self) -> AsyncGenerator[bytes | None, None]:
         """The client's text frames as UTF-8 (not checked), None for a binary frame; ends when the client has left.
 
-        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody.
+        Raises what `received_any` does.
+        """
+        async with aclosing(self.received_any()) as frames:
+            async for frame in frames:
+                yield None if isinstance(frame, Binary) else frame
+
+    async def received_any(self) -> AsyncGenerator[bytes | Binary, None]:
+        """The client's frames, text as UTF-8 (not checked); ends when the client has left, and all that it sent was given.
+
+        Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody, FrameTooLarge when it
+        has sent one (it knows already).
         """
         while True:
             # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it.
@@ -98,7 +103,7 @@ class TextSocket:
                 case WSMsgType.TEXT:
                     yield message.data
                 case WSMsgType.BINARY:
-                    yield None
+                    yield Binary(message.data)
                 case WSMsgType.PING:
                     await self._pong(message.data)
                 case WSMsgType.PONG:
@@ -107,6 +112,8 @@ class TextSocket:
                 case WSMsgType.CLOSE:
                     self.goodbye = message.data or CLOSED_WITHOUT_CODE
                     return
+                case WSMsgType.ERROR if _is_too_large(message.data):
+                    raise FrameTooLarge
                 case _:
                     return
 
@@ -116,27 +123,17 @@ class TextSocket:
         Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
         Raises ClientLeft when it is gone.
         """
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.send_frame(text, WSMsgType.TEXT)
-        unsent = self._transport.get_write_buffer_size()
-        if unsent <= HIGH_WATER_BYTES:
-            return
-        draining = asyncio.create_task(self._writer.drain(), name="gateway.drain")
-        try:
-            while not (await asyncio.wait([draining], timeout=self._send_timeout_s))[0]:
-                still = self._transport.get_write_buffer_size()
-                if still >= unsent:
-                    raise SlowClient
-                unsent = still
-            with _gone_is_left():
-                draining.result()
-        finally:
-            if draining.cancel():
-                await asyncio.wait([draining])
+        await self._outflow.settle(self._writer)
+
+    async def write(self, frame: Frame) -> None:
+        """As `send`."""
+        await self.send(frame.data)
 
     async def ping(self, payload: bytes) -> None:
         """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.ping(payload)
 
     async def close(self, over: ConnectionOver) -> None:
@@ -144,30 +141,26 @@ class TextSocket:
         if over.close_code is not None:
             await self.hang_up(over.close_code, str(over))
         elif isinstance(over, SlowClient):
-            self._transport.abort()
+            self._outflow.abort()
         else:
             # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)
 
     async def hang_up(self, close_code: int, reason: str) -> None:
         """Close it, and wait a little for the client's answer. One that does not read is cut off."""
         await self._ws.close(code=close_code, message=close_reason(reason), drain=False)
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()
+        if self._outflow.buffered:
+            self._outflow.abort()
 
     async def _pong(self, data: bytes) -> None:
-        if self._transport.get_write_buffer_size() > MAX_UNSENT_PONGS_BYTES:
+        if self._outflow.buffered > MAX_UNSENT_PONGS_BYTES:
             raise SlowClient
-        with _gone_is_left():
+        with gone_is_left():
             await self._ws.pong(data)
 
 
-@contextlib.contextmanager
-def _gone_is_left() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionError as error:
-        raise ClientLeft from error
+def _is_too_large(error: object) -> bool:
+    return isinstance(error, WebSocketError) and error.code == WSCloseCode.MESSAGE_TOO_BIG
 
 
 def close_reason(sentence: str) -> bytes:

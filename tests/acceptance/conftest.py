@@ -18,7 +18,7 @@ import pytest
 
 from runtime.embedded import EmbeddedServer
 from simulator.options import Options
-from simulator.server import running
+from simulator.server import Running, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,19 @@ class Stack:
 @contextmanager
 def simulator(options: Options) -> Iterator[str]:
     """A simulator in a thread of its own; its base URL."""
-    started: list[str] = []
+    with open_simulator(options) as server:
+        yield server.base_url
+
+
+@contextmanager
+def open_simulator(options: Options) -> Iterator[Running]:
+    """A simulator in a thread of its own, to be looked into."""
+    started: list[Running] = []
     is_up, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
         async with running(options) as server:
-            started.append(server.base_url)
+            started.append(server)
             is_up.set()
             await asyncio.to_thread(stop.wait)
 

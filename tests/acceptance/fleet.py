@@ -58,7 +58,7 @@ class Fleet:
         return [member for member in self.members if member.service == service and member.is_alive]
 
     def start(self, service: Service) -> Member:
-        """One more, ready to work."""
+        """One more, ready to work. It dies with the thread that calls this: PR_SET_PDEATHSIG means a thread by a parent."""
         address = Path(self._directory.name) / f"notify-{len(self.members)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(address))

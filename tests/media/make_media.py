@@ -67,16 +67,31 @@ def make_clip(
     channels = AudioLayout(layout).nb_channels
     pcm = pcm if samples is None else np.resize(pcm, samples * channels)
     flags = "+".join(flag for flag in ("faststart" if moov_first else "", movflags) if flag)
+    data = encode(pcm, rate=rate, layout=layout, bit_rate=bit_rate, codec=codec, container=container, movflags=flags)
+    return Clip(data, len(pcm) // channels, rate)
+
+
+def encode(
+    pcm: NDArray[np.int16],
+    *,
+    rate: int,
+    layout: str = "mono",
+    bit_rate: int = 64_000,
+    codec: str = "aac",
+    container: str = "ipod",
+    movflags: str = "",
+) -> bytes:
+    """Interleaved s16 as a file of the MP4 family."""
     with tempfile.TemporaryDirectory() as folder:  # moving the index to the front reads the file again, by its name
         path = Path(folder) / "clip"
-        with av.open(path, "w", format=container, options={"movflags": flags} if flags else {}) as output:
+        with av.open(path, "w", format=container, options={"movflags": movflags} if movflags else {}) as output:
             stream = output.add_stream(codec, rate=rate, layout=layout)
             assert isinstance(stream, AudioStream)
             stream.bit_rate = bit_rate
             for frame in _frames(pcm, rate, layout):
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
-        return Clip(path.read_bytes(), len(pcm) // channels, rate)
+        return path.read_bytes()
 
 
 def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Annotated, Any
 
@@ -88,8 +88,14 @@ def spoken(events: list[Object]) -> bytes:
 class System:
     """Some gateways, one bridge process, one simulator."""
 
-    def __init__(self, http: aiohttp.ClientSession, urls: list[str], simulator: Running) -> None:
-        self.http, self.urls, self.simulator = http, urls, simulator
+    def __init__(
+        self, http: aiohttp.ClientSession, urls: list[str], simulator: Running, stops: Sequence[AsyncExitStack] = ()
+    ) -> None:
+        self.http, self.urls, self.simulator, self._stops = http, urls, simulator, stops
+
+    async def stop_gateway(self, gateway: int) -> None:
+        """As on SIGTERM."""
+        await self._stops[gateway].aclose()
 
     @asynccontextmanager
     async def talker(self, query: str = "?model=any", gateway: int = 0) -> AsyncIterator[Talker]:
@@ -130,9 +136,10 @@ async def system(
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
         await stack.enter_async_context(bridging(redis.url, simulator.base_url, transcription, grace_s))
-        urls = [await stack.enter_async_context(serving(settings)) for _ in range(gateways)]
+        stops = [await stack.enter_async_context(AsyncExitStack()) for _ in range(gateways)]
+        urls = [await stop.enter_async_context(serving(settings)) for stop in stops]
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield System(http, urls, simulator)
+        yield System(http, urls, simulator, stops)
 
 
 FRAME_BYTES = 960
@@ -209,6 +216,12 @@ class NumberedClient:
         """Leave as a client does that closes its WebSocket; after a `cut` there is nothing left to close."""
         await self._stop_reading()
         await self._stack.aclose()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a line that could be cut."""
+        connection = self._talker.ws._response.connection
+        return connection is not None and connection.transport is not None
 
     @property
     def audio(self) -> bytes:

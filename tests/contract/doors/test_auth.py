@@ -62,6 +62,9 @@ class Way:
 WAYS = [
     Way("mobile", "WS", "/ws-mobile/ann", open_in_contract=True),
     Way("openai", "WS", "/v1/realtime?model=any", open_in_contract=False, close=(3000, "invalid_request_error")),
+    Way("openai", "GET", "/v1/realtime/sse?model=any", open_in_contract=False),
+    Way("openai", "POST", "/v1/realtime/events?session=none", open_in_contract=False, body=b"[]", admitted=404),
+    Way("recorder", "WS", "/ws", open_in_contract=True),
     Way("tickets", "POST", "/v1/tickets", open_in_contract=False),
 ]
 

@@ -289,13 +289,20 @@ async def test_a_session_that_is_gone_closes_the_connection(stage: Stage) -> Non
     """Nobody announces it: the next word finds out."""
     async with stage.client() as client:
         await client.hear_nothing_more()
-        await Sessions(stage.redis).end(await stage.session(), linger_ms=0)
+        await stage.redis.unlink(*(await stage.session()).keys.all)
         await client.say_audio(b"file")
         heard = await client.hear()
         assert heard["type"] == "error"
         code, reason = await client.hear_close()
         assert code == 1011
         assert reason
+
+
+async def test_a_session_that_is_ended_closes_the_connection_at_once(stage: Stage) -> None:
+    async with stage.client() as client:
+        await client.hear_nothing_more()
+        await Sessions(stage.redis).end(await stage.session(), linger_ms=0)
+        assert (await client.hear_close())[0] == 1011
 
 
 BAD: dict[str, tuple[Any, list[str]]] = {

@@ -163,11 +163,12 @@ async def test_what_was_received_and_played_is_kept(parley: System, redis: Redis
         await sends(client, 1)
         delta = (await client.until("response.output_audio.delta"))[-1]
         await client.say("parley.received", did=delta["did"])
-        await client.say("parley.played", did=delta["did"], item_id=delta["item_id"], played_ms=20)
+        await client.say("parley.played", did=delta["did"], item_id=delta["item_id"], played_ms=20, useq=2)
         async with asyncio.timeout(5):
             for cursor in ("arrived", "played"):
                 while str(await Sessions(redis).cursor(session, cursor)) != delta["did"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
+        await acked(client, 2)  # it needs no number, and uses one up if it has it
 
 
 async def test_what_is_not_there_any_more_is_announced(parley: System, redis: Redis) -> None:

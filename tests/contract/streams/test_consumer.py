@@ -172,6 +172,15 @@ async def test_a_trim_never_takes_the_last_entry(redis: Redis, writer: Writer, s
     assert (await producer.append(Text("4"))) > ids[2]
 
 
+async def test_a_trim_may_spare_some_of_what_has_been_dealt_with(redis: Redis, writer: Writer, session: Session) -> None:
+    producer = Producer(writer, session.keys.up, Marked("c"))
+    ids = [await producer.append(Text(str(number))) for number in range(5)]
+    await trim(redis, session.keys.up, ids[3], but=2)
+    assert [entry.id for entry in await read(redis, session.keys.up, up.decoder)] == ids[2:]
+    await trim(redis, session.keys.up, ids[3], but=9)
+    assert await redis.xlen(session.keys.up) == 3
+
+
 async def test_reading_once_passes_over_what_does_not_read_too(redis: Redis, session: Session) -> None:
     """A takeover reads all that was said: one entry of a newer Parley must not make it impossible."""
     for fields in ({"kind": "from the future"}, {"kind": "text", "text": "good"}):

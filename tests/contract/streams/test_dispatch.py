@@ -14,6 +14,7 @@ from runtime.embedded import EmbeddedServer
 from streams import dispatch, keys, turns
 from streams.attach import Attachment, is_alive, presence, read_control, say_alive
 from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
+from streams.errors import StreamUnavailable
 from streams.hub import Hub, open_hub
 from streams.ids import BIRTH
 from streams.sessions import Session, Sessions
@@ -298,3 +299,22 @@ async def test_a_worker_that_cannot_keep_its_sessions_ends(hub: Hub, monkeypatch
     monkeypatch.setattr(ours, "keep", keep)
     with pytest.raises(LookupError):
         await asyncio.wait_for(Workforce(ours, lambda _: Job("one", "", []), 5).run(asyncio.Event()), 5)
+
+
+async def test_a_heart_beats_only_while_redis_answers(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each round that was answered: a health check looks at nothing else."""
+    ours, stop, rounds, beats = await assignments(hub, "one"), asyncio.Event(), list[int](), list[int]()
+
+    async def keep(_: object) -> list[dispatch.Assignment]:
+        rounds.append(len(rounds))
+        if len(rounds) <= 2:
+            raise StreamUnavailable("away")
+        return []
+
+    monkeypatch.setattr(ours, "keep", keep)
+    workforce = Workforce(ours, lambda _: Job("one", "", []), 5, lambda: beats.append(rounds[-1]))
+    running = asyncio.create_task(workforce.run(stop))
+    await until(lambda: len(beats) == 2)
+    stop.set()
+    await running
+    assert beats == [2, 3]

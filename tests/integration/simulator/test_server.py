@@ -206,6 +206,16 @@ async def test_server_stops() -> None:
         await ws.close()
 
 
+async def test_it_says_that_it_lives() -> None:
+    """to a health check, also while it refuses everybody else on demand."""
+    async with (
+        running(Options(reject_http=503)) as server,
+        ClientSession() as http,
+        http.get(server.base_url.removesuffix("/v1") + "/livez") as response,
+    ):
+        assert (response.status, await response.json()) == (200, {"status": "live"})
+
+
 async def test_busy_port() -> None:
     """a port that is taken is told in a sentence."""
     async with running(AT_ONCE) as server:

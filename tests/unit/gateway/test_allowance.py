@@ -65,3 +65,11 @@ def test_who_talks_live_never_notices(frames: int) -> None:
     allowance = Allowance(now=0.0)
     for frame in range(frames):
         allowance.take(seconds_of(bytes(960)), frame * 0.02)
+
+
+def test_who_waits_as_long_as_it_says_is_served() -> None:
+    allowance = Allowance(now=0.0)
+    allowance.take(CAPACITY_S, 0.0)
+    assert allowance.wait_s(10.0, 4.0) == 6.0
+    allowance.take(10.0, 10.0)
+    assert allowance.wait_s(CAPACITY_S * 2, 1000.0) == 0.0

@@ -12,6 +12,7 @@ import pytest
 from realtime_bridge.client_events import ServerVad
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.ending import AT_MOST_S, SETTLE_S
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.server_events import parse
 from realtime_bridge.user_speech import END_OF_SPEECH, SLICES_END_AFTER_S
@@ -76,6 +77,11 @@ class Talk:
     def answer_ends(self, response: str = "r1", item: str = "a1", status: str = "completed") -> list[Effect]:
         output = [{"id": item, "type": "message", "role": "assistant"}]
         return self.hears({"type": "response.done", "response": {"id": response, "status": status, "output": output}})
+
+    def wakes(self, after_s: float) -> list[Effect]:
+        """Time passes, and the conversation is asked whether anything is due."""
+        self.now += after_s
+        return self.conversation.wake(self.now)
 
     def committed(self, item: str) -> list[Effect]:
         return self.hears({"type": "input_audio_buffer.committed", "item_id": item})
@@ -443,3 +449,68 @@ def test_an_explicit_commit_is_a_turn() -> None:
 def test_the_end_is_the_end() -> None:
     """The client's end ends the session."""
     assert Talk().ready().says(End("client_gone")) == [Finish("client_gone")]
+
+
+GOODBYE = End("client_ended", after_answer=True)
+
+
+def streaming() -> Talk:
+    return Talk("server_vad").ready()
+
+
+def test_a_goodbye_after_nothing_ends_the_session_as_soon_as_it_is_quiet() -> None:
+    talk = streaming()
+    assert not talk.says(GOODBYE)
+    assert talk.conversation.next_wake == talk.now + SETTLE_S
+    assert not talk.wakes(SETTLE_S - 0.1)
+    assert talk.wakes(0.1) == [Finish("client_ended")]
+
+
+def test_a_goodbye_in_mid_speech_is_a_commit_and_waits_for_the_answer() -> None:
+    talk = streaming()
+    talk.says(pcm.Audio(bytes(500 * MS)))
+    talk.hears({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "u1"})
+    assert sent(talk.says(GOODBYE)) == ["input_audio_buffer.commit", "response.create"]
+    talk.committed("u1")
+    talk.answer_begins(ms=200)
+    assert not talk.wakes(60)
+    talk.answer_ends()
+    assert talk.wakes(SETTLE_S) == [Finish("client_ended")]
+
+
+def test_what_the_vad_has_not_heard_yet_by_the_goodbye_is_answered_too() -> None:
+    talk = streaming()
+    talk.says(pcm.Audio(bytes(500 * MS)))
+    assert talk.says(GOODBYE) == [SendAudio(END_OF_SPEECH)]
+    talk.hears({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "u1"})
+    talk.now += 1
+    talk.hears({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 500, "item_id": "u1"})
+    talk.committed("u1")
+    assert not talk.wakes(SETTLE_S - 0.1)
+    talk.answer_begins(ms=200)
+    assert not talk.wakes(60)
+    talk.answer_ends()
+    assert talk.wakes(SETTLE_S) == [Finish("client_ended")]
+
+
+def test_a_speech_without_an_end_is_committed_after_the_goodbye() -> None:
+    talk = streaming()
+    talk.says(pcm.Audio(bytes(500 * MS)))
+    talk.says(GOODBYE)
+    talk.hears({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "u1"})
+    assert sent(talk.wakes(SETTLE_S)) == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_nothing_counts_that_is_said_after_the_goodbye() -> None:
+    talk = streaming()
+    talk.says(GOODBYE)
+    assert not talk.says(pcm.Audio(bytes(500 * MS)))
+
+
+def test_an_answer_without_end_is_broken_off() -> None:
+    talk = streaming()
+    talk.says(pcm.Audio(bytes(500 * MS)))
+    talk.hears({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "u1"})
+    talk.says(GOODBYE)
+    talk.answer_begins(ms=200)
+    assert talk.wakes(AT_MOST_S) == [Finish("client_ended")]

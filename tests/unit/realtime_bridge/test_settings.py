@@ -46,6 +46,30 @@ def test_a_server_of_one_s_own_may_want_none(monkeypatch: pytest.MonkeyPatch) ->
     assert BridgeSettings.load().openai_api_key is None
 
 
+def test_the_simulator_answers_while_nobody_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable names nobody."""
+    monkeypatch.setenv("PARLEY_SIMULATOR_URL", "http://simulator:8765/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    settings = BridgeSettings.load()
+    assert (settings.openai_base_url, settings.is_simulated) == ("http://simulator:8765/v1", True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "url"),
+    [
+        ("OPENAI_API_KEY", "sk-secret", "https://api.openai.com/v1"),
+        ("OPENAI_BASE_URL", "http://10.0.0.5:8080/v1", "http://10.0.0.5:8080/v1"),
+    ],
+)
+def test_whoever_is_named_answers(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, url: str) -> None:
+    """A key never goes to the simulator."""
+    monkeypatch.setenv("PARLEY_SIMULATOR_URL", "http://simulator:8765/v1")
+    monkeypatch.setenv(variable, value)
+    settings = BridgeSettings.load()
+    assert (settings.openai_base_url, settings.is_simulated) == (url, False)
+
+
 @pytest.mark.parametrize("url", ["ftp://example.com", "api.openai.com/v1", "https://", "localhost:8765"])
 def test_the_address_must_be_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """One wrong value, one sentence."""

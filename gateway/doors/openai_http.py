@@ -1,0 +1,331 @@
+"""❶❽ The openai door for whoever may not open a WebSocket: the same events over HTTP, Server-Sent Events down, POST up.
+
+  GET  /v1/realtime/sse?model=…[&parley=1][&session=<id>&after=<did>]     what the session says, one event after the other:
+                                              `event: <type>`, `id: <sid>/<did>`, `data: <the event as over WebSocket>`
+       comes first: session.created, or parley.resumed; the id goes on with `Last-Event-ID` by itself, as EventSource does
+       comes last: parley.closed {"code":…,"reason":…}, what a WebSocket's close says. After 4409 do not come back
+  POST /v1/realtime/events?session=<id>       an event, or an array of events in order
+       numbered (a session opened with parley=1)     200 {"acked":n,"next_useq":n+1}, or 409 {"want":n}
+       others                                        200 {"stored":k}
+       both "errors": [{"useq" or "index":…,"error":…}]   what was refused; it is told on the stream too
+  POST /v1/realtime/audio?session=<id>        PCM16 24 kHz mono as it is recorded, cut anywhere: 200 {"samples":n}
+  POST /v1/realtime/end?session=<id>          {"ended":true}
+
+Each request may come to another gateway. A stream that breaks leaves the session for the grace time, and the newest stream
+has it. Refusals are JSON, `{"error": "a sentence"}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.admission import admit, admitted
+from gateway.allowance import seconds_of
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
+from gateway.backend import Backend
+from gateway.connections import Connection
+from gateway.doors import openai_messages as wire
+from gateway.doors.openai_batch import Batch, events_of, numbered, plain
+from gateway.doors.openai_entries import Samples
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, found, start
+from gateway.errors import (
+    ClientLeft,
+    ConnectionOver,
+    MustNumber,
+    NoSuchSession,
+    NotNow,
+    SessionNotFound,
+    SlowClient,
+    SlowDown,
+    TooFast,
+)
+from gateway.limits import Room
+from gateway.listening import Listening
+from gateway.posting import keep_place, post, post_end, post_numbered, post_stream
+from gateway.replay import Numbers, numbers
+from gateway.transports.chunked import chunks, whole
+from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
+from runtime.logs import SessionLogger
+from streams import pcm, turns
+from streams.attach import tell
+from streams.errors import Over, StreamError, StreamUnavailable, Wanted
+from streams.messages import Message
+from streams.sessions import Session
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_BYTES = 16 << 20
+"""Of one request's events; the largest event is openai_messages.MAX_EVENT_CHARS."""
+
+EVENTS_IDLE_S = 20.0
+"""How long nothing may come of a request's events."""
+
+AUDIO_IDLE_S = 60.0
+"""How long nothing may come of a recording that is sent as it is made."""
+
+MAX_TOLD = 16
+MAX_TOLD_BYTES = 4 << 10
+"""Of the mistakes of one request that are told on the stream too: so many, each of at most this size. Its answer has all."""
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/v1/realtime/sse", _listen, allow_head=False),
+        web.post("/v1/realtime/events", _events),
+        web.post("/v1/realtime/audio", _audio),
+        web.post("/v1/realtime/end", _end),
+    ]
+
+
+# ---- down -----------------------------------------------------------------------------------------------------------
+
+
+class Events(EventStream):
+    """The stream of one client. It ends with the reason, which HTTP has no other place for."""
+
+    async def close(self, over: ConnectionOver) -> None:
+        """As of every event stream; `parley.closed` comes before."""
+        if over.close_code is not None:
+            data = wire.closed(over.close_code, str(over))
+            with suppress(ClientLeft, SlowClient, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.write(Frames("", dids=False).reply("parley.closed", data))
+        await super().close(over)
+
+
+async def _listen(request: web.Request) -> web.StreamResponse:
+    """One stream, from its first event to the last."""
+    if request.app[CONNECTIONS].draining:
+        raise NotNow
+    async with admitted(request, DOOR) as caller:
+        asked, redials = _asked(request, caller.user_or(USER))
+        async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
+            return await _listen_in(request, asked, room, redials=redials)
+
+
+async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials: bool) -> web.StreamResponse:
+    app = request.app
+    try:
+        begun = await start(request, asked)
+    except SessionNotFound:
+        if redials:
+            return web.Response(status=204)  # an EventSource redials for ever, unless it is told so
+        raise NoSuchSession from None
+    except (StreamUnavailable, Over):
+        raise NotNow from None
+    events = Events(send_timeout_s=app[SETTINGS].send_timeout_s)
+    try:
+        response = await events.open(request)
+    except (ConnectionError, ClientLeft, asyncio.CancelledError):
+        with suppress(StreamUnavailable):
+            await begun.opened.attachment.detach()
+        raise
+    connection = _connection(request, events, begun)
+    with app[CONNECTIONS].joined(connection):
+        await connection.run(downlink(connection, begun.frames), room.is_for(begun.frames.sid))
+    return response
+
+
+def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
+    """And whether a client of this session redials."""
+    query = request.query
+    parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
+    session, slash, did = request.headers.get("Last-Event-ID", "").partition("/")
+    if slash:
+        return Asked(user, parley, session, did, streamed=True), True
+    return Asked(user, parley, query.get("session") or None, query.get("after"), streamed=True), False
+
+
+def _connection(request: web.Request, events: Events, begun: Start) -> Connection:
+    backend, session = request.app[BACKEND], begun.opened.session
+    connection = Connection(
+        DOOR,
+        events,
+        begun.opened,
+        backend,
+        request.app[METRICS],
+        begun.frames.error,
+        place=begun.place,
+        max_waiting_bytes=NO_LIMIT,
+        way=Listening(backend, session, SessionLogger(logger, session.sid), comes_back=True, asks=True),
+    )
+
+    def told(event: str) -> None:
+        try:
+            connection.outbox.reply(begun.frames.reply("error", event.encode()))
+        except SlowClient as over:
+            connection.over(over)
+
+    connection.on_told = told
+    for frame in begun.greetings:
+        connection.outbox.reply(frame)
+    return connection
+
+
+# ---- up -------------------------------------------------------------------------------------------------------------
+
+
+async def _named(request: web.Request) -> tuple[Session, turns.Opened]:
+    """The caller's session, and how it was opened. Raises NoSuchSession, NotNow."""
+    caller, backend = await admit(request, DOOR), request.app[BACKEND]
+    try:
+        return await found(backend, caller.user_or(USER), request.query.get("session", ""))
+    except SessionNotFound:
+        raise NoSuchSession from None
+    except StreamUnavailable:
+        raise NotNow from None
+
+
+async def _numbers(backend: Backend, session: Session) -> Numbers:
+    """What of the session is stored. Raises Over, StreamUnavailable."""
+    stored = await numbers(backend.redis, session)
+    if not stored.gen:
+        raise Over(session.keys.pcm)
+    return stored
+
+
+@contextmanager
+def _refusals(session: Session) -> Iterator[None]:
+    """What goes wrong in Redis, as an answer."""
+    try:
+        yield
+    except Over:
+        raise NoSuchSession from None
+    except StreamError as error:
+        SessionLogger(logger, session.sid).warning("what the client said could not be stored: %s", error)
+        raise NotNow from None
+
+
+async def _events(request: web.Request) -> web.Response:
+    backend = request.app[BACKEND]
+    session, opened = await _named(request)
+    events = events_of(await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S))
+    with _refusals(session):
+        stored = await _numbers(backend, session)
+        batch = numbered(events, stored.next) if opened.numbered else plain(events)
+        _spend(request, session, batch)
+        _count(request, batch)
+        want = batch.want
+        try:
+            await (post_numbered if opened.numbered else post)(backend, session, stored, batch.messages)
+        except Wanted as wanted:
+            want = int(wanted.after) + 1
+        await _keep_places(backend, session, batch)
+    errors = await _refuse(backend, session, batch, want)
+    answer: dict[str, object] = {}
+    if want is not None:
+        answer["want"] = want
+    elif opened.numbered:
+        next_useq = stored.next + len(batch.messages)
+        answer |= {"acked": next_useq - 1, "next_useq": next_useq}
+    else:
+        answer["stored"] = batch.stored
+    return _json(answer | {"errors": errors}, status=200 if want is None else 409)
+
+
+def _spend(request: web.Request, session: Session, batch: Batch) -> None:
+    """All of it or nothing. Raises SlowDown."""
+    seconds = sum(seconds_of(message.audio) for message in batch.messages if isinstance(message, pcm.Audio))
+    try:
+        request.app[LIMITS].allowance(session.sid).take(seconds, time.monotonic())
+    except TooFast as error:
+        raise SlowDown(error) from None
+
+
+async def _keep_places(backend: Backend, session: Session, batch: Batch) -> None:
+    if batch.received is not None:
+        await keep_place(backend, session, "arrived", batch.received)
+    if batch.played is not None:
+        await keep_place(backend, session, "played", batch.played)
+
+
+def _count(request: web.Request, batch: Batch) -> None:
+    received, errors = request.app[METRICS].messages, request.app[METRICS].errors
+    for kind in batch.kinds:
+        received.labels(DOOR, "received", kind).inc()
+    for _, mistake in batch.mistakes:
+        received.labels(DOOR, "received", "refused").inc()
+        errors.labels(DOOR, mistake.code).inc()
+
+
+async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | None) -> list[Mapping[str, Any]]:
+    """Tell the mistakes where the client listens, and give them for the answer; but none that are to come again."""
+    errors: list[Mapping[str, Any]] = []
+    for index, mistake in batch.mistakes:
+        if want is not None and mistake.useq is not None and mistake.useq >= want:
+            continue
+        event = wire.error(event_id(), mistake)
+        place = {"index": index} if mistake.useq is None else {"useq": mistake.useq}
+        errors.append({**place, "error": msgspec.json.decode(event)["error"]})
+        if len(errors) <= MAX_TOLD and len(event) <= MAX_TOLD_BYTES:
+            with suppress(StreamUnavailable):
+                await tell(backend.redis, session, event.decode())
+    return errors
+
+
+async def _audio(request: web.Request) -> web.Response:
+    backend = request.app[BACKEND]
+    session, opened = await _named(request)
+    if opened.numbered:
+        raise MustNumber
+    samples = 0
+
+    def took(message: Message) -> None:
+        nonlocal samples
+        samples += message.samples if isinstance(message, pcm.Audio) else 0
+
+    with _refusals(session):
+        async with aclosing(_speech(request, session)) as speech:
+            await post_stream(backend, session, await _numbers(backend, session), speech, took)
+    request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
+    return _json({"samples": samples})
+
+
+async def _speech(request: web.Request, session: Session) -> AsyncGenerator[Sequence[Message], None]:
+    """What comes, in whole samples; no faster than it can be spoken.
+
+    Raises what `chunks` raises, NotNow when this process stops.
+    """
+    samples, allowance = Samples(), request.app[LIMITS].allowance(session.sid)
+    async with aclosing(chunks(request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
+        async for data in body:
+            while (wait_s := allowance.wait_s(seconds_of(data), time.monotonic())) > 0:  # noqa: ASYNC110 - it is time that is awaited
+                await asyncio.sleep(wait_s)
+            allowance.take(seconds_of(data), time.monotonic())
+            yield samples.take(data)
+            if request.app[CONNECTIONS].draining:
+                raise NotNow
+
+
+async def _end(request: web.Request) -> web.Response:
+    """Also when it has ended already; but what is somebody else's is not ended."""
+    backend = request.app[BACKEND]
+    try:
+        session, _ = await _named(request)
+        with _refusals(session):
+            await post_end(backend, session, await _numbers(backend, session), "client_left")
+    except NoSuchSession:
+        if not await _is_gone(backend, request.query.get("session", "")):
+            raise
+    return _json({"ended": True})
+
+
+async def _is_gone(backend: Backend, named: str) -> bool:
+    """Whether there may have been such a session, and is none. Raises NotNow."""
+    sid = wire.sid_of(named)
+    try:
+        return sid is not None and await backend.sessions.by_sid(sid) is None
+    except StreamUnavailable:
+        raise NotNow from None
+
+
+def _json(answer: Mapping[str, object], *, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")

@@ -1,0 +1,85 @@
+"""The stack of `docker-compose.yml` as a project of its own: started, scaled, hurt, looked into, and removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from runtime.embedded import free_port
+from streams import keys
+
+ROOT = Path(__file__).parents[2]
+OURS = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "JWT_SECRET", "LOG_LEVEL", "PORT"}
+
+
+class Stack:
+    """As somebody has it who has set nothing: neither this shell's settings nor a `.env` count."""
+
+    def __init__(self) -> None:
+        self.project = f"parley-check-{os.getpid()}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        """of the load balancer"""
+        self._environment = {
+            name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("PARLEY_")
+        } | {"PORT": str(self.port), "PARLEY_VERSION": "check"}
+
+    def compose(self, *arguments: str) -> str:
+        """What `docker compose` writes. An AssertionError with its last words when it fails."""
+        return self._run("docker", "compose", "--env-file", os.devnull, "--project-name", self.project, *arguments)
+
+    def docker(self, *arguments: str) -> str:
+        return self._run("docker", *arguments)
+
+    def _run(self, *command: str) -> str:
+        ran = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{' '.join(command)}: {(ran.stdout + ran.stderr)[-4000:]}"
+        return ran.stdout
+
+    def up(self, gateways: int = 1) -> None:
+        """All of it, healthy."""
+        self.compose("up", "--wait", "--scale", f"gateway={gateways}")
+
+    def containers(self) -> list[dict[str, Any]]:
+        """What `docker compose ps` tells of each that runs."""
+        return [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
+
+    def of(self, service: str) -> list[str]:
+        """The ids of a service's containers that run; the first twelve digits are the container's host name."""
+        return self.compose("ps", "--quiet", "--no-trunc", service).split()
+
+    def healthcheck(self, service: str) -> str:
+        """What this service's own check says now: nothing when all is well."""
+        config = json.loads(self.compose("config", "--format", "json"))
+        _, *check = config["services"][service]["healthcheck"]["test"]
+        ran = subprocess.run(
+            ["docker", "exec", self.of(service)[0], *check], capture_output=True, text=True, timeout=20, check=False
+        )
+        return "" if ran.returncode == 0 else ran.stderr.strip() or f"exit code {ran.returncode}"
+
+    def redis(self, *command: str) -> str:
+        """What `redis-cli` answers."""
+        return self.compose("exec", "-T", "redis", "redis-cli", "--raw", *command).strip()
+
+    def sid_of(self, user: str, conversation: str) -> str:
+        """Which session this is."""
+        return self.redis("GET", keys.at(user, conversation))
+
+    def gateway_of(self, sid: str) -> str:
+        """The container that has the session's client."""
+        name = self.redis("GET", keys.SessionKeys(sid).attach).rpartition("|")[2].partition(":")[0]
+        (container,) = [container for container in self.of("gateway") if container.startswith(name)]
+        return container
+
+    def down(self) -> None:
+        """Nothing of it is left but the image."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+
+    def leftovers(self) -> list[str]:
+        """Containers, networks and volumes of this project."""
+        label = f"label=com.docker.compose.project={self.project}"
+        kinds = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
+        return [line for kind in kinds for line in self.docker(*kind, "--quiet", "--filter", label).split()]
