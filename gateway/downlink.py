@@ -10,18 +10,24 @@ from streams import down
 from streams.consumer import Consumer, Entry, read
 from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH, EntryId
+from streams.keys import PlayCodec
 from streams.sessions import Session
 
 
 class Downlink:
     """Reads what is said to one session's client from behind the id `after`.
 
+    `codec`: from the play stream of that name, which the door has opened (`streams.play.open_play`), under the same ids.
+
     What an interruption has made void meanwhile is not said to a client that comes back: `void` holds the items.
     """
 
-    def __init__(self, backend: Backend, session: Session, *, after: EntryId = BIRTH) -> None:
-        self._backend, self._session, self._after = backend, session, after
-        self._consumer = Consumer(backend.redis, backend.bus, session.keys.down, down.decoder, after=after)
+    def __init__(
+        self, backend: Backend, session: Session, *, after: EntryId = BIRTH, codec: PlayCodec | None = None
+    ) -> None:
+        self._backend, self._after = backend, after
+        self._stream = session.keys.down if codec is None else session.keys.play(codec)
+        self._consumer = Consumer(backend.redis, backend.bus, self._stream, down.decoder, after=after)
 
     @property
     def is_bridged(self) -> bool:
@@ -36,7 +42,7 @@ class Downlink:
         """What was interrupted since: a client that was away is not told what nobody wanted to hear by then."""
         if self._after <= BIRTH:
             return set()
-        missed = await read(self._backend.redis, self._session.keys.down, down.decoder, after=self._after)
+        missed = await read(self._backend.redis, self._stream, down.decoder, after=self._after)
         return {entry.message.item for entry in missed if isinstance(entry.message, down.Interrupted)}
 
     async def entries(self) -> AsyncGenerator[Entry[down.DownMessage], None]:

@@ -67,6 +67,30 @@ async def read(
     return [entry for entry in entries if entry is not None]
 
 
+async def read_back(
+    redis: Redis, stream: str, decoder: Decoder[M], *, upto: EntryId | None = None, count: int
+) -> list[Entry[M]]:
+    """The last `count` entries up to and with `upto`, oldest first: once, as they are now.
+
+    What does not read is passed over. Raises StreamUnavailable.
+    """
+    try:
+        page = await redis.xrevrange(stream, max="+" if upto is None else str(upto), count=count)
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{stream}: {error}") from error
+    entries = (_decode(stream, decoder, EntryId.parse(entry_id), fields) for entry_id, fields in reversed(cast(_Page, page)))
+    return [entry for entry in entries if entry is not None]
+
+
+async def last_id(redis: Redis, stream: str) -> EntryId | None:
+    """Of the last entry; None when the stream is gone. Raises StreamUnavailable."""
+    try:
+        page = cast(_Page, await redis.xrevrange(stream, count=1))
+    except (RedisError, OSError) as error:
+        raise StreamUnavailable(f"{stream}: {error}") from error
+    return EntryId.parse(page[0][0]) if page else None
+
+
 def _decode(stream: str, decoder: Decoder[M], entry_id: EntryId, fields: dict[bytes, bytes]) -> Entry[M] | None:
     try:
         return Entry(entry_id, decoder.decode(fields))
@@ -90,6 +114,8 @@ class Consumer(Generic[M]):
         self.stream = stream
         self.last = after
         """the id up to which entries have been given out"""
+        self.reads = 0
+        """how often the stream itself was read: before what comes from a read there may be a hole, where it was trimmed"""
         self._redis, self._bus, self._decoder = redis, bus, decoder
         self._heard: deque[list[Any]] = deque()
         self._behind = True
@@ -161,6 +187,7 @@ class Consumer(Generic[M]):
     async def _read(self) -> _Page:
         loop = asyncio.get_running_loop()
         since, tries = loop.time(), 0
+        self.reads += 1
         while True:
             try:
                 page = cast(_Page, await self._redis.xrange(self.stream, min=f"({self.last}", count=PAGE))

@@ -1,4 +1,7 @@
-"""`parley:{sid}:down`: what the bridge, and only the bridge, says to the client. Gateways (and the encoder) read."""
+"""`parley:{sid}:down`: what the bridge, and only the bridge, says to the client. Gateways and the transcoder read.
+
+`parley:{sid}:play:<codec>` holds the same entries under the same ids, with the audio at another rate (`streams.play`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class EpochTaken(Message, frozen=True, tag="epoch"):
 
 
 class Audio(Message, frozen=True, tag="audio"):
-    """A piece of the answer, at most ~100 ms: PCM16 little-endian, 24 kHz, mono."""
+    """A piece of the answer, at most ~100 ms: PCM16 little-endian, 24 kHz (in a play stream: its own rate), mono."""
 
     response: str
     item: str
@@ -37,6 +40,8 @@ class ServerEvent(Message, frozen=True, tag="event"):
     type: str
     body: msgspec.Raw
     """the event as JSON"""
+    tail: bytes | None = None
+    """in a play stream: the last samples of the part that this event ends, to be played before it; never in `down`"""
 
 
 class Interrupted(Message, frozen=True, tag="interrupted"):

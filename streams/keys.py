@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import quote
 
 SESSION_TTL_MS = 15 * 60_000
@@ -29,6 +29,11 @@ def dispatch(role: Role) -> str:
 
 
 DISPATCH_GROUP = "workers"
+
+PlayCodec = Literal["pcm16_8000", "pcm16_16000", "pcm16_48000"]
+"""What a client may want to hear instead of `down`'s PCM16 24 kHz: see `streams.play`."""
+
+PLAY_CODECS: tuple[PlayCodec, ...] = get_args(PlayCodec)
 
 
 def at(user: str, conversation: str) -> str:
@@ -102,14 +107,28 @@ class SessionKeys:
         return self._key("control")
 
     @property
+    def plays(self) -> str:
+        """A channel, not a key: somebody has opened a play stream."""
+        return self._key("plays")
+
+    def play(self, codec: PlayCodec) -> str:
+        """`down` in another codec."""
+        return self._key(f"play:{codec}")
+
+    @property
+    def all_plays(self) -> tuple[str, ...]:
+        """Whether they exist or not."""
+        return tuple(self.play(codec) for codec in PLAY_CODECS)
+
+    @property
     def streams(self) -> tuple[str, str, str, str]:
         return (self.up, self.pcm, self.down, self.turns)
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (*self.streams, self.meta, self.attach, self.cursors, self.lease, self.marks)
+        return (*self.streams, *self.all_plays, self.meta, self.attach, self.cursors, self.lease, self.marks)
 
 
 def marks_of(stream: str) -> str:
     """The marks hash that belongs to a session's stream."""
-    return stream.rsplit(":", 1)[0] + ":marks"
+    return stream[: stream.index("}:")] + "}:marks"

@@ -190,7 +190,7 @@ class Sessions:
         """
         await self.forget_name(session)
         k = session.keys
-        kept = (k.down, k.turns, k.meta) if linger_ms > 0 else ()
+        kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.unlink(*(key for key in k.all if key not in kept))

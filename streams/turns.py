@@ -5,6 +5,7 @@ All that a rebuild or a takeover needs.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -26,10 +27,19 @@ __all__ = [
     "TurnMode",
     "TurnsMessage",
     "UserSaid",
+    "is_file_stem",
 ]
 
 TurnMode = Literal["utterance", "server_vad"]
 """`utterance`: the client sends whole recordings, each a turn; `server_vad`: it streams, the model finds the turns"""
+
+
+_FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def is_file_stem(text: str) -> bool:
+    """Whether a recording may be called so: one file name of plain letters, that leads nowhere else."""
+    return _FILE_STEM.fullmatch(text) is not None
 
 
 class HistoryLine(Message, frozen=True, tag="line"):
@@ -48,6 +58,8 @@ class Opened(Message, frozen=True, tag="opened"):
     """the client numbers what it says: nothing is taken without its number"""
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
+    record: str | None = None
+    """what the transcoder is to call the WAV file (without `.wav`) that it keeps of the streamed PCM; see `is_file_stem`"""
 
 
 class Committed(Message, frozen=True, tag="committed"):

@@ -13,7 +13,8 @@ class GenOpened(Message, frozen=True, tag="gen"):
     """A new numbering begins: a client that numbers, a new codec, or a new stream header."""
 
     source: str
-    """what follows: `files` (each entry a whole recording, sniffed), `pcm16` (s16 mono 24 kHz)"""
+    """what follows: `files` (each entry a whole recording, sniffed), `pcm16` (s16 mono 24 kHz), `pcm16 <rate>` (s16 mono of
+    so many hertz, 8000 to 96000)"""
 
 
 class File(Message, frozen=True, tag="file"):
@@ -25,7 +26,8 @@ class File(Message, frozen=True, tag="file"):
 
 
 class Audio(Message, frozen=True, tag="audio"):
-    """PCM16 of a client that also sends recordings: it goes the same way, so that nothing overtakes."""
+    """Speech: whole samples of PCM16 little-endian mono, at the rate that the gen's `source` names; 24 kHz where it names
+    none. A client that also sends recordings has it go the same way, so that nothing overtakes."""
 
     audio: bytes
 

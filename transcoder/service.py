@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import AsyncExitStack
 
 from runtime.errors import StartError
 from runtime.heartbeat import heart
@@ -14,6 +15,7 @@ from streams.errors import ServerUnfit, StreamUnavailable
 from streams.hub import open_hub
 from streams.workforce import Workforce
 from transcoder.errors import DecoderFailed
+from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.settings import TranscoderSettings
 from transcoder.worker import Resources, SessionTranscoder
@@ -24,10 +26,14 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     beat = heart(settings.heartbeat)
     try:
-        async with open_hub(settings.redis_url) as hub, DecoderPool(settings.decoders) as pool:
+        async with AsyncExitStack() as stack:
+            hub = await stack.enter_async_context(open_hub(settings.redis_url))
+            pool = await stack.enter_async_context(DecoderPool(settings.decoders))
             assignments = Assignments(hub, "transcoder", owner)
             await assignments.open()
-            resources = Resources(hub, pool)
+            recordings = Recordings(settings.recordings)
+            stack.callback(recordings.close)
+            resources = Resources(hub, pool, recordings)
 
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from runtime.settings import WorkerSettings
@@ -20,4 +22,9 @@ class TranscoderSettings(WorkerSettings):
         ge=1,
         alias="PARLEY_MAX_TRANSCODED_SESSIONS",
         description="Sessions that one transcoder takes on at a time.",
+    )
+    recordings: Path = Field(
+        Path("recordings"),
+        alias="PARLEY_RECORDINGS",
+        description="Where a transcoder keeps the recordings that a door asks for, on its own disk.",
     )

@@ -17,7 +17,8 @@ from streams.producer import Assigned, Marked, Producer
 from streams.sessions import Session, Sessions
 from tests.media.make_media import as_samples, correlation, libav_decode, make_clip
 from transcoder.sandbox import DecoderPool
-from transcoder.worker import PIECE_SAMPLES, Resources, SessionTranscoder
+from transcoder.uplink import PIECE_SAMPLES
+from transcoder.worker import Resources, SessionTranscoder
 
 
 @pytest.fixture

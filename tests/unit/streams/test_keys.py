@@ -34,4 +34,11 @@ def test_session_ids_are_random() -> None:
 def test_marks_belong_to_the_streams_session() -> None:
     """Whatever the stream."""
     session = keys.SessionKeys("5f")
-    assert {keys.marks_of(stream) for stream in session.streams} == {session.marks}
+    assert {keys.marks_of(stream) for stream in (*session.streams, *session.all_plays)} == {session.marks}
+
+
+def test_no_play_stream_is_forgotten() -> None:
+    """Each is renewed and removed with its session."""
+    session = keys.SessionKeys("5f")
+    assert {session.play(codec) for codec in keys.PLAY_CODECS} == set(session.all_plays) <= set(session.all)
+    assert "parley:{5f}:play:pcm16_16000" in session.all_plays

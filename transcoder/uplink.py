@@ -1,0 +1,216 @@
+"""❸ `up` → the decoder children or a resampler → `pcm`, and the recording.
+
+What is made of an entry is named by that entry's id (`streams.ids.piece`) and cut at lengths that follow from the source
+alone, so another worker that does the work again writes the same ids and is refused: it needs no lease, and nothing is lost
+or doubled when one dies. Where to begin is told by a checkpoint (`streams.checkpoint`).
+
+Pieces of an entry: audio is cut into pieces of a second, k from 0; a recording's end follows its audio. Every entry that is
+not streamed PCM ends the utterance before it: then k = 0 is what its resampler had held back, if anything, and the entry's
+own pieces follow. So N samples at one rate become N · 24000 / rate, rounded half up, however they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from runtime.logs import SessionLogger
+from streams import checkpoint, pcm, turns, up
+from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
+from streams.errors import Over, Replaced, StreamUnavailable
+from streams.hub import Hub
+from streams.ids import ZERO, EntryId, piece
+from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
+from streams.producer import Assigned, Producer
+from streams.sessions import Session
+from transcoder.continuous import ContinuousResampler
+from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
+from transcoder.errors import MediaError, TooLong, UnsupportedMedia
+from transcoder.framer import cut
+from transcoder.limits import DecodedSeconds
+from transcoder.progress import Progress
+from transcoder.rates import MAX_PCM_RATE, MIN_PCM_RATE
+from transcoder.recording import Recording, Recordings
+from transcoder.sandbox import DecoderPool
+
+LOST_PACKET_MS = 21
+"""What a damaged packet is told as: 1,024 samples at 48 kHz, a frame of AAC."""
+
+PIECE_SAMPLES = SAMPLE_RATE
+"""Audio is cut into entries of one second."""
+
+
+class UplinkTranscoder:
+    """One session's way up. `stays`: whether to go on after the client's `End`, until `up` is gone."""
+
+    def __init__(
+        self,
+        session: Session,
+        hub: Hub,
+        pool: DecoderPool,
+        recordings: Recordings | None,
+        log: SessionLogger,
+        *,
+        stays: Callable[[], bool],
+    ) -> None:
+        self._session, self._hub, self._pool, self._log, self._stays = session, hub, pool, log, stays
+        self._recordings = recordings
+        self._recording: Recording | None = None
+        self._ids = Assigned()
+        self._pcm = Producer(hub.writer, session.keys.pcm, self._ids)
+        self._bucket = DecodedSeconds(self._now())
+        self._progress = Progress(checkpoint.START)
+        self._there = ZERO
+        """the last piece in `pcm` when this worker began: up to it the work is done again, but not written"""
+        self._resampler: ContinuousResampler | None = None
+        """of the utterance that goes on; made when its next audio comes"""
+
+    async def run(self) -> None:
+        """Transcode until the client's `End`, or until `up` is gone. Raises Replaced, StreamUnavailable."""
+        hub, k = self._hub, self._session.keys
+        try:
+            begin = await self._begin()
+            async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
+                last, reads = begin, 0
+                async for entry in entries:
+                    if entries.reads != reads:
+                        reads = entries.reads
+                        await self._check_for_a_hole(last)
+                    last = entry.id
+                    await self._transcode(entry)
+                    await self._pcm.flush()
+                    self._progress.done(entry.id)
+                    await self._save()
+                    if isinstance(entry.message, End) and not self._stays():
+                        return
+        except Over:
+            self._log.info("the session's streams are gone")
+        finally:
+            if self._recording is not None:
+                await self._recording.close()
+
+    async def _begin(self) -> EntryId:
+        """Where the transcoder before this one stood; the entry of `up` to go on behind."""
+        redis, k = self._hub.redis, self._session.keys
+        start = await checkpoint.load(redis, self._session)
+        self._progress = Progress(start)
+        there = await last_id(redis, k.pcm)
+        if there is None:
+            raise Over(k.pcm)
+        self._there = there
+        if self._recordings is not None:
+            opened = await read(redis, k.turns, turns.decoder, count=1)
+            stem = opened[0].message.record if opened and isinstance(opened[0].message, turns.Opened) else None
+            if stem is not None and turns.is_file_stem(stem):
+                self._recording = Recording(self._recordings, stem, self._log, on_disk=start.recorded)
+            elif stem is not None:
+                self._log.error("the recording that was asked for has no usable name, and is not kept")
+        return start.entry
+
+    async def _check_for_a_hole(self, last: EntryId) -> None:
+        """What follows `last` may be gone: another worker has done it, while this one was stopped. Then that one goes on."""
+        for pause in (*READ_AGAIN_AFTER_S, None):
+            try:
+                kept = await checkpoint.load(self._hub.redis, self._session)
+                break
+            except StreamUnavailable:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        if kept.entry > last:
+            raise Replaced(self._session.keys.up, kept.entry)
+
+    async def _save(self) -> None:
+        on_disk = None if self._recording is None else self._recording.on_disk
+        found = self._progress.checkpoint(on_disk)
+        if found is None:
+            return
+        try:
+            await checkpoint.save(self._hub.redis, self._session, found)
+        except StreamUnavailable as error:
+            self._log.warning("what is done could not be trimmed, and will be with the next: %s", error)
+
+    async def _transcode(self, entry: Entry[up.UpMessage]) -> None:
+        match entry.message:
+            case up.Audio(audio=audio):
+                self._append(entry.id, self._speech(audio[: len(audio) // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE]))
+            case up.File() as file:
+                rest = self._end_utterance()
+                self._append(entry.id, [*rest, *await self._file(file)])
+            case up.GenOpened() as opened:
+                rest = self._end_utterance()
+                self._append(entry.id, [*rest, opened, *self._new_source(opened.source)])
+            case End() as end:
+                if self._recording is not None:  # before anybody can know that this was the end
+                    await self._recording.close()
+                self._append(entry.id, [*self._end_utterance(), end])
+            case up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | ClientEvent() as control:
+                self._append(entry.id, [*self._end_utterance(), control])
+
+    # ── streamed PCM ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _new_source(self, source: str) -> list[Message]:
+        self._progress.source = source
+        if self._progress.rate is not None:
+            return []
+        self._log.error("a gateway has opened a source that is not taken: %s", source[:40])
+        told = f"raw PCM is taken at {MIN_PCM_RATE} to {MAX_PCM_RATE} Hz; record at one of these rates"
+        return [pcm.MediaError(code=UnsupportedMedia.code, message=told)]
+
+    def _speech(self, audio: bytes) -> list[Message]:
+        progress = self._progress
+        if (rate := progress.rate) is None:
+            return []
+        if self._resampler is None:
+            self._resampler = ContinuousResampler(rate, SAMPLE_RATE, progress.position)
+        offset = progress.take(len(audio) // BYTES_PER_SAMPLE)
+        if self._recording is not None:
+            if offset is not None:
+                self._recording.add(offset, audio, rate)
+            else:
+                self._recording.refuse(rate)
+        return self._audio(self._resampler.feed(audio))
+
+    def _end_utterance(self) -> list[Message]:
+        """What its resampler held back. The next speech begins a fresh phase."""
+        resampler, self._resampler = self._resampler, None
+        self._progress.end_utterance()
+        return [] if resampler is None else self._audio(resampler.flush())
+
+    # ── whole recordings ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _file(self, file: up.File) -> list[Message]:
+        try:
+            decoded = await self._pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
+        except TooLong as error:
+            wait_s = self._bucket.wait_s(error.found_s, self._now())
+            self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
+            return [pcm.MediaError(code=error.code, message=str(error.fits_in(wait_s)))]
+        except MediaError as error:
+            self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
+            return [pcm.MediaError(code=error.code, message=str(error))]
+        samples = len(decoded.pcm) // BYTES_PER_SAMPLE
+        self._bucket.take(decoded.source.duration_s, self._now())
+        info = decoded.source
+        what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
+        missing_ms = round(1000 * (info.duration_s - samples / SAMPLE_RATE))
+        missing_ms = max(missing_ms, 0) + decoded.lost_packets * LOST_PACKET_MS
+        damage = [pcm.Gap(missing_ms=missing_ms)] if missing_ms > 1 else []
+        end = up.UtteranceEnd(samples=samples, arrived_ms=file.arrived_ms, source=what)
+        return [*self._audio(decoded.pcm), end, *damage]
+
+    # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _audio(self, made: bytes) -> list[Message]:
+        return [
+            pcm.Audio(part, offset=self._progress.make(len(part) // BYTES_PER_SAMPLE)) for part in cut(made, PIECE_SAMPLES)
+        ]
+
+    def _append(self, source: EntryId, pieces: list[Message]) -> None:
+        for k, message in enumerate(pieces):
+            if (entry_id := piece(source, k)) > self._there:
+                self._ids.assign(self._pcm.next_number, entry_id)
+                self._pcm.append(message)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
