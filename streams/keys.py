@@ -55,6 +55,16 @@ def records(user: str) -> str:
     return f"parley:records:{quote(user, safe='')}"
 
 
+def ticket(digest: str) -> str:
+    """A browser's ticket: whose it is, and from which origin it is good. `digest`: SHA-256 of the ticket, in hex."""
+    return f"parley:ticket:{digest}"
+
+
+def limit(what: str, sort: str, who: str) -> str:
+    """What counts against a limit: zset, by the time (ms) at which it runs out. `sort`: a user or an address."""
+    return f"parley:limit:{what}:{sort}:{quote(who, safe=':')}"
+
+
 def new_sid() -> str:
     """A session id: 128 random bits as 32 hex digits."""
     return secrets.token_hex(16)
