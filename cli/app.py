@@ -68,6 +68,18 @@ def talk(
 
 
 @app.command()
+def token(
+    user: Annotated[str | None, typer.Option(help="Whose; random when left out.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Which device; random when left out.", show_default=False)] = None,
+    days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it is good.")] = 7.0,
+) -> None:
+    """Mint a token for development, signed with the first secret of JWT_SECRET, and print it."""
+    from cli.token import run
+
+    print(run(user, device, days))
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:

@@ -36,6 +36,7 @@ PACKAGES = (
     "msgspec",
     "numpy",
     "prometheus_client",
+    "jwt",
     "pybase64",
     "pydantic_settings",
     "redis",

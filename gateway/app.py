@@ -16,11 +16,13 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, POLICY, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai
+from gateway.doors import mobile, openai, tickets
 from gateway.metrics import Metrics
+from gateway.policy import Policy, warn
+from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
 from runtime import notify
 from runtime.errors import PortBusy, StartError
@@ -30,18 +32,24 @@ logger = logging.getLogger(__name__)
 READ_BUFFER_BYTES = 16 << 10
 """aiohttp's own 256 KiB, twice for each connection, would make ten thousand of them pin gigabytes."""
 
+LINGERING_S = 2.0
+"""How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
+
 SHUTDOWN_TIMEOUT_S = 1.0
 """For requests that still run when all WebSockets have been told."""
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
-    """The application, not started. To start, it needs a Redis server that answers (StartError)."""
-    app = web.Application()
+    """The application, not started. To start, it needs a Redis server that answers (StartError). Raises SettingsError."""
+    app = web.Application(middlewares=[refusals])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
+    app[POLICY] = Policy.of(settings)
+    app[FAREWELLS] = {openai.DOOR: openai.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes()])
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *tickets.routes()])
+    app.on_response_prepare.append(tell_browsers)
     return app
 
 
@@ -55,7 +63,7 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
 async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     """A gateway that listens, for as long as the context lasts; gives its address, `http://host:port`.
 
-    Raises StartError when Redis is not fit, PortBusy when somebody else listens there.
+    Raises SettingsError, StartError when Redis is not fit, PortBusy when somebody else listens there.
     """
     app = create_app(settings)
     runner = web.AppRunner(
@@ -63,6 +71,8 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
         access_log=None,  # our own lines name the session
         handler_cancellation=True,
         read_bufsize=READ_BUFFER_BYTES,
+        auto_decompress=False,  # a small body may hold gigabytes
+        lingering_time=LINGERING_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     try:
@@ -95,9 +105,8 @@ async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSi
 
 async def run(settings: GatewaySettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises StartError."""
-    if settings.jwt_secret is not None:
-        logger.warning("JWT_SECRET IS SET, BUT THIS VERSION DOES NOT CHECK TOKENS YET: everybody who reaches it may come in")
     async with serving(settings) as address:
+        warn(settings, Policy.of(settings))
         logger.info("the gateway listens on %s", address)
         notify.ready()
         await stop.wait()

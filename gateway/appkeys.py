@@ -7,9 +7,11 @@ from aiohttp import web
 from gateway.backend import Backend
 from gateway.connections import Connections
 from gateway.metrics import Metrics
+from gateway.policy import Policy
 from gateway.settings import GatewaySettings
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", Metrics)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
+POLICY = web.AppKey("policy", Policy)

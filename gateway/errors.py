@@ -1,6 +1,17 @@
 """What can go wrong at the door, whose fault it is, and what becomes of the connection.
 
 DoorError
+├── RequestRefused            the request is refused; `status` and the sentence are answered
+│   ├── NotAdmitted           401; a WebSocket is opened, and closed with 1008, do not come back
+│   │   ├── NoToken           "no_token"          there is none, and it is asked for       fault: the client
+│   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
+│   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
+│   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
+│   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
+│   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
+│   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
+│   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
+│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -20,7 +31,7 @@ DoorError
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
     ├── SessionNotFound       "session_not_found" there is none to resume, any more     4404, fault: the client
-    ├── Replaced              "replaced"          a newer connection has the session    4001, do not come back
+    ├── Replaced              "replaced"          a newer connection has the session    4409, do not come back
     ├── Restarting            "restarting"        this gateway stops                    1012, recoverable
     └── Unavailable           "unavailable"       Redis does not answer                 1013, recoverable
 
@@ -30,7 +41,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 Fault = Literal["client", "server", "nobody"]
@@ -45,6 +56,105 @@ class DoorError(Exception):
 
     def __init__(self, sentence: str | None = None) -> None:
         super().__init__(sentence or self.__doc__)
+
+
+class RequestRefused(DoorError):
+    """This request was refused."""
+
+    status: ClassVar[int] = 400
+    """HTTP's"""
+    fault: ClassVar[Fault] = "client"
+
+    door: str | None = None
+    """where; None: before it came to one"""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer carries besides."""
+        return {}
+
+
+class NotAdmitted(RequestRefused):
+    """Nobody comes in like this."""
+
+    status = 401
+    close_code: ClassVar[int] = 1008
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class NoToken(NotAdmitted):
+    """Authentication required"""
+
+    code = "no_token"
+
+
+class WrongTokenType(NotAdmitted):
+    """Invalid token type"""
+
+    code = "wrong_token_type"
+
+
+class InvalidToken(NotAdmitted):
+    """Invalid token"""
+
+    code = "invalid_token"
+
+
+class AdmissionUnavailable(NotAdmitted):
+    """The service is not available at the moment. Please try again later."""
+
+    code = "admission_unavailable"
+    fault = "server"
+    recoverable = True
+    status = 503
+    close_code = 1013
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
+class ForbiddenOrigin(RequestRefused):
+    """Pages of this origin may not talk to this server. Its operator allows them in PARLEY_ORIGINS."""
+
+    code = "forbidden_origin"
+    status = 403
+
+
+class BodyTooLarge(RequestRefused):
+    """`allowed` is in bytes."""
+
+    code = "body_too_large"
+    status = 413
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"The request is too large: {allowed} bytes are allowed. Send less at a time.")
+
+
+class StalledBody(RequestRefused):
+    """The request did not come to its end in time. Please send it again."""
+
+    code = "stalled_body"
+    status = 408
+    recoverable = True
+
+
+class CodedBody(RequestRefused):
+    """The request has a Content-Encoding, which is not taken here: send the bytes as they are."""
+
+    code = "coded_body"
+    status = 415
+
+
+class BrokenBody(RequestRefused):
+    """The request broke off before its end. Please send it again."""
+
+    code = "broken_body"
+    recoverable = True
 
 
 class Refused(DoorError):
@@ -196,7 +306,7 @@ class Replaced(ConnectionOver):
 
     code = "replaced"
     fault = "nobody"
-    close_code = 4001
+    close_code = 4409
 
 
 class Restarting(ConnectionOver):

@@ -37,12 +37,14 @@ class Opened:
     """it is a session of before, and something may have been missed"""
 
 
-async def open_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def open_session(backend: Backend, opened: turns.Opened, conversation: str, *, newest_wins: bool = False) -> Opened:
     """The session of this name that is waiting for its client, or a new one.
+
+    `newest_wins`: the client has shown who it is, so the session is its own, and it has it from the connection before.
 
     Raises StreamUnavailable. When it is cancelled no session is left behind that nobody knows of.
     """
-    return await _surely(backend, _open(backend, opened, conversation))
+    return await _surely(backend, _open(backend, opened, conversation, newest_wins=newest_wins))
 
 
 async def take_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
@@ -81,9 +83,10 @@ async def resume(backend: Backend, sid: str) -> Opened | None:
     return Opened(session, attachment, resumed=True) if await attachment.attach(take=True) else None
 
 
-async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
-    if (waiting := await _waiting_session(backend, opened.user, conversation)) is not None:
-        return waiting
+async def _open(backend: Backend, opened: turns.Opened, conversation: str, *, newest_wins: bool) -> Opened:
+    find = _own_session if newest_wins else _waiting_session
+    if (found := await find(backend, opened.user, conversation)) is not None:
+        return found
     name, races_lost = conversation, 0
     while True:
         creation = await backend.sessions.create(opened, name)
@@ -115,6 +118,16 @@ async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:
     attachment = Attachment(backend.redis, session, backend.name)
     await attachment.attach(take=True)
     return Opened(session, attachment, resumed=False)
+
+
+async def _own_session(backend: Backend, user: str, conversation: str) -> Opened | None:
+    """Whoever has its connection."""
+    session = await backend.sessions.find(user, conversation)
+    if session is not None:
+        attachment = Attachment(backend.redis, session, backend.name)
+        if await attachment.attach(take=True):
+            return Opened(session, attachment, resumed=True)
+    return None
 
 
 async def _waiting_session(backend: Backend, user: str, conversation: str) -> Opened | None:

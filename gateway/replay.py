@@ -45,10 +45,10 @@ async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId
     return None if first <= after or first == EntryId(after.left, after.right + 1) else first
 
 
-async def is_of_door(redis: Redis, session: Session, door: str) -> bool:
-    """Whether the session was opened at this door. Raises StreamUnavailable."""
+async def opened_as(redis: Redis, session: Session) -> turns.Opened | None:
+    """How, where and for whom the session was opened; None when it is gone. Raises StreamUnavailable."""
     entries = await read(redis, session.keys.turns, turns.decoder, count=1)
-    return bool(entries) and isinstance(opened := entries[0].message, turns.Opened) and opened.door == door
+    return opened if entries and isinstance(opened := entries[0].message, turns.Opened) else None
 
 
 async def _id_at(redis: Redis, stream: str, *, newest: bool) -> EntryId:

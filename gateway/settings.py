@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, SecretStr, field_validator
 
+from gateway.addresses import parse_networks
+from gateway.origins import parse_origins
 from runtime.settings import Settings
 
 
@@ -22,10 +26,34 @@ class GatewaySettings(Settings):
         alias="PARLEY_TRANSCRIPTION_MODEL",
         description="The captions' model, as the bridge has it: clients of `/v1/realtime` are told; `none` for none.",
     )
+    auth: Literal["required", "contract", "off"] | None = Field(
+        None,
+        alias="PARLEY_AUTH",
+        description="`required`: a token at every door; `contract`: not at those whose clients carry none; `off`: nobody"
+        " is asked. Not set: `contract` when there is a key, else `off`.",
+    )
     jwt_secret: SecretStr | None = Field(
         None,
         alias="JWT_SECRET",
-        description="The secret of the clients' tokens. This version does not check tokens yet, and says so when it is set.",
+        description="The secret of the clients' tokens (HS256), 32 characters or more; while it is rotated several, with"
+        " blanks between.",
+    )
+    jwt_public_key: str | None = Field(
+        None,
+        alias="PARLEY_JWT_PUBLIC_KEY",
+        description="The public key of the clients' tokens (RS256, ES256 or EdDSA): a PEM, a JWK (set), or the path of one.",
+    )
+    origins: str | None = Field(
+        None,
+        alias="PARLEY_ORIGINS",
+        description="Whose web pages may talk to this server besides its own: `https://app.example.com`, with commas"
+        " between.",
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        alias="PARLEY_TRUSTED_PROXIES",
+        description="Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed: addresses and networks, with commas"
+        " between.",
     )
     max_file_bytes: int = Field(
         10 << 20,
@@ -46,3 +74,15 @@ class GatewaySettings(Settings):
     @classmethod
     def _none(cls, value: str | None) -> str | None:
         return None if value is None or value.strip().lower() in ("", "none") else value
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        parse_origins(value or "")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        parse_networks(value or "")
+        return value

@@ -36,6 +36,11 @@ def at(user: str, conversation: str) -> str:
     return f"parley:at:{quote(user, safe='')}:{quote(conversation, safe='')}"
 
 
+def ticket(digest: str) -> str:
+    """A browser's ticket: whose it is, and from which origin it is good. `digest`: SHA-256 of the ticket, in hex."""
+    return f"parley:ticket:{digest}"
+
+
 def new_sid() -> str:
     """A session id: 128 random bits as 32 hex digits."""
     return secrets.token_hex(16)

@@ -1,7 +1,8 @@
 """❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
 
-This door's clients send no token and number nothing. A connection that drops leaves its session waiting for a redial, and
-what was not known to have arrived is said again.
+This door's clients in the field send no token, and number nothing: the address alone says whose the session is. One that
+sends a token is its user, and the address names a conversation of that user's. A connection that drops leaves its session
+waiting for a redial, and what was not known to have arrived is said again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from gateway.admission import admit, host_of, scheme_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
 from gateway.connections import Connection, place_of
@@ -168,15 +170,16 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
-    user = _user(request)
+    caller = await admit(request, DOOR)
+    conversation = _user(request)
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     socket = _socket(settings)
     response = await socket.open(request)
     asked = wire.read_query(request.query)
-    opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
+    opened = turns.Opened(user=caller.user_or(conversation), door=DOOR, persona=asked.persona, turn_mode="utterance")
     try:
-        mine = await open_session(app[BACKEND], opened, conversation=user)
+        mine = await open_session(app[BACKEND], opened, conversation, newest_wins=caller.user is not None)
         place = await place_of(app[BACKEND], mine)
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
@@ -206,12 +209,11 @@ async def _converse(request: web.Request) -> web.StreamResponse:
 
 async def _signpost(request: web.Request) -> web.Response:
     """The old REST call, kept to say where to go."""
-    proxied = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
-    scheme = "wss" if request.secure or proxied == "https" else "ws"
+    scheme = "wss" if scheme_of(request) == "https" else "ws"
     body = {
         "success": False,
         "error": "Please use WebSocket connection for voice chat",
-        "websocket_url": f"{scheme}://{request.host}/ws-mobile/{{user_id}}",
+        "websocket_url": f"{scheme}://{host_of(request)}/ws-mobile/{{user_id}}",
     }
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 

@@ -18,7 +18,7 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below
                                                   the last ack (after a failover): keep the last ten seconds
   ◀─ {"type":"parley.resync","after":…,"from":…}  what lies between is gone; never left out without this
-  ◀─ error "session_not_found", close 4404        it has ended; close 4001: a newer connection has it
+  ◀─ error "session_not_found", close 4404        it has ended; close 4409: a newer connection has it
 
 A close with 1000 ends the session. After anything else it waits for as long as PARLEY_GRACE_S.
 """
@@ -34,6 +34,7 @@ from secrets import token_hex
 import msgspec
 from aiohttp import web
 
+from gateway.admission import Caller, admit
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, place_of
@@ -44,6 +45,8 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
+    NotAdmitted,
+    NoToken,
     NotStored,
     Refused,
     SessionNotFound,
@@ -54,7 +57,8 @@ from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, new_session, resume
 from gateway.numbering import Numbering, Offer
 from gateway.outbox import Frame
-from gateway.replay import is_of_door, numbers, resync_from
+from gateway.refusals import Farewell
+from gateway.replay import numbers, opened_as, resync_from
 from gateway.session import ClientSession
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
@@ -70,7 +74,7 @@ logger = logging.getLogger(__name__)
 
 DOOR = "openai"
 USER = "anonymous"
-"""Until clients show who they are."""
+"""Where nobody is asked who they are."""
 
 MAX_MESSAGE_BYTES = 32 << 20
 """A larger frame breaks the connection (1009): whatever is below it can be read, and refused by name."""
@@ -79,6 +83,9 @@ PLAYED_EVERY_S = 0.25
 
 GOODBYE = 1000
 """The close code with which a client of the extension ends its session."""
+
+INVALID_KEY = 3000
+"""The protocol's own close code for it."""
 
 _NO_LIMIT = 0
 """`LiveUplink` has bounds of its own."""
@@ -328,12 +335,13 @@ class Start:
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
+    caller = await admit(request, DOOR)
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
-    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s, protocols=("realtime",))
+    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
     response = await socket.open(request)
     try:
-        start = await _start(request)
+        start = await _start(request, caller)
     except (StreamUnavailable, Over, SessionNotFound) as error:
         over = error if isinstance(error, SessionNotFound) else Unavailable()
         app[METRICS].errors.labels(DOOR, over.code).inc()
@@ -351,13 +359,22 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _start(request: web.Request) -> Start:
+def farewell(error: NotAdmitted) -> Farewell:
+    """What this protocol says to who is not admitted: an `error` event, and a close whose reason names it."""
+    if error.fault != "client":
+        return Farewell(error.close_code, str(error), wire.error(_event_id(), error))
+    code = None if isinstance(error, NoToken) else "invalid_api_key"
+    reason = "invalid_request_error" if code is None else f"invalid_request_error.{code}"
+    return Farewell(INVALID_KEY, reason, wire.not_admitted(_event_id(), str(error), code))
+
+
+async def _start(request: web.Request, caller: Caller) -> Start:
     """Raises StreamUnavailable, Over, SessionNotFound."""
     parley = request.query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     if named := request.query.get("session"):
-        return await _start_again(request, wire.sid_of(named), parley=parley)
+        return await _start_again(request, caller, wire.sid_of(named), parley=parley)
     app, backend = request.app, request.app[BACKEND]
-    opened = await new_session(backend, turns.Opened(user=USER, door=DOOR, turn_mode="server_vad"))
+    opened = await new_session(backend, turns.Opened(user=caller.user_or(USER), door=DOOR, turn_mode="server_vad"))
     app[METRICS].sessions.labels(DOOR).inc()
     gen = None
     if parley:
@@ -366,10 +383,14 @@ async def _start(request: web.Request) -> Start:
     return Start(opened, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=(created,))
 
 
-async def _start_again(request: web.Request, sid: str, *, parley: bool) -> Start:
+async def _start_again(request: web.Request, caller: Caller, sid: str, *, parley: bool) -> Start:
     backend = request.app[BACKEND]
+    session = await backend.sessions.by_sid(sid)
+    born = None if session is None else await opened_as(backend.redis, session)
+    if born is None or born.door != DOOR or born.user != caller.user_or(USER):
+        raise SessionNotFound  # also when it is another user's: nobody learns that it is there, nor takes it from them
     opened = await resume(backend, sid)
-    if opened is None or not await is_of_door(backend.redis, opened.session, DOOR):
+    if opened is None:
         raise SessionNotFound
     stored = await numbers(backend.redis, opened.session)
     place = await place_of(backend, opened)

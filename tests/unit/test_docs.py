@@ -98,7 +98,7 @@ def test_every_key_has_its_row() -> None:
     """And no row names a key that is none."""
     ours = {*keys.SessionKeys("sid").all, keys.SESSIONS, keys.dispatch("bridge"), keys.dispatch("transcoder")}
     documented = {row for row in rows(STREAMS.read_text(), 1) if row.startswith("parley:")}
-    assert documented == {*ours, "parley:at:<user>:<conversation>"}
+    assert documented == {*ours, "parley:at:<user>:<conversation>", keys.ticket("<sha256>")}
 
 
 @pytest.mark.parametrize(

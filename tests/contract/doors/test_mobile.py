@@ -497,7 +497,7 @@ async def test_a_redial_whose_old_socket_is_dead_takes_the_session(stage: Stage)
             closed = await old.ws.receive(5)
             while closed.type is aiohttp.WSMsgType.TEXT:
                 closed = await old.ws.receive(5)
-            assert closed.data == 4001
+            assert closed.data == 4409
 
 
 async def test_the_session_left_last_is_resumed(stage: Stage) -> None:
