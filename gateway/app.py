@@ -19,7 +19,7 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, POLICY, SETTINGS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, tickets
+from gateway.doors import mobile, openai, tickets, watch
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
 from gateway.refusals import FAREWELLS, refusals, tell_browsers
@@ -35,6 +35,9 @@ READ_BUFFER_BYTES = 16 << 10
 LINGERING_S = 2.0
 """How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
 
+MAX_LINE_BYTES = 64 << 10
+"""Of a request's address: the watch puts what was said before into it, for which aiohttp's own 8 KiB are few."""
+
 SHUTDOWN_TIMEOUT_S = 1.0
 """For requests that still run when all WebSockets have been told."""
 
@@ -48,7 +51,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[FAREWELLS] = {openai.DOOR: openai.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app.cleanup_ctx.append(_backend)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *tickets.routes()])
+    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *tickets.routes(), *watch.routes()])
     app.on_response_prepare.append(tell_browsers)
     return app
 
@@ -71,6 +74,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
         access_log=None,  # our own lines name the session
         handler_cancellation=True,
         read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=MAX_LINE_BYTES,
         auto_decompress=False,  # a small body may hold gigabytes
         lingering_time=LINGERING_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,

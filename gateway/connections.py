@@ -203,7 +203,7 @@ class Connection:
             over = ClientLeft()
             raise
         finally:
-            await _to_its_end(self._end(over))
+            await to_its_end(self._end(over))
 
     async def _until_over(self, ways: tuple[Coroutine[Any, Any, None], ...]) -> ConnectionOver:
         first: BaseException = ClientLeft()
@@ -343,7 +343,7 @@ class Connection:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Do `work`, also when cancelled meanwhile, as aiohttp does when the client hangs up during our goodbye."""
     task = asyncio.create_task(work)
     try:
@@ -353,6 +353,15 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
+class Guest(Protocol):
+    """Whoever is to be told when this process stops: a `Connection`, or what a door has besides."""
+
+    door: str
+
+    def over(self, why: ConnectionOver) -> None:
+        """End it now."""
+
+
 class Connections:
     """All connections of this process."""
 
@@ -360,12 +369,12 @@ class Connections:
         self.draining = False
         """the process takes no more clients"""
         self._metrics = metrics
-        self._open: set[Connection] = set()
+        self._open: set[Guest] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
     @contextmanager
-    def joined(self, connection: Connection) -> Iterator[None]:
+    def joined(self, connection: Guest) -> Iterator[None]:
         """While it runs."""
         self._open.add(connection)
         self._empty.clear()

@@ -11,7 +11,10 @@ DoorError
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
-│   └── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── InvalidAddress        "invalid_address"   something in it is missing or wrong   400, fault: the client
+│   ├── NoConversation        "no_conversation"   there is none to speak in             400, fault: the client
+│   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -155,6 +158,31 @@ class BrokenBody(RequestRefused):
 
     code = "broken_body"
     recoverable = True
+
+
+class InvalidAddress(RequestRefused):
+    """Something in the address is missing, or wrong."""
+
+    code = "invalid_address"
+
+
+class NoConversation(RequestRefused):
+    """No active conversation session"""
+
+    code = "no_conversation"
+
+
+class NotNow(RequestRefused):
+    """The service is not available at the moment. Please try again later."""
+
+    code = "not_now"
+    fault = "server"
+    recoverable = True
+    status = 503
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
 
 
 class Refused(DoorError):

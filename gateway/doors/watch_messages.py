@@ -1,7 +1,7 @@
 """PURE. The words of the watch door: what the address and the phone may say, and what both are told.
 
-The watch and the phone are told the same things. To the watch each is an event with one line of data, most of them bare text;
-to the phone it is one JSON object.
+The watch and the phone are told the same things. To the watch each is an event with one line of data, mostly bare text; to
+the phone it is one JSON object.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Ping(FromPhone, frozen=True, tag="ping"):
 Said = StartConversation | AudioChunk | EndConversation | Ping
 
 _LOOKS = {
-    "start_conversation": '{"type": "start_conversation", "conversationId": "<id>", "conversationHistory": [{"role", "content"}]}',
+    "start_conversation": '{"type": "start_conversation", "conversationId": "<id>", "conversationHistory": […]}',
     "audio_chunk": '{"type": "audio_chunk", "data": "<PCM16 24 kHz mono, base64>"}, or binary frames',
     "end_conversation": '{"type": "end_conversation"}',
     "ping": '{"type": "ping"}',
@@ -393,7 +393,7 @@ _response_done = msgspec.json.Decoder(_ResponseDone)
 
 
 def told(message: down.DownMessage) -> list[ToClient]:
-    """What a client is told of an entry of `down`. Raises msgspec.DecodeError for an event that is not what its type says."""
+    """What a client is told of an entry. Raises msgspec.DecodeError for an event that is not what its type says."""
     match message:
         case down.Audio(audio=audio):
             return [AudioResponse(pybase64.b64encode_as_string(audio))]
