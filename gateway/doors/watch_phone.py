@@ -57,6 +57,8 @@ class Line:
         self._socket, self._conversation = socket, conversation
         self.ended_by: ConnectionOver = ClientLeft()
         self.on_pong: Callable[[bytes], None] | None = None
+        self.on_closed: Callable[[], list[Frame]] = list
+        """called when nothing more is written from the outbox; gives what is left in it"""
         socket.on_pong = self._pong
 
     def frame(self, told: wire.ToClient, item: str | None = None) -> Frame:
@@ -70,9 +72,11 @@ class Line:
 
     async def close(self, over: ConnectionOver) -> None:
         self.ended_by = over
+        left = self.on_closed()
         if self.is_over:  # why it failed was told by the bridge
             try:
-                await self.write(self.frame(wire.ConversationEnded()))
+                for frame in (*left, self.frame(wire.ConversationEnded())):
+                    await self.write(frame)
             except (ClientLeft, SlowClient) as worse:
                 self.ended_by = worse
 
@@ -122,6 +126,7 @@ class Phone:
         self._app, self._backend, self._metrics = app, app[BACKEND], app[METRICS]
         self._caller, self._socket = caller, socket
         self._talk: Talk | None = None
+        self._has_talked = False
         self._talking: asyncio.Task[None] | None = None
         self._told: asyncio.Future[ConnectionOver] = asyncio.get_running_loop().create_future()
 
@@ -187,9 +192,10 @@ class Phone:
                 await self._tell(wire.Pong())
 
     def _hear(self, audio: bytes) -> None:
-        if self._talk is None:
+        if self._talk is not None:
+            self._talk.say(audio)
+        elif not self._has_talked:  # else it was on its way when the conversation ended
             raise InvalidMessage(wire.NOT_STARTED)
-        self._talk.say(audio)
 
     async def _start(self, said: wire.StartConversation, tasks: asyncio.TaskGroup) -> None:
         """Begin a conversation, or go on with one; the one before is left as if the line had broken."""
@@ -217,15 +223,21 @@ class Phone:
         )
         uplink.on_over = connection.downlink.look_again
         connection.outbox.reply(line.frame(wire.ConversationStarted(said.conversationId)))
-        self._talk = Talk(line, connection, uplink)
-        self._talking = tasks.create_task(self._converse(self._talk), name=f"gateway.phone {opened.session.sid}")
+        talk = Talk(line, connection, uplink)
+        line.on_closed = lambda: self._let_go(talk)
+        self._talk, self._has_talked = talk, True
+        self._talking = tasks.create_task(self._converse(talk), name=f"gateway.phone {opened.session.sid}")
 
     async def _converse(self, talk: Talk) -> None:
         """One conversation, to its end. Raises why the connection ends, if it does."""
         await talk.connection.run(downlink(talk.connection, talk.line.frame))
-        self._talk = None
         if not (talk.line.is_over or talk.given_up):
             raise talk.line.ended_by
+
+    def _let_go(self, talk: Talk) -> list[Frame]:
+        """It is over: what the phone is told from now on goes to the socket. Gives the replies that it has not written."""
+        self._talk = None
+        return talk.connection.outbox.rest()
 
     async def _give_up(self) -> None:
         if self._talk is not None:
