@@ -96,6 +96,7 @@ class Outbox:
         rest = [frame for frame, _ in self._waiting]
         self._waiting.clear()
         self._bytes = self._reply_bytes = 0
+        self._room.set()
         return rest
 
     def finish(self, error: Exception) -> None:

@@ -56,6 +56,8 @@ class Way:
 WAYS = [
     Way("mobile", "WS", "/ws-mobile/ann", open_in_contract=True),
     Way("openai", "WS", "/v1/realtime?model=any", open_in_contract=False, close=(3000, "invalid_request_error")),
+    Way("watch", "WS", "/realtime", open_in_contract=False),
+    Way("watch", "POST", "/realtime/end?conversationId=c1", open_in_contract=False),
     Way("tickets", "POST", "/v1/tickets", open_in_contract=False),
 ]
 
