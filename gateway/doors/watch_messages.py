@@ -99,7 +99,7 @@ def _line(told: object) -> HistoryLine | None:
             return None
 
 
-_LAST_EVENT = re.compile(r"(?:([0-9a-f]{32}):)?([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+_LAST_EVENT = re.compile(r"(?:([0-9a-f]{32})/)?([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def last_event(header: str | None) -> Heard | None:
 
 def event_id_prefix(sid: str) -> str:
     """Stands before a `did` in the id of an event: a name is used again, and then another session has it."""
-    return f"{sid}:"
+    return f"{sid}/"
 
 
 # ---- what the phone says --------------------------------------------------------------------------------------------

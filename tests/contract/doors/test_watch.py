@@ -124,7 +124,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         ("error", "Something is wrong."),
         ("conversation_ended", "{}"),
     ]
-    ids = [event.id.split(":") for event in heard[:-1] if event.id is not None]
+    ids = [event.id.split("/") for event in heard[:-1] if event.id is not None]
     assert len(ids) == len(heard) - 1
     assert {sid for sid, _ in ids} == {session.sid}
     numbers = [int(did.split("-")[1]) for _, did in ids]
@@ -458,7 +458,7 @@ async def heard_three(stage: Stage) -> tuple[Bridge, list[Event]]:
         for n in range(3):
             await bridge.say_audio(bytes([n]) * 480, start_ms=10 * n)
         heard = [await stream.hear() for _ in range(4)][1:]
-        await stage.arrived(await session_of(stage), EntryId.parse((heard[-1].id or "").split(":")[1]))
+        await stage.arrived(await session_of(stage), EntryId.parse((heard[-1].id or "").split("/")[1]))
         stream.raw.cut()
     return bridge, heard
 
@@ -506,7 +506,7 @@ async def test_what_is_gone_is_announced(stage: Stage) -> None:
         assert (await stream.hear()).name == "conversation_started"
         resync = await stream.hear()
         assert resync.name == "resync"
-        assert json.loads(resync.data) == {"after": heard[0].id.split(":")[1], "from": (heard[2].id or "").split(":")[1]}
+        assert json.loads(resync.data) == {"after": heard[0].id.split("/")[1], "from": (heard[2].id or "").split("/")[1]}
         assert spoken([await stream.hear()]) == bytes([2]) * 480
         assert (await stream.hear()).name == "response_complete"
 
@@ -522,7 +522,7 @@ async def test_who_redials_an_ended_conversation_is_told_to_stop(stage: Stage, h
             other = await stack.enter_async_context(streaming(stage.url))
             await other.hear()
         stream = await stack.enter_async_context(
-            streaming(stage.url, Last_Event_ID=last.split(":")[1] if how == "without a session" else last)
+            streaming(stage.url, Last_Event_ID=last.split("/")[1] if how == "without a session" else last)
         )
         assert stream.answer.status == 204
 
@@ -561,6 +561,7 @@ SLOW = 'parley_gateway_errors_total{code="slow_client",door="watch"}'
 async def test_a_client_that_does_not_read_is_cut_off(stage: Stage) -> None:
     """It costs a bounded buffer, then its connection."""
     async with streaming(stage.url):
+        assert (await upload(stage.url, TENTH)).status == 200
         bridge = await stage.bridge(await session_of(stage))
         for n in range(400):
             await bridge.say_audio(TENTH, start_ms=100 * n)

@@ -79,9 +79,9 @@ def test_a_line_is_one_line(text: str) -> None:
     ("header", "heard"),
     [
         ("12-3", wire.Heard(EntryId(12, 3))),
-        (f"{'a' * 32}:12-3", wire.Heard(EntryId(12, 3), "a" * 32)),
-        (f" {'0' * 32}:1-0 ", wire.Heard(EntryId(1, 0), "0" * 32)),
-        *((bad, None) for bad in (None, "", "x", "1", "1-", "a:1-1", "1-1-1", "-1-1", "1_0-1", "9" * 19 + "-1")),
+        (f"{'a' * 32}/12-3", wire.Heard(EntryId(12, 3), "a" * 32)),
+        (f" {'0' * 32}/1-0 ", wire.Heard(EntryId(1, 0), "0" * 32)),
+        *((bad, None) for bad in (None, "", "x", "1", "1-", "a/1-1", "1-1-1", "-1-1", "1_0-1", "9" * 19 + "-1")),
     ],
 )
 def test_the_last_event_is_a_session_and_a_place(header: str | None, heard: wire.Heard | None) -> None:
