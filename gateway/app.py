@@ -19,7 +19,7 @@ from gateway import health
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import ios, mobile, openai, openai_http, openai_session, pages, recorder, tickets
+from gateway.doors import ios, mobile, openai, openai_http, openai_session, pages, recorder, tickets, watch
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
@@ -45,6 +45,9 @@ BACKLOG = 1024
 LINGERING_S = 2.0
 """How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
 
+MAX_LINE_BYTES = 64 << 10
+"""Of a request's address: the watch puts what was said before into it, for which aiohttp's own 8 KiB are few."""
+
 SHUTDOWN_TIMEOUT_S = 1.0
 """For requests that still run when all WebSockets have been told."""
 
@@ -60,7 +63,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    doors = (mobile, openai, openai_http, ios, recorder, tickets, pages)
+    doors = (mobile, openai, openai_http, watch, ios, recorder, tickets, pages)
     app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     app.on_response_prepare.append(tell_browsers)
     return app
@@ -112,6 +115,7 @@ async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> asyncio.S
         head_timeout_s=settings.header_timeout_s,
         access_log=None,  # our own lines name the session
         read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=MAX_LINE_BYTES,
         auto_decompress=False,  # a small body may hold gigabytes
         keepalive_timeout=KEEP_ALIVE_S,
         lingering_time=LINGERING_S,

@@ -20,6 +20,8 @@ DoorError
 │   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
 │   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
 │   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   ├── InvalidAddress        "invalid_address"   something in it is missing or wrong   400, fault: the client
+│   ├── NoConversation        "no_conversation"   there is none to speak in             400, fault: the client
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
@@ -232,6 +234,18 @@ class MustNumber(RequestRefused):
 
     code = "must_number"
     status = 409
+
+
+class InvalidAddress(RequestRefused):
+    """Something in the address is missing, or wrong."""
+
+    code = "invalid_address"
+
+
+class NoConversation(RequestRefused):
+    """No active conversation session"""
+
+    code = "no_conversation"
 
 
 class NotNow(RequestRefused):

@@ -8,17 +8,22 @@ Any request may come to any gateway.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
-from gateway.admission import admit
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS, UPLOADS
+from gateway.admission import admit, admitted
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS, UPLOADS
+from gateway.backend import Backend
+from gateway.caller import Caller
 from gateway.connections import Connection, place_of
 from gateway.doors import ios_messages as wire
-from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed
+from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowDown, TooFast
+from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.naming import take_session
 from gateway.outbox import Frame
@@ -126,7 +131,11 @@ async def _user(request: web.Request) -> str:
 
 async def _record(request: web.Request) -> Record:
     """As Redis has it. Raises NoSuchSession, NotNow."""
-    user = await _user(request)
+    return await _record_of(request, await admit(request, DOOR))
+
+
+async def _record_of(request: web.Request, caller: Caller) -> Record:
+    user = caller.user_or(ANONYMOUS)
     await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S)  # says nothing, and keeps the connection
     try:
         record = await request.app[UPLOADS].records.get(user, request.match_info["id"])
@@ -160,7 +169,12 @@ async def uplink(request: web.Request) -> web.Response:
     asked = wire.read_query(request.query)
     stamped = record.packet_timestamps if asked.packet_timestamps is None else asked.packet_timestamps
     sent_ms, audio = wire.read_chunk(body, stamped=stamped)
-    lane = await app[UPLOADS].append(record, audio, asked.sample_rate or record.sample_rate)
+    rate = asked.sample_rate or record.sample_rate
+    try:
+        app[LIMITS].allowance(record.id).take(len(audio) / (rate * pcm.BYTES_PER_SAMPLE), time.monotonic())
+    except TooFast as error:
+        raise SlowDown(error) from None
+    lane = await app[UPLOADS].append(record, audio, rate)
     app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     response = _json(wire.received(body))
     if sent_ms is not None and (latency_ms := lane.latencies.took(sent_ms, arrived_ms)) is not None:
@@ -174,8 +188,22 @@ async def uplink(request: web.Request) -> web.Response:
 
 async def downlink(request: web.Request) -> web.StreamResponse:
     """The session's sound, from now on or from where its listener has left it, until it ends."""
+    async with admitted(request, DOOR) as caller:
+        record, asked = await _record_of(request, caller), wire.read_query(request.query)
+        async with request.app[LIMITS].session(caller, partial(_is_open, request.app[BACKEND], record)) as room:
+            return await _play(request, record, asked, room)
+
+
+async def _is_open(backend: Backend, record: Record) -> bool:
+    """Whether there is a conversation to go on with."""
+    try:
+        return await backend.sessions.find(record.user, record.id) is not None
+    except StreamUnavailable as error:
+        raise NotNow from error
+
+
+async def _play(request: web.Request, record: Record, asked: wire.Asked, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
-    record, asked = await _record(request), wire.read_query(request.query)
     if app[CONNECTIONS].draining:
         raise NotNow
     record = await _changed(request, record, closed=0)
@@ -210,7 +238,7 @@ async def downlink(request: web.Request) -> web.StreamResponse:
         sender=player.play,
     )
     with app[CONNECTIONS].joined(connection):
-        await connection.run(_hear(connection, player), _heed(connection))
+        await connection.run(_hear(connection, player), _heed(connection), room.is_for(mine.session.sid))
     return response
 
 

@@ -23,6 +23,7 @@ from tests.acceptance.doors.ios import IosCaller
 from tests.acceptance.doors.mobile import MobileCaller
 from tests.acceptance.doors.openai import OpenAiCaller, OpenAiHttpCaller
 from tests.acceptance.doors.round_robin import round_robin
+from tests.acceptance.doors.watch import WatchCaller, WatchPhoneCaller
 from tests.acceptance.fleet import Fleet
 from tests.media.make_media import as_samples
 
@@ -33,6 +34,8 @@ DOORS: dict[str, Callable[[str], Caller]] = {
     "mobile, M4A": lambda url: MobileCaller(url, token_hex(8), m4a=True),
     "openai, WebSocket": OpenAiCaller,
     "openai, SSE and POST": OpenAiHttpCaller,
+    "watch, SSE and upload": lambda url: WatchCaller(url, token_hex(8)),
+    "watch, WebSocket": lambda url: WatchPhoneCaller(url, token_hex(8)),
     "ios, 24 kHz": lambda url: IosCaller(url, 24_000),
     "ios, 16 kHz": lambda url: IosCaller(url, 16_000),
 }

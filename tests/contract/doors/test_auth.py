@@ -64,7 +64,18 @@ WAYS = [
     Way("openai", "WS", "/v1/realtime?model=any", open_in_contract=False, close=(3000, "invalid_request_error")),
     Way("openai", "GET", "/v1/realtime/sse?model=any", open_in_contract=False),
     Way("openai", "POST", "/v1/realtime/events?session=none", open_in_contract=False, body=b"[]", admitted=404),
+    Way("openai", "POST", "/v1/realtime/audio?session=none", open_in_contract=False, body=b"", admitted=404),
+    Way("openai", "POST", "/v1/realtime/end?session=none", open_in_contract=False),
     Way("recorder", "WS", "/ws", open_in_contract=True),
+    Way("watch", "WS", "/realtime", open_in_contract=False),
+    Way("watch", "GET", "/realtime/stream?conversationId=c1", open_in_contract=False),
+    Way("watch", "POST", "/realtime/upload?conversationId=none", open_in_contract=False, body=b"", admitted=400),
+    Way("watch", "POST", "/realtime/end?conversationId=c1", open_in_contract=False),
+    Way("ios", "POST", "/api/sessions", open_in_contract=True, body=b"{}"),
+    Way("ios", "GET", "/api/sessions", open_in_contract=True),
+    Way("ios", "POST", "/api/sessions/none/upload_audio", open_in_contract=True, body=b"\0\0", admitted=404),
+    Way("ios", "GET", "/api/sessions/none/stream_audio", open_in_contract=True, admitted=404),
+    Way("ios", "POST", "/api/sessions/none/stop_stream", open_in_contract=True, body=b"", admitted=404),
     Way("tickets", "POST", "/v1/tickets", open_in_contract=False),
 ]
 
