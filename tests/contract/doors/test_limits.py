@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -288,3 +289,66 @@ async def test_numbered_appends_on_the_openai_door(stage: Stage, two_seconds: No
         assert (error["code"], error["event_id"]) == ("too_fast", "b")
         while (await talker.until("parley.ack"))[-1]["useq"] < 3:
             pass
+
+
+async def test_chunks_on_the_phone_of_the_watch_app(stage: Stage, two_seconds: None) -> None:
+    async with stage.http.ws_connect(f"{stage.url}/realtime") as ws:
+        assert (await ws.receive_json(timeout=LIMIT_S))["type"] == "session.created"
+        await ws.send_json({"type": "start_conversation", "conversationId": "c1", "conversationHistory": []})
+        await ws.send_bytes(SECOND * 2)
+        await ws.send_bytes(SECOND)
+        while (heard := await ws.receive_json(timeout=LIMIT_S))["type"] != "error":
+            assert heard["type"] == "conversation_started"
+        assert heard["message"].startswith("This is faster than real time")
+
+
+async def test_an_upload_of_the_watch_is_read_no_faster(stage: Stage, two_seconds: None) -> None:
+    """Nothing of it is refused, and nothing lost."""
+    async with stage.http.get(f"{stage.url}/realtime/stream?conversationId=c1") as stream:
+        assert stream.status == 200
+        async with stage.http.post(
+            f"{stage.url}/realtime/upload?conversationId=c1", data=SECOND * 2 + SECOND[:24_000]
+        ) as answer:
+            assert (answer.status, await answer.text()) == (200, "OK")
+        entries: Any = await stage.redis.xrange((await stage.session("anonymous", "c1")).keys.pcm)
+        assert sum(len(fields.get(b"audio", b"")) for _, fields in entries) == 120_000
+
+
+async def test_a_chunk_on_the_ios_door(stage: Stage, two_seconds: None) -> None:
+    async with stage.http.post(f"{stage.url}/api/sessions", json={"sampleRate": 16_000}) as created:
+        url = f"{stage.url}/api/sessions/{(await created.json())['id']}/upload_audio"
+    for status in (200, 200, 429):
+        async with stage.http.post(url, data=bytes(32_000)) as answer:
+            assert answer.status == status
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+# ---- streams --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", ["openai", "watch", "ios"])
+@pytest.mark.parametrize("what", ["CONNECTIONS", "SESSIONS"])
+async def test_streams_count_too(redis_server: EmbeddedServer, redis: Redis, door: str, what: str) -> None:
+    """A second one is refused before its first byte, with when to come back; when the first has gone there is room."""
+    async with gateway(redis_server, redis, JWT_SECRET=NEW, **{f"PARLEY_MAX_{what}_PER_USER": "1"}) as stage:
+        headers = {"Authorization": f"Bearer {token('ann')}"}
+
+        async def path() -> str:
+            match door:
+                case "openai":
+                    return "/v1/realtime/sse?model=any"
+                case "watch":
+                    return f"/realtime/stream?conversationId={secrets.token_hex(4)}"
+            async with stage.http.post(f"{stage.url}/api/sessions", json={}, headers=headers) as created:
+                return f"/api/sessions/{(await created.json())['id']}/stream_audio"
+
+        first, second = await path(), await path()
+        async with stage.http.get(stage.url + first, headers=headers) as stream:
+            assert stream.status == 200
+            async with stage.http.get(stage.url + second, headers=headers) as refused:
+                assert refused.status == 429
+                assert int(refused.headers["Retry-After"]) > 0
+        if what == "CONNECTIONS":
+            await count(redis, keys.limit("connections", "user", "ann"), 0)
+            async with stage.http.get(stage.url + second, headers=headers) as stream:
+                assert stream.status == 200
