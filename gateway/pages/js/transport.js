@@ -47,7 +47,6 @@ function closed(code, reason) {
       return new Verdict(reason || FAILED, { redial: false, code });
     case 1012:
       return new Verdict("The server restarts.", { code });
-    case 4001:
     case 4409:
       return new Verdict(REPLACED, { redial: false, code });
     case 4404:
