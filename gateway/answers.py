@@ -66,7 +66,9 @@ class _Error(msgspec.Struct):
     message: str | None = None
 
 
-class _StatusDetails(msgspec.Struct):
+class StatusDetails(msgspec.Struct):
+    """Why a response has no answer, or not all of it."""
+
     reason: str | None = None
     error: _Error | None = None
 
@@ -78,7 +80,7 @@ class _StatusDetails(msgspec.Struct):
 class _Response(msgspec.Struct):
     id: str
     status: str
-    status_details: _StatusDetails | None = None
+    status_details: StatusDetails | None = None
 
 
 class _ResponseDone(msgspec.Struct):
@@ -169,7 +171,7 @@ class Answers:
         answer = self._open.pop(response.id, None) or _Answer(self.whole)
         gathered = answer.take()
         if response.status == "failed":
-            gathered.append(AnswerFailed((response.status_details or _StatusDetails()).sentence()))
+            gathered.append(AnswerFailed((response.status_details or StatusDetails()).sentence()))
         if answer.given or answer.texts:
             gathered.append(answer.written())
         return gathered

@@ -37,7 +37,7 @@ from runtime.logs import SessionLogger
 from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
-from streams.keys import RENEW_S
+from streams.keys import RENEW_S, PlayCodec
 from streams.sessions import Cursor
 
 logger = logging.getLogger(__name__)
@@ -151,15 +151,19 @@ class Connection:
         *,
         place: Place,
         max_waiting_bytes: int,
+        codec: PlayCodec | None = None,
         way: Way | None = None,
         sender: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """`sender`: writes what is in the outbox, where it is not to be written at once (`wrote` must follow each frame)."""
+        """`codec`: see `Downlink`.
+
+        `sender`: writes what is in the outbox, where it is not to be written at once (`wrote` must follow each frame).
+        """
         session = opened.session
         self.door, self.wire, self.session, self.metrics = door, wire, session, metrics
         self.log = SessionLogger(logger, session.sid)
         self.outbox = Outbox()
-        self.downlink = Downlink(backend, session, after=place.after)
+        self.downlink = Downlink(backend, session, after=place.after, codec=codec)
         if way is None:
             way = self.uplink = Uplink(
                 backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes

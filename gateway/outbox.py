@@ -91,6 +91,14 @@ class Outbox:
         self._waiting[-1] = (replace(frame, entry=entry), reply)
         return True
 
+    def rest(self) -> list[Frame]:
+        """What still waits, taken out: for when nobody gets any more."""
+        rest = [frame for frame, _ in self._waiting]
+        self._waiting.clear()
+        self._bytes = self._reply_bytes = 0
+        self._room.set()
+        return rest
+
     def finish(self, error: Exception) -> None:
         """Nothing comes after what is here: then `get` raises `error`."""
         if self._end is None:

@@ -390,12 +390,17 @@ def error(event_id: str, error: DoorError, *, about: str | None = None) -> bytes
     return _error(event_id, kind, error.code, str(error), None, about)
 
 
+def not_admitted(event_id: str, sentence: str, code: str | None) -> bytes:
+    """The protocol's own way: no code when there was no key at all."""
+    return _error(event_id, "invalid_request_error", code, sentence, None, None)
+
+
 def failed(event_id: str, failure: down.Failed) -> bytes:
     """What the bridge reports."""
     return _error(event_id, "server_error", failure.code, failure.message, None, None)
 
 
-def _error(event_id: str, kind: str, code: str, message: str, param: str | None, about: str | None) -> bytes:
+def _error(event_id: str, kind: str, code: str | None, message: str, param: str | None, about: str | None) -> bytes:
     detail = {"type": kind, "code": code, "message": message, "param": param, "event_id": about}
     return encode({"type": "error", "event_id": event_id, "error": detail})
 

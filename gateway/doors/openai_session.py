@@ -13,9 +13,10 @@ from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, place_of
 from gateway.doors import openai_messages as wire
-from gateway.errors import ConnectionOver, DoorError, SessionNotFound
+from gateway.errors import ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
+from gateway.refusals import Farewell
 from gateway.replay import numbers, opened_as, resync_from
 from gateway.session import ClientSession
 from streams import down, turns
@@ -27,6 +28,9 @@ from streams.up import GenOpened
 DOOR = "openai"
 USER = "anonymous"
 """Whoever has not shown who they are."""
+
+INVALID_KEY = 3000
+"""The protocol's own close code for it."""
 
 NO_LIMIT = 0
 """Of bytes that wait in an `Uplink`: this door has ways of its own."""
@@ -103,6 +107,15 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
             return None
 
 
+def farewell(error: NotAdmitted) -> Farewell:
+    """What this protocol says to who is not admitted: an `error` event, and a close whose reason names it."""
+    if error.fault != "client":
+        return Farewell(error.close_code, str(error), wire.error(event_id(), error))
+    code = None if isinstance(error, NoToken) else "invalid_api_key"
+    reason = "invalid_request_error" if code is None else f"invalid_request_error.{code}"
+    return Farewell(INVALID_KEY, reason, wire.not_admitted(event_id(), str(error), code))
+
+
 # ---- how a connection begins ----------------------------------------------------------------------------------------
 
 
@@ -118,6 +131,10 @@ class Asked:
     after: str | None = None
     """what it has got of it"""
     streamed: bool = False
+
+    async def resumes(self) -> bool:
+        """Whether it needs no room for another session."""
+        return self.session is not None
 
 
 @dataclass(frozen=True, slots=True)

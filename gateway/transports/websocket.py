@@ -30,6 +30,9 @@ CLOSE_TIMEOUT_S = 2.0
 CLOSED_WITHOUT_CODE = 1005
 """RFC 6455's name for it."""
 
+PROTOCOLS = ("realtime",)
+"""What a browser asks for that has to hide its token among the subprotocols; nothing else is answered."""
+
 MAX_UNSENT_PONGS_BYTES = 256 << 10
 _REASON_BYTES = 123
 """What a close frame has room for."""
@@ -51,7 +54,7 @@ class TextSocket:
         max_message_bytes: int,
         send_timeout_s: float,
         on_pong: Callable[[bytes], None] | None = None,
-        protocols: Sequence[str] = (),
+        protocols: Sequence[str] = PROTOCOLS,
     ) -> None:
         self._ws: web.WebSocketResponse[bool] = web.WebSocketResponse(
             protocols=protocols,
@@ -136,14 +139,18 @@ class TextSocket:
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""
         if over.close_code is not None:
-            await self._ws.close(code=over.close_code, message=close_reason(str(over)), drain=False)
-            if self._outflow.buffered:
-                self._outflow.abort()
+            await self.hang_up(over.close_code, str(over))
         elif isinstance(over, SlowClient):
             self._outflow.abort()
         else:
             # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)
+
+    async def hang_up(self, close_code: int, reason: str) -> None:
+        """Close it, and wait a little for the client's answer. One that does not read is cut off."""
+        await self._ws.close(code=close_code, message=close_reason(reason), drain=False)
+        if self._outflow.buffered:
+            self._outflow.abort()
 
     async def _pong(self, data: bytes) -> None:
         if self._outflow.buffered > MAX_UNSENT_PONGS_BYTES:
