@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from streams.keys import PlayCodec
+
 MIN_BIT_RATE, MAX_BIT_RATE = 8_000, 128_000
 """Bits a second."""
 
@@ -24,3 +26,8 @@ class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 ANY = Coding()
 """Nothing is asked for."""
+
+
+def is_coded(codec: PlayCodec) -> bool:
+    """Whether it comes in packets."""
+    return codec in ("opus", "aac")

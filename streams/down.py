@@ -83,6 +83,15 @@ class ServerEvent(Message, frozen=True, tag="event"):
     tails: list[Tail] | None = None
     """what is in `tail`, in its order: nearly always one part's"""
 
+    def ends(self) -> list[tuple[Tail, bytes]]:
+        """The end of each part that ends with it, as far as it was not heard before."""
+        ends, at = list[tuple[Tail, bytes]](), 0
+        for tail in self.tails or ():
+            size = sum(tail.sizes)
+            ends.append((tail, (self.tail or b"")[at : at + size]))
+            at += size
+        return ends
+
 
 class Interrupted(Message, frozen=True, tag="interrupted"):
     """The user spoke: the rest of this item is void, also for every later replay."""

@@ -49,11 +49,6 @@ def sample_rate(codec: PlayCodec) -> int:
     return int(codec.rpartition("_")[2])
 
 
-def is_coded(codec: PlayCodec) -> bool:
-    """Whether it comes in packets."""
-    return codec in ("opus", "aac")
-
-
 async def open_play(redis: Redis, session: Session, codec_name: PlayCodec, coding: Coding = ANY) -> None:
     """Have `keys.play(codec)` filled from now on. Read it from `BIRTH`, or from a cursor of `down`.
 

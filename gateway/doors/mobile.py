@@ -1,4 +1,4 @@
-"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
+"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16, WAV, Opus or AAC down.
 
 This door's clients send no token and number nothing. A connection that drops leaves its session waiting for a redial, and
 what was not known to have arrived is said again.
@@ -7,12 +7,12 @@ what was not known to have arrived is said again.
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
 
-from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
+from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
 from gateway.connections import Connection, place_of
 from gateway.doors import mobile_messages as wire
@@ -29,6 +29,7 @@ from gateway.errors import (
     UnknownType,
 )
 from gateway.naming import open_session
+from gateway.ogg import OggAnswers
 from gateway.outbox import Frame
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
@@ -65,10 +66,28 @@ class Phone:
     answers: Answers
     input_format: wire.InputFormat
     max_file_bytes: int
+    wants: wire.Output
+    """in what the next answer is to be heard"""
+    hears: wire.Output = wire.Output()  # noqa: RUF009 - frozen
+    """in what answers are heard now"""
+    ogg: OggAnswers = field(default_factory=OggAnswers)
 
     def reply(self, message: wire.ToClient) -> None:
         """Say it at once. Raises SlowClient."""
         self.connection.outbox.reply(_frame(message))
+
+    def want(self, output: wire.Output) -> None:
+        """Hear answers so that begin later."""
+        self.wants = output
+        if output.codec == self.hears.codec:
+            self.hears = output
+            self.answers.whole = output.audio_format == "wav"
+
+    async def listen(self) -> None:
+        """Hear answers as they are wanted. Raises SessionGone, Unavailable."""
+        self.hears = self.wants
+        self.answers.whole = self.hears.audio_format == "wav"
+        await self.connection.listen(self.hears.codec, self.hears.coding)
 
     async def say(self, message: wire.ToClient, item: str | None = None) -> None:
         """Say it when there is room; audio of an `item` is dropped when that is interrupted before."""
@@ -100,11 +119,10 @@ def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:
         case wire.Audio(base64):
             data = wire.audio_bytes(base64, max_bytes=phone.max_file_bytes)
             phone.connection.uplink.put(_recording(data, phone.input_format))
-        case wire.Config(persona, audio_format, input_format):
+        case wire.Config(persona, _, input_format):
             if persona is not None:
                 phone.connection.uplink.put(Persona(persona))
-            if audio_format is not None:
-                phone.answers.whole = audio_format == "wav"
+            phone.want(phone.wants.changed(message))
             if input_format is not None:
                 phone.input_format = input_format
             if persona is None:
@@ -122,15 +140,27 @@ def _recording(data: bytes, input_format: wire.InputFormat) -> Recording | Speec
 
 async def downlink(phone: Phone) -> None:
     """Say all that the model says, in order, until the session ends."""
+    try:
+        while True:
+            if phone.wants.codec != phone.hears.codec:
+                await phone.listen()
+            await _say_alike(phone)
+    except ConnectionOver as over:
+        phone.connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _say_alike(phone: Phone) -> None:
+    """Say what is said, until an answer begins that is to be heard in another codec: that is read there."""
     connection = phone.connection
     async with aclosing(connection.downlink.entries()) as entries:
-        try:
-            async for entry in entries:
-                await _tell(phone, entry.message)
-                if not phone.answers.holds_back:
-                    connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+        async for entry in entries:
+            is_sound = isinstance(entry.message, down.Audio | down.Coded)
+            if is_sound and phone.answers.is_idle and phone.wants.codec != phone.hears.codec:
+                return
+            await _tell(phone, entry.message)
+            connection.heard = entry.id
+            if not phone.answers.holds_back:
+                connection.said(entry.id)
 
 
 async def _tell(phone: Phone, message: down.DownMessage) -> None:
@@ -156,8 +186,11 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
     match part:
         case Spoken(item, audio):
             await phone.say(wire.audio_response(audio), item)
+        case SpokenPackets(item, index, audio, packets):
+            data = phone.ogg.say(item, index, audio, packets) if phone.hears.audio_format == "opus" else audio
+            await phone.say(wire.audio_response(data), item)
         case SpokenWhole(item, audio):
-            await phone.say(wire.audio_response(wav(audio)), item)
+            await phone.say(wire.audio_response(wav(audio, phone.hears.output_rate)), item)
         case Written(text):
             await phone.say(wire.TextResponse(text))
         case AnswerFailed(sentence):
@@ -195,8 +228,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
-    answers = Answers(whole=asked.audio_format == "wav")
-    phone = Phone(socket, connection, answers, asked.input_format, settings.max_file_bytes)
+    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, wire.Output())
+    phone.want(asked.output)
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

@@ -14,7 +14,7 @@ from gateway.backend import Backend
 from gateway.downlink import Downlink
 from gateway.errors import SessionEnded
 from streams import down, keys, turns
-from streams.coding import Coding
+from streams.coding import Coding, is_coded
 from streams.consumer import Consumer, Entry, read
 from streams.dispatch import hand_out
 from streams.errors import Over
@@ -22,7 +22,7 @@ from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.keys import PLAY_CODECS, PlayCodec
 from streams.messages import End
-from streams.play import is_coded, open_play, open_plays, sample_rate
+from streams.play import open_play, open_plays, sample_rate
 from streams.producer import Chained, Producer
 from streams.sessions import Session, Sessions
 from tests.integration.transcoder.streaming import finish, noise, say, until_made
