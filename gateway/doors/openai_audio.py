@@ -87,7 +87,7 @@ def _number(
 
 def frame(did: EntryId, item: str, part: int, audio: bytes, packets: down.Packets) -> bytes:
     """Packets as they go out; those of a `down.Tail` are one."""
-    named = item.encode()
+    named = item.encode()[:255]
     flags, padding = (TAIL, packets.padding) if isinstance(packets, down.Tail) else (0, 0)
     head = _HEAD.pack(VERSION, flags, part, did.left, did.right, packets.position, packets.samples, padding, len(named))
     pieces, at = [head, named], 0
