@@ -90,6 +90,8 @@ def event_id() -> str:
 async def downlink(connection: Connection, frames: Frames) -> None:
     """Say all that the session says, in order, until it ends."""
     try:
+        for mistake in frames.heard.mistakes:
+            connection.trouble(mistake)
         if frames.heard.codec is not None:
             await connection.listen(frames.heard.codec, frames.heard.coding)
         async with aclosing(connection.downlink.entries()) as entries:
@@ -189,7 +191,7 @@ async def start(request: web.Request, asked: Asked) -> Start:
     if asked.parley:
         gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
     frames = Frames(opened.session.sid, asked.parley, asked.heard, asked.streamed)
-    greetings = (frames.said(BIRTH, "session.created", _created(request, opened)), *_mistakes(frames))
+    greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
     return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings)
 
 
@@ -204,7 +206,7 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     frames = Frames(session.sid, asked.parley, asked.heard, asked.streamed)
     if not asked.parley and not asked.streamed:
         greeting = frames.reply("session.created", _created(request, opened))
-        return Start(opened, frames, place, known=stored.known, greetings=(greeting, *_mistakes(frames)))
+        return Start(opened, frames, place, known=stored.known, greetings=(greeting,))
     # What cannot be read is the beginning: the client is told again what it may have.
     after = place.after if asked.after is None else wire.read_did(asked.after) or BIRTH
     greetings = [frames.reply("parley.resumed", wire.resumed(session.sid, stored.next, after))]
@@ -214,12 +216,7 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
         after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
     place = Place(after, ClientSession())
     gen = stored.gen if asked.parley else None
-    return Start(opened, frames, place, stored.known, gen, stored.next, (*greetings, *_mistakes(frames)))
-
-
-def _mistakes(frames: Frames) -> list[Frame]:
-    """What the address asks for in vain."""
-    return [frames.error(mistake) for mistake in frames.heard.mistakes]
+    return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings))
 
 
 def _created(request: web.Request, opened: Opened) -> bytes:
