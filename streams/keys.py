@@ -30,7 +30,7 @@ def dispatch(role: Role) -> str:
 
 DISPATCH_GROUP = "workers"
 
-PlayCodec = Literal["pcm16_8000", "pcm16_16000", "pcm16_48000"]
+PlayCodec = Literal["pcm16_8000", "pcm16_16000", "pcm16_48000", "opus", "aac"]
 """What a client may want to hear instead of `down`'s PCM16 24 kHz: see `streams.play`."""
 
 PLAY_CODECS: tuple[PlayCodec, ...] = get_args(PlayCodec)

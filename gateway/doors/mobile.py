@@ -1,4 +1,4 @@
-"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
+"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16, WAV, Opus or AAC down.
 
 This door's clients in the field send no token, and number nothing: the address alone says whose the session is. One that
 sends a token is its user, and the address names a conversation of that user's. A connection that drops leaves its session
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway.admission import admitted, host_of, scheme_of
 from gateway.allowance import Allowance, seconds_of
-from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
+from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection, place_of
 from gateway.doors import mobile_messages as wire
@@ -35,6 +35,7 @@ from gateway.errors import (
 )
 from gateway.limits import Room
 from gateway.naming import is_known, open_session
+from gateway.ogg import OggAnswers
 from gateway.outbox import Frame
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
@@ -72,10 +73,28 @@ class Phone:
     input_format: wire.InputFormat
     max_file_bytes: int
     allowance: Allowance
+    wants: wire.Output
+    """in what the next answer is to be heard"""
+    hears: wire.Output = wire.Output()  # noqa: RUF009 - frozen
+    """in what answers are heard now"""
+    ogg: OggAnswers = field(default_factory=OggAnswers)
 
     def reply(self, message: wire.ToClient) -> None:
         """Say it at once. Raises SlowClient."""
         self.connection.outbox.reply(_frame(message))
+
+    def want(self, output: wire.Output) -> None:
+        """Hear answers so that begin later."""
+        self.wants = output
+        if output.codec == self.hears.codec:
+            self.hears = output
+            self.answers.whole = output.audio_format == "wav"
+
+    async def listen(self) -> None:
+        """Hear answers as they are wanted. Raises SessionGone, Unavailable."""
+        self.hears = self.wants
+        self.answers.whole = self.hears.audio_format == "wav"
+        await self.connection.listen(self.hears.codec, self.hears.coding)
 
     async def say(self, message: wire.ToClient, item: str | None = None) -> None:
         """Say it when there is room; audio of an `item` is dropped when that is interrupted before."""
@@ -107,11 +126,10 @@ def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:
         case wire.Audio(base64):
             data = wire.audio_bytes(base64, max_bytes=phone.max_file_bytes)
             phone.connection.uplink.put(_recording(data, phone))
-        case wire.Config(persona, audio_format, input_format):
+        case wire.Config(persona, _, input_format):
             if persona is not None:
                 phone.connection.uplink.put(Persona(persona))
-            if audio_format is not None:
-                phone.answers.whole = audio_format == "wav"
+            phone.want(phone.wants.changed(message))
             if input_format is not None:
                 phone.input_format = input_format
             if persona is None:
@@ -131,15 +149,27 @@ def _recording(data: bytes, phone: Phone) -> Recording | Speech:
 
 async def downlink(phone: Phone) -> None:
     """Say all that the model says, in order, until the session ends."""
+    try:
+        while True:
+            if phone.wants.codec != phone.hears.codec:
+                await phone.listen()
+            await _say_alike(phone)
+    except ConnectionOver as over:
+        phone.connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _say_alike(phone: Phone) -> None:
+    """Say what is said, until an answer begins that is to be heard in another codec: that is read there."""
     connection = phone.connection
     async with aclosing(connection.downlink.entries()) as entries:
-        try:
-            async for entry in entries:
-                await _tell(phone, entry.message)
-                if not phone.answers.holds_back:
-                    connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+        async for entry in entries:
+            is_sound = isinstance(entry.message, down.Audio | down.Coded)
+            if is_sound and phone.answers.is_idle and phone.wants.codec != phone.hears.codec:
+                return
+            await _tell(phone, entry.message)
+            connection.heard = entry.id
+            if not phone.answers.holds_back:
+                connection.said(entry.id)
 
 
 async def _tell(phone: Phone, message: down.DownMessage) -> None:
@@ -165,8 +195,11 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
     match part:
         case Spoken(item, audio):
             await phone.say(wire.audio_response(audio), item)
+        case SpokenPackets(item, index, audio, packets):
+            data = phone.ogg.say(item, index, audio, packets) if phone.hears.audio_format == "opus" else audio
+            await phone.say(wire.audio_response(data), item)
         case SpokenWhole(item, audio):
-            await phone.say(wire.audio_response(wav(audio)), item)
+            await phone.say(wire.audio_response(wav(audio, phone.hears.output_rate)), item)
         case Written(text):
             await phone.say(wire.TextResponse(text))
         case AnswerFailed(sentence):
@@ -222,8 +255,9 @@ async def _converse_in(
         place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
-    answers, allowance = Answers(whole=asked.audio_format == "wav"), app[LIMITS].allowance(mine.session.sid)
-    phone = Phone(socket, connection, answers, asked.input_format, settings.max_file_bytes, allowance)
+    allowance = app[LIMITS].allowance(mine.session.sid)
+    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, wire.Output())
+    phone.want(asked.output)
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

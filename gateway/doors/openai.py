@@ -21,6 +21,8 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ {"type":"parley.resync","after":…,"from":…}  what lies between is gone; never left out without this
   ◀─ error "session_not_found", close 4404        it has ended; close 4409: a newer connection has it
 
+`?audio=` asks for another rate, or for Opus or AAC in binary frames: `gateway.doors.openai_audio`.
+
 A close with 1000 ends the session. After anything else it waits for as long as PARLEY_GRACE_S.
 """
 
@@ -41,6 +43,7 @@ from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, start
 from gateway.errors import (
     BinaryFrame,
@@ -283,7 +286,7 @@ async def _converse_in(request: web.Request, asked: Asked, room: Room) -> web.St
 def _asked(request: web.Request, user: str) -> Asked:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
-    return Asked(user, parley, query.get("session") or None, query.get("after"))
+    return Asked(user, parley, query.get("session") or None, query.get("after"), read_query(query))
 
 
 def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
@@ -302,7 +305,7 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
         max_waiting_bytes=NO_LIMIT,
         way=live,
     )
-    live.on_over = connection.downlink.look_again
+    live.on_over = lambda: connection.downlink.look_again()  # by then it may be another one
     numbering = None if begun.gen is None else Numbering(begun.first)
     client = Client(socket, connection, live, numbering, begun.frames, request.app[LIMITS].allowance(session.sid))
     connection.on_told = lambda event: client.reply("error", event.encode())

@@ -3,6 +3,7 @@
   GET  /v1/realtime/sse?model=…[&parley=1][&session=<id>&after=<did>]     what the session says, one event after the other:
                                               `event: <type>`, `id: <sid>/<did>`, `data: <the event as over WebSocket>`
        comes first: session.created, or parley.resumed; the id goes on with `Last-Event-ID` by itself, as EventSource does
+       &audio=opus and the like: answers at another rate or coded, see `gateway.doors.openai_audio`
        comes last: parley.closed {"code":…,"reason":…}, what a WebSocket's close says. After 4409 do not come back
   POST /v1/realtime/events?session=<id>       an event, or an array of events in order
        numbered (a session opened with parley=1)     200 {"acked":n,"next_useq":n+1}, or 409 {"want":n}
@@ -33,6 +34,7 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
 from gateway.doors.openai_entries import Samples
 from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, found, start
@@ -139,9 +141,10 @@ def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     session, slash, did = request.headers.get("Last-Event-ID", "").partition("/")
+    heard = read_query(query)
     if slash:
-        return Asked(user, parley, session, did, streamed=True), True
-    return Asked(user, parley, query.get("session") or None, query.get("after"), streamed=True), False
+        return Asked(user, parley, session, did, heard, streamed=True), True
+    return Asked(user, parley, query.get("session") or None, query.get("after"), heard, streamed=True), False
 
 
 def _connection(request: web.Request, events: Events, begun: Start) -> Connection:

@@ -403,7 +403,7 @@ def told(message: down.DownMessage) -> list[ToClient]:
             return [Error(sentence)]
         case down.Interrupted(item=item, at_ms=at_ms):
             return [Interrupted(item, at_ms)]
-        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended():
+        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Coded():
             return []
 
 

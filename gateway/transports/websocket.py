@@ -46,7 +46,9 @@ class Binary:
 
 
 class TextSocket:
-    """One client's WebSocket, on which we say text only. One task receives, one sends."""
+    """One client's WebSocket, on which we say text, and binary frames where a door has some. One task receives, one
+    sends.
+    """
 
     def __init__(
         self,
@@ -117,19 +119,19 @@ class TextSocket:
                 case _:
                     return
 
-    async def send(self, text: bytes) -> None:
-        """Write one text frame and wait until the client has read most of what was written.
+    async def send(self, data: bytes, *, is_binary: bool = False) -> None:
+        """Write one frame, of text if it is not binary, and wait until the client has read most of what was written.
 
         Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
         Raises ClientLeft when it is gone.
         """
         with gone_is_left():
-            await self._ws.send_frame(text, WSMsgType.TEXT)
+            await self._ws.send_frame(data, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
         await self._outflow.settle(self._writer)
 
     async def write(self, frame: Frame) -> None:
         """As `send`."""
-        await self.send(frame.data)
+        await self.send(frame.data, is_binary=frame.is_binary)
 
     async def ping(self, payload: bytes) -> None:
         """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
