@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fractions import Fraction
+
 from av import AudioFrame
-from av.error import BlockingIOError as NothingReady
 from av.filter import Graph
 
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -20,8 +22,7 @@ class Resampler:
     def __init__(self, rate: int = SAMPLE_RATE) -> None:
         self._rate = rate
         self._settings: tuple[int, str, str] | None = None
-        self._graph: Graph | None = None
-        """None: nothing was fed, or there is nothing to do"""
+        self._inner: _Graph | None = None
         self._taken = 0
         self._given = 0
 
@@ -30,13 +31,13 @@ class Resampler:
             return self._flush()
         settings = (frame.sample_rate, frame.layout.name, frame.format.name)
         rest = b""
-        if settings != self._settings:
+        if self._inner is None or settings != self._settings:
             rest = self._flush()
+            self._inner = _Graph(frame, self._rate)
             self._settings = settings
-            self._graph = None if settings == (self._rate, "mono", "s16") else _graph(settings, self._rate)
             self._taken = self._given = 0
         frame.pts = None
-        ready = _samples(frame) if self._graph is None else _through(self._graph, frame)
+        ready = _join(self._inner.resample(frame))
         self._taken += frame.samples
         self._given += len(ready) // BYTES_PER_SAMPLE
         return rest + ready
@@ -46,40 +47,46 @@ class Resampler:
 
         libswresample rounds its own way, and gives nothing at all for a handful of samples, fewer than its filter has.
         """
-        graph, settings = self._graph, self._settings
-        self._graph = self._settings = None
-        if graph is None or settings is None:
+        if self._inner is None or self._settings is None:
             return b""
-        rest = _through(graph, None)
-        source_rate = settings[0]
+        rest = _join(self._inner.resample(None))
+        self._inner = None
+        source_rate = self._settings[0]
         total = (2 * self._taken * self._rate + source_rate) // (2 * source_rate)
         due = max(0, total - self._given) * BYTES_PER_SAMPLE
         return rest[:due].ljust(due, b"\x00")
 
 
-def _graph(settings: tuple[int, str, str], rate: int) -> Graph:
-    """What `av.AudioResampler` makes, too; but that one starts a thread for each processor, with a stack of 8 MB each."""
-    sample_rate, layout, form = settings
-    graph = Graph()
-    graph.threads = 1
-    source = graph.add("abuffer", sample_rate=str(sample_rate), sample_fmt=form, channel_layout=layout)
-    wanted = graph.add("aformat", sample_rates=str(rate), sample_fmts="s16", channel_layouts="mono")
-    graph.link_nodes(source, wanted, graph.add("abuffersink")).configure()
-    return graph
+class _Graph:
+    """What `av.AudioResampler` is, without its threads: two each, with 8 MB of address space for the stack of each."""
+
+    def __init__(self, frame: AudioFrame, rate: int) -> None:
+        self._graph = Graph()
+        self._graph.threads = 1
+        source = self._graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=frame.time_base or Fraction(1, frame.sample_rate),
+        )
+        wanted = self._graph.add("aformat", f"sample_rates={rate}:sample_fmts=s16:channel_layouts=mono")
+        sink = self._graph.add("abuffersink")
+        source.link_to(wanted)
+        wanted.link_to(sink)
+        self._graph.configure()
+
+    def resample(self, frame: AudioFrame | None) -> list[AudioFrame]:
+        self._graph.push(frame)
+        ready: list[AudioFrame] = []
+        while True:
+            try:
+                made = self._graph.pull()
+            except (BlockingIOError, EOFError):
+                return ready
+            assert isinstance(made, AudioFrame)
+            ready.append(made)
 
 
-def _through(graph: Graph, frame: AudioFrame | None) -> bytes:
-    graph.push(frame)
-    ready: list[bytes] = []
-    while True:
-        try:
-            made = graph.pull()
-        except (NothingReady, EOFError):
-            return b"".join(ready)
-        assert isinstance(made, AudioFrame)
-        ready.append(_samples(made))
-
-
-def _samples(frame: AudioFrame) -> bytes:
+def _join(frames: Iterable[AudioFrame]) -> bytes:
     """The samples alone: a plane may be longer than they are."""
-    return bytes(memoryview(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE])
+    return b"".join(bytes(memoryview(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]) for frame in frames)

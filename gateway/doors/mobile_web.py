@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from aiohttp import web
 
-from gateway.admission import admit
+from gateway.admission import admitted
 from gateway.answers import AnswerFailed, Answers, Spoken
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection, place_of
 from gateway.doors import mobile_web_messages as wire
-from gateway.doors.mobile import user_of
+from gateway.doors.mobile import resumes, user_of
 from gateway.errors import (
     BinaryFrame,
     ClientLeft,
@@ -30,6 +31,7 @@ from gateway.errors import (
     Unavailable,
     UnknownType,
 )
+from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.naming import open_session
 from gateway.outbox import Frame
@@ -131,17 +133,27 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
 
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
-    app, backend, settings = request.app, request.app[BACKEND], request.app[SETTINGS]
-    user = user_of(request)
-    if app[CONNECTIONS].draining:
-        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
-    caller = await admit(request, DOOR)
-    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
-    response = await socket.open(request)
-    opened = turns.Opened(user=caller.user_or(user), door=DOOR, turn_mode="server_vad", input="stream")
-    try:
+    async with admitted(request, DOOR) as caller:
         # A name of its own: a session of the mobile door takes whole recordings, and stays so.
-        mine = await open_session(backend, opened, conversation=f"ws/{user}")
+        conversation = f"ws/{user_of(request)}"
+        if request.app[CONNECTIONS].draining:
+            raise web.HTTPServiceUnavailable(
+                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
+            )
+        user = caller.user_or(user_of(request))
+        async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
+            return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
+
+
+async def _converse_in(
+    request: web.Request, user: str, conversation: str, room: Room, *, newest_wins: bool
+) -> web.StreamResponse:
+    app, backend = request.app, request.app[BACKEND]
+    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=app[SETTINGS].send_timeout_s)
+    response = await socket.open(request)
+    opened = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", input="stream")
+    try:
+        mine = await open_session(backend, opened, conversation, newest_wins=newest_wins)
         place = await place_of(backend, mine)
         known = (await numbers(backend.redis, mine.session, "up")).known
     except StreamUnavailable:
@@ -151,7 +163,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         await socket.close(Unavailable())
         return response
     app[METRICS].sessions.labels(DOOR).inc()
-    live = LiveUplink(backend, mine.session, SessionLogger(logger, mine.session.sid), known=known, route="up")
+    sid = mine.session.sid
+    live = LiveUplink(backend, mine.session, SessionLogger(logger, sid), known=known, route="up")
     connection = Connection(
         DOOR,
         socket,
@@ -166,7 +179,7 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     live.on_over = connection.downlink.look_again
     page = Page(socket, connection, live, Answers())
     with app[CONNECTIONS].joined(connection):
-        await connection.run(uplink(page), downlink(page))
+        await connection.run(uplink(page), downlink(page), room.is_for(sid))
     return response
 
 

@@ -25,6 +25,9 @@ _MAX_SAMPLES = 1 << 16
 _OPUS_RATE = 48_000
 _FOLDED = frozenset({b"moov", b"moof"})
 _MDAT = b"mdat"
+_PASSED_OVER = frozenset({b"styp", b"ftyp", b"sidx", b"ssix", b"emsg", b"prft", b"free", b"skip", b"uuid", b"mfra", b"pdin"})
+"""What may stand between the fragments of a recording. Anything else is damage: bytes that are missing turn what follows
+into boxes of any size, and to pass over one would be to lose minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class FragmentedDemuxer:
             self._drop(size)
             self._index(kind, content, whole, start, events)
             return True
+        if kind != _MDAT and self._track is not None and (kind not in _PASSED_OVER or size > MAX_ELEMENT_BYTES):
+            return self._broken(events, f"there is no box of {size} bytes between fragments that is called so")
         if kind == _MDAT and self._track is None:
             raise DemuxError("this MP4 stream has sound before its index: it can only be read as a whole file")
         self._drop(header)

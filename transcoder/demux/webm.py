@@ -23,15 +23,15 @@ _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK, _DISCARD_PADDING = 0xE7, 0xA3, 
 
 _STEPPED_INTO = frozenset({_SEGMENT, _CLUSTER})
 _TAKEN_WHOLE = frozenset({_EBML, _INFO, _TRACKS, _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP})
-_PASSED_OVER = frozenset(
-    {
-        0xEC, 0xBF,  # Void, CRC-32
-        0xA7, 0xAB, 0x5854,  # Position, PrevSize, SilentTracks of a Cluster
-        0x114D9B74, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469,  # SeekHead, Cues, Tags, Chapters, Attachments
-    }
-)  # fmt: skip
-"""What may stand between the blocks of a recording. Anything else there is damage: bytes that are missing turn what follows
-into elements of any size, and to pass over one would be to lose minutes."""
+_PASSED_OVER = {
+    0xEC: 4_096,  # Void
+    0xBF: 4,  # CRC-32
+    0xA7: 8, 0xAB: 8, 0x5854: 4_096,  # Position, PrevSize, SilentTracks of a Cluster
+    0x114D9B74: 1 << 20, 0x1C53BB6B: 1 << 20, 0x1254C367: 1 << 20,  # SeekHead, Cues, Tags
+    0x1043A770: 1 << 20, 0x1941A469: 1 << 20,  # Chapters, Attachments
+}  # fmt: skip
+"""What may stand between the blocks of a recording, and how large. Anything else there is damage: bytes that are missing
+turn what follows into elements of any size, and to pass over one would be to lose minutes."""
 
 _CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
 _AUDIO_TRACK = 2
@@ -41,6 +41,15 @@ _MAX_SKIPPED_BYTES = 1 << 32
 
 _MAX_FOUND_BYTES = 16_384
 """Of a block that is recognised without what stands before it."""
+_MAX_HEADER_BYTES = 65_536
+"""Of a header that is repeated."""
+
+_RESERVED_FLAGS = 0x70
+"""Of a SimpleBlock: always 0."""
+
+_IN_A_GROUP = frozenset({0xA1, 0x9B, 0xFB, 0x75, 0xA4, 0xFA, 0x8E, 0xEC})
+"""First bytes of what a BlockGroup may begin with."""
+
 _AFTER_A_BLOCK = frozenset({_SIMPLE_BLOCK, _BLOCK_GROUP, _CLUSTER_ID[0]})
 
 _OPUS_RATE = 48_000
@@ -73,6 +82,10 @@ class WebmDemuxer:
     _cluster_ticks: int | None = 0
     """None: its Cluster's beginning was lost"""
     _number: int | None = None
+    _is_alone: bool = False
+    """there is no other track"""
+    _largest: int = 0
+    """bytes of a block so far"""
     _rate: int = 0
     _began: bool = False
 
@@ -168,19 +181,39 @@ class WebmDemuxer:
         if kind not in _TAKEN_WHOLE:
             if size > _MAX_SKIPPED_BYTES:
                 raise _Broken(f"element {kind:X} says that it has {size} bytes")
-            if self._number is not None and (kind not in _PASSED_OVER or size > MAX_ELEMENT_BYTES):
+            if self._largest and size > _PASSED_OVER.get(kind, -1):
                 raise _Broken(f"there is no element {kind:X} of {size} bytes between blocks")
             del buffer[:content]
             self._skip = size
             return True
         if size > MAX_ELEMENT_BYTES:
             raise _Broken(f"element {kind:X} says that it has {size} bytes")
+        if self._number is not None:
+            self._check(kind, size, content)
         if len(buffer) < content + size:
             return False
         body = bytes(buffer[content : content + size])
         events += self._take(kind, body)
         del buffer[: content + size]
         return True
+
+    def _check(self, kind: int, size: int, content: int) -> None:
+        """Raises _Broken for what no recorder writes in the middle: to wait for its end would be to lose all that comes."""
+        if kind in (_SIMPLE_BLOCK, _BLOCK_GROUP):
+            most = max(_MAX_FOUND_BYTES, 4 * self._largest) if self._largest else MAX_ELEMENT_BYTES
+        else:
+            most = 8 if kind == _TIMESTAMP else _MAX_HEADER_BYTES
+        if size > most:
+            self._largest = max(self._largest, size // 4 + 1)  # another one like it is believed
+            raise _Broken(f"element {kind:X} says that it has {size} bytes")
+        buffer, number = self._buffer, self._number
+        if kind == _BLOCK_GROUP and len(buffer) > content and buffer[content] not in _IN_A_GROUP:
+            raise _Broken("a group of blocks begins with none")
+        if kind == _SIMPLE_BLOCK and self._is_alone and number is not None and number < 127:
+            if len(buffer) > content and buffer[content] != 0x80 | number:
+                raise _Broken("a block is of a track that there is not")
+            if len(buffer) > content + 3 and buffer[content + 3] & _RESERVED_FLAGS:
+                raise _Broken("a block has flags that there are not")
 
     def _take(self, kind: int, body: bytes) -> list[Event]:
         match kind:
@@ -203,9 +236,9 @@ class WebmDemuxer:
     def _tracks(self, body: bytes) -> list[Event]:
         if self._number is not None:
             return []  # a live stream may repeat its header
-        for kind, entry in _children(body):
-            if kind != _TRACK_ENTRY:
-                continue
+        entries = [entry for kind, entry in _children(body) if kind == _TRACK_ENTRY]
+        self._is_alone = len(entries) == 1
+        for entry in entries:
             fields = dict(_children(entry))
             if _number(fields.get(_TYPE, b"")) != _AUDIO_TRACK:
                 continue
@@ -221,6 +254,7 @@ class WebmDemuxer:
             return []
         if len(body) < at + 3:
             raise _Broken("a block is cut off")
+        self._largest = max(self._largest, len(body))
         (ticks,) = struct.unpack_from(">h", body, at)
         frames = _laced(body[at + 3 :], (body[at + 2] >> 1) & 3)
         time_s = None if self._cluster_ticks is None else (self._cluster_ticks + ticks) * self._scale_ns / 1e9

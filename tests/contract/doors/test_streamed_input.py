@@ -8,6 +8,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -190,6 +191,10 @@ async def test_lost_chunks_are_told_and_are_silence_once(parley: System) -> None
         assert abs(len(heard(parley)) - len(decode([data]))) / 48 < 30
 
 
+def can_be_killed(parley: System, streams: StreamPool, deaths: int) -> bool:
+    return bool(heard(parley)) and streams.replaced == deaths and bool(streams.pids)
+
+
 async def test_a_killed_decoder_is_not_noticed(parley: System, streams: StreamPool) -> None:
     name = "chromium_opus.webm"
     wanted = decode([stream(name)])
@@ -198,9 +203,10 @@ async def test_a_killed_decoder_is_not_noticed(parley: System, streams: StreamPo
         for n, chunk in enumerate(cut(stream(name), 400)):
             await client.append(chunk)
             if n in (10, 30):
-                await until(lambda: bool(heard(parley)))
+                await until(partial(can_be_killed, parley, streams, (n - 10) // 20))
                 os.kill(streams.pids[0], signal.SIGKILL)
         await until(is_all_of(parley, wanted))
+        assert streams.replaced == 2
         assert len(wanted) - len(heard(parley)) <= 80
         assert not [event for event in client.log if event["type"] == "error"]
 

@@ -150,14 +150,14 @@ def test_after_lost_chunks_it_goes_on_at_the_next_place_it_knows(name: str) -> N
     assert after == whole[len(whole) - len(after) :]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     name=st.sampled_from([name for name in STREAMS if name not in (*IN_ONE_PIECE, "vorbis.ogg")]),  # pages of a second
     at=st.floats(0.2, 0.5),
     missing=st.integers(1, 3_000),
 )
 def test_bytes_that_nobody_said_are_missing_cost_little(name: str, at: float, missing: int) -> None:
-    """What came long before and what comes long after is heard."""
+    """What came long before is heard, and what comes 20 KB later."""
     data = stream(name)
     begin = int(len(data) * at)
     heard, whole = packets(run(name, cut(data[:begin] + data[begin + missing :], 700))), libav_packets(name)
@@ -168,7 +168,8 @@ def test_bytes_that_nobody_said_are_missing_cost_little(name: str, at: float, mi
         if after < size * (at - 0.1):
             upto += 1
     assert heard[: upto - 1] == whole[: upto - 1]
-    assert heard[-2:] == whole[-2:]
+    if len(data) - begin > 24_000:
+        assert heard[-2:] == whole[-2:]
 
 
 def test_an_end_that_says_how_much_is_padding_is_believed() -> None:
