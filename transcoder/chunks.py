@@ -65,10 +65,10 @@ class Chunks:
     async def feed(self, chunk: bytes, *, charged: bool) -> list[Sound]:
         """The next chunk; nothing at all while the stream is broken. `charged`: it was taken from the bucket before."""
         sounds: list[Sound] = []
-        if self._progress.source == "stream" and begins_a_recording(chunk):
+        if self._progress.source == "stream" and self._pool is not None and begins_a_recording(chunk):
             if self._progress.is_broken:
-                self.open("stream")
-            elif await self._is_under_way():
+                self._progress.is_broken = False
+            elif self._is_under_way:
                 sounds.append(await self.close())
         if self._progress.is_broken or not chunk:
             return sounds
@@ -80,10 +80,13 @@ class Chunks:
     async def close(self) -> Sound:
         """The recording has ended: what was held back. Another one may begin."""
         sound = Sound()
-        if await self._is_under_way():
-            assert self._stream is not None
+        if self._is_under_way:
+            goes_on = self._stream is None
+            stream = self._opened()
             try:
-                heard = await self._stream.close(max_seconds=MAX_DECODED_S)
+                if goes_on:
+                    await stream.feed(b"", max_seconds=MAX_DECODED_S)
+                heard = await stream.close(max_seconds=MAX_DECODED_S)
                 sound.pcm, sound.missing_ms = heard.pcm, round(1000 * heard.missing_s)
             except DecoderFailed:
                 raise
@@ -99,11 +102,10 @@ class Chunks:
         if stream is not None:
             await stream.drop()
 
-    async def _is_under_way(self) -> bool:
+    @property
+    def _is_under_way(self) -> bool:
         """Whether a recording has begun, here or with whoever had the session before."""
-        if self._stream is None and self._progress.decoder:
-            await self._opened().feed(b"", max_seconds=MAX_DECODED_S)
-        return self._stream is not None
+        return self._stream is not None or bool(self._progress.decoder)
 
     def _opened(self) -> DecodedStream:
         if self._stream is None:

@@ -17,7 +17,7 @@ import pytest
 
 from runtime.embedded import EmbeddedServer
 from streams import checkpoint, pcm, turns, up
-from streams.consumer import Consumer
+from streams.consumer import Consumer, last_id
 from streams.dispatch import hand_out
 from streams.hub import Hub
 from streams.ids import EntryId
@@ -266,6 +266,27 @@ async def test_a_killed_transcoder_leaves_no_seam(resources: Resources, name: st
     pieces = await made(hub, session)
     assert_alike(name, audio(pieces), decode([stream(name)]))
     assert others(pieces) == [message for message in [*said, End("x")] if not isinstance(message, up.Chunk)]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_was_kept_and_has_gone_bad_is_told(resources: Resources, ends: bool) -> None:
+    """The recording is lost, and the next one is heard."""
+    hub, data = resources.hub, stream("live_opus.webm")
+    session = await new_session(hub)
+    gen = (await last_id(hub.redis, session.keys.up) or EntryId(0, 0)).left
+    await say(hub, session, [up.Chunk(data[:9_000])])
+    bad = checkpoint.Checkpoint(upto=f"{gen}-1", source="stream", made=24_000, decoder=b"nonsense")
+    await checkpoint.save(hub.redis, session, bad)
+    await say(hub, session, [*([] if ends else [up.Chunk(data[9_000:])]), *map(up.Chunk, cut(data, 4_000)), End("x")])
+    pieces = await transcode(resources, session)
+    (error,) = [message for message in others(pieces) if isinstance(message, pcm.MediaError)]
+    assert error.code == "broken_media"
+    assert audio(pieces) == decode([data])
+
+
+async def test_without_a_pool_it_is_told_and_nothing_else(hub: Hub) -> None:
+    pieces = await heard_of(Resources(hub, DecoderPool(1)), [stream("opus.ogg"), stream("opus.ogg")])
+    assert [type(message).__name__ for message in others(pieces)] == ["MediaError", "End"]
 
 
 async def test_up_keeps_a_second_and_no_more(resources: Resources) -> None:
