@@ -19,6 +19,9 @@ _MP3_KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MP3_DECODER_DELAY = 529
 """Samples by which every MP3 decoder comes late; LAME counts its own delay without them."""
 
+_MAX_TAGS = 16
+"""ID3 tags before the first frame; one is what there is."""
+
 
 class _Frame(NamedTuple):
     size: int
@@ -35,6 +38,7 @@ class FramedDemuxer:
         self._buffer = bytearray()
         self._lost = False
         self._skip = 0
+        self._tags = 0
         self._track: Track | None = None
         self._priming = 0
         self._padding = 0
@@ -73,6 +77,9 @@ class FramedDemuxer:
             tag = _id3_bytes(buffer)
             if tag != 0:
                 self._skip = tag or 0
+                self._tags += tag is not None
+                if self._tags > _MAX_TAGS:
+                    raise DemuxError(f"this MP3 stream begins with more than {_MAX_TAGS} tags")
                 return tag is not None
         if len(buffer) < self._header_bytes:
             return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from transcoder.demux.packets import MAX_ELEMENT_BYTES, Damage, DemuxError, Event, Packet, Track
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, MAX_IDLE_ELEMENTS, Damage, DemuxError, Event, Packet, Track
 
 _MAGIC = b"OggS"
 _HEADER = struct.Struct("<4sBBqIIIB")
@@ -35,12 +35,18 @@ class OggDemuxer:
         self._headers_due = 0
         self._granule: int | None = None
         """of the last page of sound: samples up to its end, priming and all"""
+        self._idle = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
         events: list[Event] = []
+        known = 0
         while self._page(events):
-            pass
+            heard = any(not isinstance(event, Damage) for event in events[known:])
+            self._idle = 0 if heard else self._idle + 1
+            known = len(events)
+            if self._idle > MAX_IDLE_ELEMENTS:
+                raise DemuxError("this Ogg stream has far too many pages without sound")
         return events
 
     def close(self) -> list[Event]:

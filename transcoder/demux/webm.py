@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from transcoder.demux.packets import MAX_ELEMENT_BYTES, Codec, Damage, DemuxError, Event, Packet, Track
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, MAX_IDLE_ELEMENTS, Codec, Damage, DemuxError, Event, Packet, Track
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _INFO, _TIMESTAMP_SCALE = 0x1549A966, 0x2AD7B1
@@ -65,12 +65,18 @@ class WebmDemuxer:
         self._number: int | None = None
         self._rate = 0
         self._began = False
+        self._idle = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
         events: list[Event] = []
+        known = 0
         while self._step(events):
-            pass
+            heard = any(not isinstance(event, Damage) for event in events[known:])
+            self._idle = 0 if heard else self._idle + 1
+            known = len(events)
+            if self._idle > MAX_IDLE_ELEMENTS:
+                raise DemuxError("this WebM stream has far too many elements without sound")
         return events
 
     def close(self) -> list[Event]:
