@@ -45,6 +45,9 @@ class Child:
         self._writer = writer
         self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
         self._killing: asyncio.Task[str] | None = None
+        self._born = asyncio.get_running_loop().time()
+        self.asked = 0
+        """how many questions it was asked"""
         self.walls = wire.Ready("", "")
         """what the kernel keeps it from; told when it is ready"""
 
@@ -58,6 +61,14 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._born
+
+    def spare(self) -> None:
+        """It begins a further life: nobody could take its place."""
+        self._born, self.asked = asyncio.get_running_loop().time(), 0
 
     @classmethod
     async def start(cls, timeout_s: float) -> Child:
@@ -103,6 +114,7 @@ class Child:
 
         One asks at a time.
         """
+        self.asked += 1
         try:
             async with asyncio.timeout(hang_s):
                 self._writer.write(wire.pack(request))
