@@ -86,6 +86,8 @@ def _decode_stream(data: bytes, plan: StreamPlan, max_seconds: float, on_progres
         found_s = error.found_s + len(pcm) / (SAMPLE_RATE * BYTES_PER_SAMPLE)
         raise TooLong(found_s, max_seconds, at_least=True) from None
     pcm += heard.pcm
+    if plan.most.duration_s is not None:
+        del pcm[round(plan.most.duration_s * SAMPLE_RATE) * BYTES_PER_SAMPLE :]
     duration_s = len(pcm) / (SAMPLE_RATE * BYTES_PER_SAMPLE)
     if duration_s > max_seconds + 0.5 / SAMPLE_RATE:  # by what was held back
         raise TooLong(duration_s, max_seconds)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from transcoder.demux import caf, mp4, wav
+from transcoder.demux import caf, lean, mp4, wav
+from transcoder.demux.ogg import vorbis_span
 from transcoder.errors import BrokenMedia, Empty, NotAudio, TooLarge, UnsupportedMedia
 from transcoder.limits import MAX_FILE_BYTES
 from transcoder.sniffer import Kind, sniff
@@ -25,6 +26,9 @@ MAX_SKIPPED_S = 60
 
 _ALL = Span(0, None, 1)
 
+_MAX_TAG_BYTES = 16_384
+"""Where they cannot be left out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -37,8 +41,8 @@ class Plan:
     codecs: frozenset[str]
     """libavcodec's names of the decoders that may."""
     span: Span = _ALL
-    trimmed: bool = False
-    """libavformat itself knows the padding, to the sample, and tells libavcodec."""
+    lean: Callable[[bytes], bytes] = lambda data: data
+    """what it may see of the file"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class StreamPlan:
     """It goes through the demuxer that reads it as it comes (`transcoder.stream`)."""
 
     container: str
+    most: Span = _ALL
+    """what it plays at most"""
 
 
 def plan_for(data: bytes) -> Plan | StreamPlan:
@@ -106,7 +112,14 @@ def _mp4(data: bytes) -> Plan | StreamPlan:
     if movie.fragmented and track.codec == "Opus":
         return StreamPlan(container)  # without an edit list only Opus's own header knows the priming
     span = _believable(mp4.recorded(movie, track), container.upper())
-    return Plan(container, "mov", _MP4_CODECS[track.codec], span)
+    return Plan(container, "mov", _MP4_CODECS[track.codec], span, _lean_mp4)
+
+
+def _lean_mp4(data: bytes) -> bytes:
+    try:
+        return lean.mp4(data)
+    except mp4.Mp4Error as error:
+        raise BrokenMedia(f"this M4A/MP4 file is damaged: {error}; record or send it again") from error
 
 
 def _mp4_container(brand: str) -> str:
@@ -153,24 +166,32 @@ def _caf(data: bytes) -> Plan:
         raise BrokenMedia(f"this CAF file is damaged: {error}; record or send it again") from error
     if head.codec not in _CAF_CODECS:
         raise UnsupportedMedia(f"this is a CAF file with a codec called {head.codec!r}, which is not taken; {ADVICE}")
-    return Plan("caf", "caf", _CAF_CODECS[head.codec], _believable(head.span, "CAF"))
+    return Plan("caf", "caf", _CAF_CODECS[head.codec], _believable(head.span, "CAF"), lean.caf)
 
 
 def _ogg(data: bytes) -> Plan | StreamPlan:
     """Of Speex libavformat knows the pages; what else may be in Ogg, we do."""
-    return Plan("ogg", "ogg", frozenset({"speex"})) if b"Speex   " in data[:64] else StreamPlan("ogg")
+    if b"Speex   " not in data[:64]:
+        return StreamPlan("ogg")
+    if not 0 < _third_page(data) <= _MAX_TAG_BYTES:
+        raise BrokenMedia("this Ogg file is damaged: its tags do not end; record it again")
+    return Plan("ogg", "ogg", frozenset({"speex"}))
+
+
+def _third_page(data: bytes) -> int:
+    second = data.find(b"OggS", 4, _MAX_TAG_BYTES)
+    return data.find(b"OggS", second + 4, _MAX_TAG_BYTES) if second >= 0 else -1
 
 
 _PLANS: dict[Kind, Callable[[bytes], Plan | StreamPlan]] = {
     Kind.MP4: _mp4,
     Kind.CAF: _caf,
-    Kind.WAV: lambda data: Plan("wav", "wav", _WAV_CODECS, wav.recorded(data)),
-    Kind.FLAC: lambda _: Plan("flac", "flac", frozenset({"flac"})),
+    Kind.WAV: lambda data: Plan("wav", "wav", _WAV_CODECS, wav.recorded(data), lean.wav),
+    Kind.FLAC: lambda _: Plan("flac", "flac", frozenset({"flac"}), lean=lean.flac),
     Kind.AMR: lambda _: Plan("amr", "amr", frozenset({"amrnb", "amrwb"})),
-    Kind.AIFF: lambda _: Plan("aiff", "aiff", _PLAIN),
+    Kind.AIFF: lambda _: Plan("aiff", "aiff", _PLAIN, lean=lean.aiff),
     Kind.AU: lambda _: Plan("au", "au", _PLAIN),
-    # A page's position cuts Vorbis's last packet. It counts samples, which only who knows the codec's modes can do.
-    Kind.OGG_VORBIS: lambda _: Plan("ogg", "ogg", frozenset({"vorbis"}), trimmed=True),
+    Kind.OGG_VORBIS: lambda data: StreamPlan("ogg", vorbis_span(data)),
     Kind.OGG_OPUS: lambda _: StreamPlan("ogg"),
     Kind.OGG: _ogg,
     Kind.WEBM: lambda _: StreamPlan("webm"),

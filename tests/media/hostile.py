@@ -78,6 +78,7 @@ def made_to_hurt() -> Iterator[tuple[str, bytes]]:
     }.items():
         head = struct.pack("<4sIHHIIHH", b"fmt ", 16, *layout)
         yield f"a WAV of {name}", b"RIFF\xff\xff\xff\xffWAVE" + head + b"data\xff\xff\xff\xff" + bytes(200_000)
+    yield from many_tags()
     yield "a CAF of chunks", b"caff\0\1\0\0" + struct.pack(">4sq", b"free", 0) * 1_000_000
     yield "a CAF that says 2^62", b"caff\0\1\0\0" + struct.pack(">4sqd4s", b"desc", 1 << 62, 48e3, b"alac") + bytes(2_000)
     yield "an AIFF without a rate", b"FORM\xff\xff\xff\xffAIFFCOMM" + struct.pack(">IHIH", 18, 1, 1 << 31, 16) + bytes(500)
@@ -91,6 +92,42 @@ def made_to_hurt() -> Iterator[tuple[str, bytes]]:
     yield "FLAC of nothing", b"fLaC" + b"\1\0\0\0" * 2_000_000
     yield "ADTS of nothing", bytes.fromhex("fff15080 00fffc") * 1_000_000
     yield "AMR of nothing", b"#!AMR\n" + b"\x7c" * 3_000_000
+
+
+def many_tags(count: int = 200_000) -> Iterator[tuple[str, bytes]]:
+    """Good files with so many names that whoever keeps them in a list is busy for minutes."""
+    names = [b"%06x" % number for number in range(count)]
+    second = _second()
+    end = second.index(b"moov") - 4
+    tag = b"".join(
+        box(b"----", box(b"mean", bytes(4), b"a"), box(b"name", bytes(4), name), box(b"data", bytes(8), b"x"))
+        for name in names
+    )
+    hdlr = box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    meta = box(b"meta", bytes(4), hdlr, box(b"ilst", tag))
+    yield "an M4A of tags", second[:end] + box(b"moov", second[end + 8 :], box(b"udta", meta))[:15_000_000]
+    yield "an M4A of tags outside", box(b"ftyp", b"M4A ") + meta[:12_000_000] + second
+    caf = good()["caf_pcm_s16le-48000-mono"]
+    info = struct.pack(">I", count) + b"".join(name + b"\0x\0" for name in names)
+    yield "a CAF of tags", caf[:52] + struct.pack(">4sq", b"info", len(info)) + info + caf[52:]
+    wav = good()["wav_pcm_s16le-8000-mono"]
+    listed = b"INFO" + b"".join(b"%s\2\0\0\0x\0" % name[2:] for name in names)
+    yield "a WAV of tags", wav[:36] + struct.pack("<4sI", b"LIST", len(listed)) + listed + wav[36:]
+    flac = good()["flac-48000-mono"]
+    comments = struct.pack("<II", 0, count) + b"".join(struct.pack("<I", 8) + name + b"=x" for name in names)
+    yield "a FLAC of tags", flac[:42] + struct.pack(">I", 4 << 24 | len(comments)) + comments + flac[42:]
+    aiff = good()["aiff_pcm_s16be-44100-mono"]
+    frames = b"".join(b"TXXX" + struct.pack(">IH", 10, 0) + b"\0" + name + b"\0x\0" for name in names)
+    size = len(frames)
+    id3 = b"ID3\3\0\0" + bytes([size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127]) + frames
+    yield "an AIFF of tags", aiff[:12] + struct.pack(">4sI", b"ID3 ", len(id3)) + id3 + aiff[12:]
+    yield "an MP3 of tags", id3 + good()["mp3-44100-mono"]
+    speex = good()["speex.ogg"]
+    page = speex[: speex.index(b"OggS", 4)]
+    body = comments[:60_000]
+    segments = bytes([255]) * (len(body) // 255) + bytes([len(body) % 255])
+    header = struct.pack("<4sBBqIIIB", b"OggS", 0, 0, 0, struct.unpack_from("<I", speex, 14)[0], 1, 0, len(segments))
+    yield "a Speex of tags", page + header + segments + body + speex[speex.index(b"OggS", len(page) + 4) :]
 
 
 def everything(flips: int) -> Iterator[tuple[str, bytes]]:
