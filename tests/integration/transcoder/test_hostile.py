@@ -7,6 +7,7 @@ bits a thousand times. Where strace is installed a child is watched from outside
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -17,11 +18,9 @@ import pytest
 
 from tests.media import hostile
 from transcoder import confine
-from transcoder.child_process import Child
 from transcoder.errors import DecoderFailed, MediaError
 from transcoder.sandbox import DecoderPool
 from transcoder.stream_pool import StreamPool
-from transcoder.wire import DecodeFile, FileDecoded
 
 FLIPS = 1000 if os.environ.get("CORPUS") == "all" else 100
 LIMIT_S = 240.0
@@ -48,6 +47,21 @@ def most_memory(pid: int) -> int:
 
 def descriptors(pid: int) -> list[str]:
     return sorted(os.listdir(f"/proc/{pid}/fd"))
+
+
+def read(folder: Path) -> list[list[str]]:
+    """What strace wrote of each child."""
+    return [path.read_text().splitlines() for path in folder.glob("seen.*")]
+
+
+def calls(lines: list[str]) -> tuple[set[str], set[str]]:
+    """The system calls that were done, and those that were refused."""
+    done: set[str] = set()
+    refused: set[str] = set()
+    for line in lines:
+        if call := re.match(r"\d+ +(\w+)\(", line):
+            (refused if line.endswith("= -1 EPERM (Operation not permitted)") else done).add(call[1])
+    return done, refused
 
 
 async def test_every_broken_file_is_heard_or_told_and_harms_nobody() -> None:
@@ -92,33 +106,29 @@ if STRACE is not None:
 
     async def test_a_child_is_seen_to_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """By the kernel's own account: after it has said that it is ready it only reads, answers and takes memory."""
-        seen = tmp_path / "seen"
         watched = tmp_path / "python"
-        watched.write_text(f'#!/bin/sh\nexec {STRACE} -f -qq -s 0 -o {seen} {sys.executable} "$@"\n')
+        watched.write_text(f'#!/bin/sh\nexec {STRACE} -f -qq -s 0 -o {tmp_path}/seen.$$ {sys.executable} "$@"\n')
         watched.chmod(0o755)
         monkeypatch.setattr("sys.executable", str(watched))
         files = [*hostile.made_to_hurt(), *hostile.flipped(FLIPS, seed=7), *hostile.good().items()]
         heard = 0
-        async with asyncio.timeout(LIMIT_S):
-            child = await Child.start(LIMIT_S)
-            try:
-                for number, (_, data) in enumerate(files):
-                    try:
-                        answer = await child.ask(DecodeFile(number, data, 120.0), LIMIT_S)
-                    except MediaError:
-                        continue
-                    heard += isinstance(answer, FileDecoded)
-            finally:
-                await child.kill()
-        lines = seen.read_text().splitlines()
-        ready = next(number for number, line in enumerate(lines) if " sendto(3, " in line)
-        done: set[str] = set()
-        refused: set[str] = set()
-        for line in lines[ready:]:
-            if call := re.match(r"\d+ +(\w+)\(", line):
-                (refused if line.endswith("= -1 EPERM (Operation not permitted)") else done).add(call[1])
-        assert any("openat(" in line for line in lines[:ready])  # it is not blind
+        async with (
+            asyncio.timeout(LIMIT_S),
+            DecoderPool(1, hang_s=LIMIT_S) as pool,
+            StreamPool(1, hang_s=LIMIT_S) as streams,
+        ):
+            for _, data in files:
+                with contextlib.suppress(MediaError):
+                    heard += len((await pool.decode_file(data, max_seconds=120.0)).pcm) > 0
+                with contextlib.suppress(MediaError):
+                    await streams.open("stream").feed(data[:2_000_000], max_seconds=120.0)
         assert heard >= len(hostile.good())
-        assert {"recvfrom", "sendto"} <= done <= QUIET
-        assert refused <= REFUSED
-        assert len({line.split()[0] for line in lines[ready:]}) == 1  # and it has no threads or children
+        traces = read(tmp_path)
+        assert len(traces) == 2
+        for lines in traces:
+            ready = next(number for number, line in enumerate(lines) if " sendto(3, " in line)
+            done, refused = calls(lines[ready:])
+            assert any("openat(" in line for line in lines[:ready])  # it is not blind
+            assert {"recvfrom", "sendto"} <= done <= QUIET
+            assert refused <= REFUSED
+            assert len({line.split()[0] for line in lines[ready:]}) == 1  # and it has no threads or children
