@@ -18,6 +18,8 @@ from transcoder.pipeline import decode_file
 from transcoder.stream import StreamDecoder
 
 CASES = list(cases(everything=os.environ.get("CORPUS") == "all"))
+MEDIARECORDER = FOREIGN.parent / "mediarecorder"
+RECORDED = sorted(path.name for path in MEDIARECORDER.iterdir() if path.suffix in (".webm", ".ogg", ".mp4"))
 
 
 def decode(data: bytes) -> Decoded:
@@ -57,6 +59,14 @@ def test_a_stream_is_the_same_in_pieces(case: Case) -> None:
     assert correlation(as_samples(heard[0]), wanted) > 0.99
     if case.recipe.states_its_length:
         assert len(heard[0]) // 2 == made(case).samples_at_24k
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_a_browser_recorded_is_the_same_as_a_whole_file(name: str) -> None:
+    data = (MEDIARECORDER / name).read_bytes()
+    decoded = decode(data)
+    assert decoded.pcm == in_pieces(data, [1000] * (len(data) // 1000))
+    assert correlation(as_samples(decoded.pcm), libav_decode(data)) > 0.99
 
 
 @pytest.mark.parametrize(
