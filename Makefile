@@ -25,6 +25,7 @@ help:
 	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
+	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 2 minutes)'
 	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
 	@echo 'make clean  remove the virtualenv and everything else that was made here'
 
@@ -42,8 +43,9 @@ docker:
 	    echo 'This needs a running Docker Engine (25 or newer) with its compose plugin, and none answers here.' >&2; exit 1; }
 
 soak: $(VENV)/.installed-dev
-	PARLEY_ROUNDS=50 CUTS=200 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py \
-	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py
+	PARLEY_ROUNDS=50 CUTS=200 PARLEY_MINUTES=10 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py \
+	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
+	    tests/integration/transcoder/test_play_parts.py
 
 corpus: $(VENV)/.installed-dev
 	CORPUS=all $(BIN)/pytest -n auto $(ARGS) tests/integration/transcoder/test_corpus.py \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench import media as media_bench
+from bench import media_report, report
 from bench import profile as profiling
-from bench import report
 from bench.machine import describe
 from bench.rounds import LoadFailed, Plan, Rounds
 from bench.stage import Stage
@@ -29,6 +31,7 @@ def main(
     sessions: Annotated[str, typer.Option(help="How many speak at once, with commas between.")] = "10,40",
     quick: Annotated[bool, typer.Option(help="Two rounds of 3 s: to see that it works.")] = False,
     keep: Annotated[bool, typer.Option(help="Write the file to bench/results, to be committed.")] = False,
+    media: Annotated[bool, typer.Option(help="Only the transcoder's codecs: in, out, and beside pydub and ffmpeg.")] = False,
     profile: Annotated[bool, typer.Option(help="Only watch gateway and bridge with py-spy, at the most sessions.")] = False,
     py_spy: Annotated[str | None, typer.Option(help="Where py-spy is, if it is not on the PATH.")] = None,
 ) -> None:
@@ -36,7 +39,9 @@ def main(
     console = Console(highlight=False)
     plan = QUICK if quick else Plan(rounds, seconds, warm_up, tuple(int(each) for each in sessions.split(",")))
     try:
-        if profile:
+        if media:
+            _media(console, media_bench.QUICK if quick else media_bench.MediaPlan(rounds, seconds), keep=keep)
+        elif profile:
             _profile(console, plan, py_spy)
         else:
             _measure(console, plan, keep=keep)
@@ -62,6 +67,15 @@ def _measure(console: Console, plan: Plan, *, keep: bool) -> None:
     folder = report.KEPT if keep else report.PASSING
     path = report.write(folder, summary, rounds.record, machine, asdict(plan))
     console.print(f"All figures of all rounds: {path}")
+
+
+def _media(console: Console, plan: media_bench.MediaPlan, *, keep: bool) -> None:
+    with console.status("Making media …") as status:
+        record = asyncio.run(media_bench.Media(plan).run(status.update))
+    machine = describe(None, ("av", "numpy"))
+    media_report.show(console, record, machine, rounds=plan.rounds)
+    path = media_report.write(report.KEPT if keep else report.PASSING, record, machine, asdict(plan))
+    console.print(f"All figures: {path}")
 
 
 def _profile(console: Console, plan: Plan, py_spy: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,18 +14,20 @@ from runtime.embedded import ServerBinary
 LIBRARIES = ("aiohttp", "uvloop", "redis", "hiredis", "msgspec", "msgpack", "pybase64")
 
 
-def describe(server: ServerBinary) -> dict[str, str]:
-    """A line for each thing that matters."""
-    return {
+def describe(server: ServerBinary | None, libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
+    """A line for each thing that matters. No server: it takes no part."""
+    lines = {
         "processor": f"{_processor()}, {os.cpu_count()} cores, {len(os.sched_getaffinity(0))} for us",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
-        "server": f"{server.name} {'.'.join(map(str, server.version))}",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "parley": commit(),
     }
+    if server is not None:
+        lines["server"] = f"{server.name} {'.'.join(map(str, server.version))}"
+    return lines
 
 
 def commit() -> str:

@@ -60,11 +60,24 @@ def talk(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
     audio_format: Annotated[AudioFormatName, typer.Option(help="How the answer travels.")] = AudioFormatName.PCM16,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the next message.")] = 30.0,
+    token: Annotated[str | None, typer.Option(help="A device token; `parley token` mints one.", show_default=False)] = None,
 ) -> None:
     """Send a recording to a running gateway and keep the spoken answer as a WAV file."""
     from cli.talk import read_recording, run
 
-    raise typer.Exit(asyncio.run(run(read_recording(file), url, user, audio_format.value, timeout, output, as_json)))
+    raise typer.Exit(asyncio.run(run(read_recording(file), url, user, audio_format.value, timeout, output, as_json, token)))
+
+
+@app.command("token")
+def mint_token(
+    user: Annotated[str | None, typer.Option(help="Whose; random when left out.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Which device; random when left out.", show_default=False)] = None,
+    days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it is good.")] = 7.0,
+) -> None:
+    """Mint a token for development, signed with the first secret of JWT_SECRET, and print it."""
+    from cli.token import run
+
+    print(run(user, device, days))
 
 
 @app.command()

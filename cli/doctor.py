@@ -21,6 +21,9 @@ from rich.text import Text
 
 from cli import redis_server
 from cli.settings import CommandSettings, http_url
+from gateway.addresses import is_loopback
+from gateway.policy import Policy
+from gateway.settings import GatewaySettings
 from realtime_bridge.settings import BridgeSettings
 from runtime.embedded import EmbeddedServer, find_server
 from runtime.errors import ParleyError, SettingsError
@@ -39,6 +42,7 @@ PACKAGES = (
     "msgspec",
     "numpy",
     "prometheus_client",
+    "jwt",
     "pybase64",
     "pydantic_settings",
     "redis",
@@ -84,6 +88,7 @@ async def examine() -> list[Finding]:
         settings = CommandSettings.load()
     except ParleyError as error:
         return [*first, Finding("settings", "fatal", str(error), "Correct or unset it.")]
+    first.append(callers())
     rest = await asyncio.gather(
         _limited("redis", server(settings)),
         _limited("model", upstream(settings)),
@@ -147,6 +152,25 @@ def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
     except UnknownCodecError:
         return False
     return True
+
+
+def callers() -> Finding:
+    """Who may come in at the gateway."""
+    try:
+        gateway_settings = GatewaySettings.load()
+        policy = Policy.of(gateway_settings)
+    except SettingsError as error:
+        return Finding("callers", "fatal", str(error), "Correct or unset it.")
+    match policy.mode:
+        case "off" if not is_loopback(gateway_settings.host):
+            found = f"everybody who reaches {gateway_settings.host} (PARLEY_AUTH=off)"
+            return Finding("callers", "warning", found, "Set JWT_SECRET and unset PARLEY_AUTH, if others can reach it.")
+        case "off":
+            return Finding("callers", "ok", "everybody on this machine; no tokens are looked at")
+        case "contract":
+            return Finding("callers", "ok", "who has a token; field clients that carry none at their own doors")
+        case "required":
+            return Finding("callers", "ok", "who has a token")
 
 
 async def server(settings: CommandSettings) -> Finding:

@@ -2,6 +2,7 @@
 
 ParleyError (runtime.errors)
 ├── TalkError             no conversation took place                    fault: the caller or the gateway
+├── TokenError            no token could be minted                      fault: the settings
 └── StartError
     ├── ChildEnded        a process of `parley up` ended                fault: the child; its own sentence is in the text
     └── SelfCheckFailed   everything started, but nobody can talk to it  fault: the settings, or the model behind
@@ -16,6 +17,10 @@ from runtime.errors import ParleyError, StartError
 
 class TalkError(ParleyError):
     """There is nothing to send, or nobody to send it to."""
+
+
+class TokenError(ParleyError):
+    """There is nothing to sign a token with."""
 
 
 class ChildEnded(StartError):

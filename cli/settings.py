@@ -14,6 +14,8 @@ class CommandSettings(Settings):
     port: int = Field(8000, ge=0, le=65535, alias="PORT", description="The port that the gateway listens on.")
     openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY", description="The key for the model.")
     openai_base_url: str | None = Field(None, alias="OPENAI_BASE_URL", description="Where the model is.")
+    auth: str | None = Field(None, alias="PARLEY_AUTH", description="Who is asked for a token.")
+    jwt_secret: SecretStr | None = Field(None, alias="JWT_SECRET", description="The secret of the clients' tokens.")
 
     @property
     def own_server(self) -> bool:

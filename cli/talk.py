@@ -113,19 +113,21 @@ async def talk(
     user: str | None = None,
     audio_format: AudioFormat = "pcm16",
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    token: str | None = None,
     report: Report = lambda _: None,
 ) -> TalkResult:
     """Send the recording to the mobile door, and collect the answer until it is complete.
 
-    `timeout_s` is the longest time to wait for the next message. Raises TalkError when nobody answers at `url`; errors
-    of the conversation itself are in the result.
+    `timeout_s` is the longest time to wait for the next message; `token` is a device token, as `parley token` mints. Raises
+    TalkError when nobody answers at `url`; errors of the conversation itself are in the result.
     """
     result = TalkResult(recording.seconds)
     address = _door(url, user or f"talk-{secrets.token_hex(6)}", recording.raw, audio_format)
     message = msgspec.json.encode({"type": "audio", "audio": pybase64.b64encode_as_string(recording.content)}).decode()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_LIMIT_S)) as session:
         try:
-            socket = await session.ws_connect(address, max_msg_size=_MAX_MESSAGE, compress=0)
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            socket = await session.ws_connect(address, headers=headers, max_msg_size=_MAX_MESSAGE, compress=0)
         except aiohttp.WSServerHandshakeError as error:
             raise TalkError(
                 f"{_shown(url)} answers, but not as Parley's mobile door does:"
@@ -273,6 +275,7 @@ async def run(
     timeout_s: float,
     output: Path,
     as_json: bool,
+    token: str | None = None,
 ) -> int:
     """The command: talk, write the answer, print what came of it; the exit code. Raises TalkError."""
     screen = Console(stderr=True)
@@ -292,6 +295,7 @@ async def run(
             user=user,
             audio_format=audio_format,
             timeout_s=timeout_s,
+            token=token,
             report=lambda words: bars.update(task, description=words),
         )
     if result.audio:

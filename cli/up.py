@@ -23,6 +23,7 @@ from cli.screen import Screen
 from cli.settings import CommandSettings, http_url
 from cli.supervisor import ChildSpec, Supervisor
 from cli.talk import Recording, TalkResult, read_recording, table, talk, write_wav
+from cli.token import token_for_check
 from runtime import notify
 from runtime.embedded import answering_process, find_server, free_port, server_arguments
 from runtime.errors import SettingsError, StartError
@@ -99,19 +100,20 @@ async def _serve(
     screen.say(f"Started in {time.monotonic() - began:.1f} s.")
     if recording is not None:
         with screen.status("Speaking to it"):
-            result = await supervisor.during(self_check(recording, plan.urls[0]))
+            result = await supervisor.during(self_check(recording, plan.urls[0], token_for_check(settings)))
         screen.print(table(recording, result, ANSWER))
     where = " ".join(plan.urls)
     elsewhere = "" if plan.urls[0] == "http://127.0.0.1:8000" else f" --url {plan.urls[0]}"
-    screen.say(f"Listening on {where} · talk to it: parley talk FILE{elsewhere} · stop it: Ctrl-C")
+    page = f"{plan.urls[0]}/voice-realtime"
+    screen.say(f"Listening on {where} · talk to it: {page}, or parley talk FILE{elsewhere} · stop it: Ctrl-C")
     notify.ready()
     await supervisor.watch()
 
 
-async def self_check(recording: Recording, url: str) -> TalkResult:
+async def self_check(recording: Recording, url: str, token: str | None = None) -> TalkResult:
     """Speak to the gateway as a client would and keep the answer. Raises SelfCheckFailed with the sentences it gave."""
     try:
-        result = await talk(recording, url)
+        result = await talk(recording, url, token=token)
     except TalkError as error:
         raise SelfCheckFailed([str(error)]) from None
     if result.errors:

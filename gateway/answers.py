@@ -22,15 +22,26 @@ _REMEMBERED_VOID = 64
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A piece of audio, PCM16 24 kHz mono."""
+    """A piece of audio, PCM16 mono, of the rate that is heard."""
 
     item: str
     audio: bytes
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenPackets:
+    """A piece of audio, coded."""
+
+    item: str
+    part: int
+    audio: bytes
+    packets: down.Packets
+    """`down.Tail` where the part ends with it"""
+
+
+@dataclass(frozen=True, slots=True)
 class SpokenWhole:
-    """The whole audio of an answer, PCM16 24 kHz mono."""
+    """The whole audio of an answer, PCM16 mono, of the rate that is heard."""
 
     item: str | None
     """None when several items are in it"""
@@ -51,7 +62,7 @@ class AnswerFailed:
     sentence: str
 
 
-Gathered = Spoken | SpokenWhole | Written | AnswerFailed
+Gathered = Spoken | SpokenPackets | SpokenWhole | Written | AnswerFailed
 
 
 class _TextDone(msgspec.Struct):
@@ -66,7 +77,9 @@ class _Error(msgspec.Struct):
     message: str | None = None
 
 
-class _StatusDetails(msgspec.Struct):
+class StatusDetails(msgspec.Struct):
+    """Why a response has no answer, or not all of it."""
+
     reason: str | None = None
     error: _Error | None = None
 
@@ -78,7 +91,7 @@ class _StatusDetails(msgspec.Struct):
 class _Response(msgspec.Struct):
     id: str
     status: str
-    status_details: _StatusDetails | None = None
+    status_details: StatusDetails | None = None
 
 
 class _ResponseDone(msgspec.Struct):
@@ -126,15 +139,25 @@ class Answers:
         self._void: deque[str] = deque(maxlen=_REMEMBERED_VOID)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no answer has begun and is not done."""
+        return not self._open
+
+    @property
     def holds_back(self) -> bool:
         """Whether something of an answer was heard that the client has not been given: audio for a WAV."""
         return any(answer.kept_bytes for answer in self._open.values())
 
     def hear(self, message: down.DownMessage) -> list[Gathered]:
         """Raises msgspec.ValidationError for an event of the model's that does not read as what its type says."""
+        if isinstance(message, down.ServerEvent) and message.tail:
+            ends = [gathered for tail, audio in message.ends() for gathered in self._hear_end(tail, audio)]
+            return ends + self.hear(msgspec.structs.replace(message, tail=None, tails=None))
         match message:
             case down.Audio(response=response, item=item, audio=audio) if item not in self._void:
                 return self._hear_audio(self._answer(response), item, audio)
+            case down.Coded(response=response, item=item, packets=packets) if item not in self._void:
+                return self._hear_packets(self._answer(response), item, message.part, message.audio, packets)
             case down.ServerEvent("response.output_audio_transcript.done" | "response.output_text.done", body):
                 done = _text_done.decode(body)
                 if text := done.transcript or done.text:
@@ -159,6 +182,19 @@ class Answers:
         answer.kept_bytes += len(audio)
         return full
 
+    def _hear_packets(self, answer: _Answer, item: str, part: int, audio: bytes, packets: down.Packets) -> list[Gathered]:
+        """Packets are never kept: a container for all of them can be sent as it comes."""
+        answer.given = True
+        return [SpokenPackets(item, part, audio, packets)] if packets.sizes else []
+
+    def _hear_end(self, tail: down.Tail, audio: bytes) -> list[Gathered]:
+        if tail.item in self._void:
+            return []
+        answer = self._answer(tail.response)
+        if not tail.samples:
+            return self._hear_audio(answer, tail.item, audio)
+        return self._hear_packets(answer, tail.item, tail.part, audio, tail)
+
     def _interrupt(self, item: str) -> None:
         self._void.append(item)
         for answer in self._open.values():
@@ -169,7 +205,7 @@ class Answers:
         answer = self._open.pop(response.id, None) or _Answer(self.whole)
         gathered = answer.take()
         if response.status == "failed":
-            gathered.append(AnswerFailed((response.status_details or _StatusDetails()).sentence()))
+            gathered.append(AnswerFailed((response.status_details or StatusDetails()).sentence()))
         if answer.given or answer.texts:
             gathered.append(answer.written())
         return gathered

@@ -16,14 +16,18 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, RECORDINGS, SETTINGS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import mobile, openai, openai_http, recorder
+from gateway.doors import ios, mobile, openai, openai_http, openai_session, pages, recorder, tickets, watch
+from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.policy import Policy, warn
 from gateway.recordings import Recordings
-from gateway.refusals import refusals
+from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
+from gateway.transports.headers import protocols
+from gateway.uploads import Uploads
 from runtime import notify
 from runtime.errors import PortBusy, StartError
 
@@ -32,30 +36,50 @@ logger = logging.getLogger(__name__)
 READ_BUFFER_BYTES = 16 << 10
 """aiohttp's own 256 KiB, twice for each connection, would make ten thousand of them pin gigabytes."""
 
+KEEP_ALIVE_S = 75.0
+"""Of a connection that asks for nothing; longer than a load balancer keeps one that it may still use."""
+
+BACKLOG = 1024
+"""Connections that the kernel accepts for us: when a gateway stops, all of its clients come to the others at once."""
+
 LINGERING_S = 2.0
 """How long what is left of a body is read and dropped after the answer, so that the client gets to see the answer."""
+
+MAX_LINE_BYTES = 64 << 10
+"""Of a request's address: the watch puts what was said before into it, for which aiohttp's own 8 KiB are few."""
 
 SHUTDOWN_TIMEOUT_S = 1.0
 """For requests that still run when all WebSockets have been told."""
 
 
 def create_app(settings: GatewaySettings) -> web.Application:
-    """The application, not started. To start, it needs a Redis server that answers (StartError)."""
+    """The application, not started. To start, it needs a Redis server that answers (StartError). Raises SettingsError."""
     app = web.Application(middlewares=[refusals])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
+    app[POLICY] = Policy.of(settings)
+    app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    app.add_routes([*health.routes(), *mobile.routes(), *openai.routes(), *openai_http.routes(), *recorder.routes()])
+    doors = (mobile, openai, openai_http, watch, ios, recorder, tickets, pages)
+    app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
+    app.on_response_prepare.append(tell_browsers)
     return app
 
 
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     async with open_backend(app[SETTINGS].redis_url) as backend:
         app[BACKEND] = backend
-        yield
+        app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)
+        app[LIMITS] = Limits(backend.redis, app[SETTINGS])
+        renewing = asyncio.create_task(app[LIMITS].run(), name="gateway.limits")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
 
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
@@ -67,35 +91,37 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     """A gateway that listens, for as long as the context lasts; gives its address, `http://host:port`.
 
-    Raises StartError when Redis is not fit, PortBusy when somebody else listens there.
+    Raises SettingsError, StartError when Redis is not fit, PortBusy when somebody else listens there.
     """
     app = create_app(settings)
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # our own lines name the session
-        handler_cancellation=True,
-        read_bufsize=READ_BUFFER_BYTES,
-        auto_decompress=False,  # a small body may hold gigabytes
-        lingering_time=LINGERING_S,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
         await runner.setup()
-        site = await _listen(runner, settings)
-        host, port = runner.addresses[0][:2]
+        server = await _listen(runner, settings)
+        host, port = server.sockets[0].getsockname()[:2]
         try:
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         finally:
-            await site.stop()
+            server.close()
             await app[CONNECTIONS].dismiss()
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSite:
-    site = web.TCPSite(runner, settings.host, settings.port)
+async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> asyncio.Server:
+    assert runner.server is not None
+    handlers = protocols(
+        runner.server,
+        head_timeout_s=settings.header_timeout_s,
+        access_log=None,  # our own lines name the session
+        read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=MAX_LINE_BYTES,
+        auto_decompress=False,  # a small body may hold gigabytes
+        keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGERING_S,
+    )
     try:
-        await site.start()
+        return await asyncio.get_running_loop().create_server(handlers, settings.host, settings.port, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortBusy(settings.host, settings.port, "PORT") from error
@@ -104,14 +130,12 @@ async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> web.TCPSi
             f"The gateway cannot listen on {settings.host}:{settings.port} ({reason})."
             " Set HOST to an address of this machine, and PORT to one that you may use."
         ) from error
-    return site
 
 
 async def run(settings: GatewaySettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises StartError."""
-    if settings.jwt_secret is not None:
-        logger.warning("JWT_SECRET IS SET, BUT THIS VERSION DOES NOT CHECK TOKENS YET: everybody who reaches it may come in")
     async with serving(settings) as address:
+        warn(settings, Policy.of(settings))
         logger.info("the gateway listens on %s", address)
         notify.ready()
         await stop.wait()

@@ -6,12 +6,18 @@ from aiohttp import web
 
 from gateway.backend import Backend
 from gateway.connections import Connections
+from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.policy import Policy
 from gateway.recordings import Recordings
 from gateway.settings import GatewaySettings
+from gateway.uploads import Uploads
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", Metrics)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
+POLICY = web.AppKey("policy", Policy)
+LIMITS = web.AppKey("limits", Limits)
 RECORDINGS = web.AppKey("recordings", Recordings)
+UPLOADS = web.AppKey("uploads", Uploads)

@@ -27,6 +27,7 @@ from gateway.errors import (
     SessionFailed,
     SessionGone,
     TooLate,
+    Unavailable,
 )
 from gateway.metrics import Metrics
 from gateway.naming import Opened
@@ -35,9 +36,11 @@ from gateway.session import ClientSession
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
 from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
-from streams.errors import StreamUnavailable
+from streams.coding import ANY, Coding
+from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH, EntryId
-from streams.keys import RENEW_S
+from streams.keys import RENEW_S, PlayCodec
+from streams.play import open_play
 from streams.sessions import Cursor
 
 logger = logging.getLogger(__name__)
@@ -151,15 +154,21 @@ class Connection:
         *,
         place: Place,
         max_waiting_bytes: int,
+        codec: PlayCodec | None = None,
         way: Way | None = None,
         sender: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """`sender`: writes what is in the outbox, where it is not to be written at once (`wrote` must follow each frame)."""
+        """`codec`: see `Downlink`.
+
+        `sender`: writes what is in the outbox, where it is not to be written at once (`wrote` must follow each frame).
+        """
         session = opened.session
         self.door, self.wire, self.session, self.metrics = door, wire, session, metrics
         self.log = SessionLogger(logger, session.sid)
         self.outbox = Outbox()
-        self.downlink = Downlink(backend, session, after=place.after)
+        self.heard = place.after
+        """of `down`: what the door has been given so far, or had before"""
+        self.downlink = Downlink(backend, session, after=place.after, codec=codec)
         if way is None:
             way = self.uplink = Uplink(
                 backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
@@ -187,6 +196,20 @@ class Connection:
             self.over(over)
         if isinstance(error, TooLate):
             self.downlink.look_again()
+
+    async def listen(self, codec: PlayCodec | None, coding: Coding = ANY) -> None:
+        """From here on hear what is said in this codec (None: as it is in `down`): `downlink` is another one then.
+
+        Raises SessionGone, Unavailable.
+        """
+        try:
+            if codec is not None:
+                await open_play(self._backend.redis, self.session, codec, coding)
+        except Over:
+            raise SessionGone from None
+        except StreamUnavailable as error:
+            raise Unavailable from error
+        self.downlink = Downlink(self._backend, self.session, after=self.heard, codec=codec)
 
     def over(self, why: ConnectionOver) -> None:
         """End the connection now."""

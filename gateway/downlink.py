@@ -55,7 +55,7 @@ class Downlink:
             async with self._consumer as entries:
                 void = await self._void_items()
                 async for entry in entries:
-                    if not (void and isinstance(entry.message, down.Audio) and entry.message.item in void):
+                    if not (void and isinstance(entry.message, down.Audio | down.Coded) and entry.message.item in void):
                         yield entry
                     if isinstance(entry.message, down.Ended):
                         reason = entry.message.reason

@@ -2,14 +2,26 @@
 
 DoorError
 ├── RequestRefused            the request is refused; `status` and the sentence are answered
+│   ├── NotAdmitted           401; a WebSocket is opened, and closed with 1008, do not come back
+│   │   ├── NoToken           "no_token"          there is none, and it is asked for       fault: the client
+│   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
+│   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
+│   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
+│   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
+│   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
+│   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
 │   ├── BrokenBody            "broken_body"       it broke off, or is no HTTP           400, fault: the client
+│   ├── InvalidRequest        "invalid_request"   a field that cannot be read           400, fault: the client
+│   ├── EmptyUpload           "empty_upload"      no sample in it                       400, fault: the client
 │   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
 │   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
 │   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
 │   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
+│   ├── InvalidAddress        "invalid_address"   something in it is missing or wrong   400, fault: the client
+│   ├── NoConversation        "no_conversation"   there is none to speak in             400, fault: the client
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
@@ -18,6 +30,7 @@ DoorError
 │   ├── UnknownFormat         "unknown_format"    in the query                          fault: the client
 │   ├── InvalidAudio          "invalid_audio"     not base64                            fault: the client
 │   ├── EmptyAudio            "empty_audio"       nothing in it                         fault: the client
+│   ├── TooFast               "too_fast"          speech, faster than it is spoken      fault: the client; recoverable
 │   ├── TooLarge              "too_large"         more than one recording may have      fault: the client
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
@@ -37,7 +50,7 @@ DoorError
     ├── SessionFailed         "session_failed"    it ended because something failed     1011
     ├── SessionGone           "session_gone"      its streams are gone                  1011
     ├── SessionNotFound       "session_not_found" there is none to resume, any more     4404, fault: the client
-    ├── Replaced              "replaced"          a newer connection has the session    4001, do not come back
+    ├── Replaced              "replaced"          a newer connection has the session    4409, do not come back
     ├── Restarting            "restarting"        this gateway stops                    1012, recoverable
     └── Unavailable           "unavailable"       Redis does not answer                 1013, recoverable
 
@@ -47,6 +60,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -71,10 +85,79 @@ class RequestRefused(DoorError):
     """HTTP's"""
     fault: ClassVar[Fault] = "client"
 
+    door: str | None = None
+    """where; None: before it came to one"""
+
     @property
     def headers(self) -> Mapping[str, str]:
         """What the answer carries besides."""
         return {}
+
+
+class NotAdmitted(RequestRefused):
+    """Nobody comes in like this."""
+
+    status = 401
+    close_code: ClassVar[int] = 1008
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class NoToken(NotAdmitted):
+    """Authentication required"""
+
+    code = "no_token"
+
+
+class WrongTokenType(NotAdmitted):
+    """Invalid token type"""
+
+    code = "wrong_token_type"
+
+
+class InvalidToken(NotAdmitted):
+    """Invalid token"""
+
+    code = "invalid_token"
+
+
+class AdmissionUnavailable(NotAdmitted):
+    """The service is not available at the moment. Please try again later."""
+
+    code = "admission_unavailable"
+    fault = "server"
+    recoverable = True
+    status = 503
+    close_code = 1013
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
+class ForbiddenOrigin(RequestRefused):
+    """Pages of this origin may not talk to this server. Its operator allows them in PARLEY_ORIGINS."""
+
+    code = "forbidden_origin"
+    status = 403
+
+
+class TooMany(RequestRefused):
+    """`what`: connections or sessions."""
+
+    code = "too_many"
+    recoverable = True
+    status = 429
+
+    def __init__(self, what: str, allowed: int, retry_after_s: int) -> None:
+        self.allowed, self.retry_after_s = allowed, retry_after_s
+        super().__init__(f"There are too many {what} of yours: {allowed} are allowed at once. End some, or try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": f"{self.retry_after_s}"}
 
 
 class BodyTooLarge(RequestRefused):
@@ -110,6 +193,18 @@ class BrokenBody(RequestRefused):
     recoverable = True
 
 
+class InvalidRequest(RequestRefused):
+    """This request cannot be read."""
+
+    code = "invalid_request"
+
+
+class EmptyUpload(RequestRefused):
+    """empty audio data"""
+
+    code = "empty_upload"
+
+
 class NoEvents(RequestRefused):
     """The body is neither an event nor an array of events: send JSON, an object or an array of objects."""
 
@@ -139,6 +234,18 @@ class MustNumber(RequestRefused):
 
     code = "must_number"
     status = 409
+
+
+class InvalidAddress(RequestRefused):
+    """Something in the address is missing, or wrong."""
+
+    code = "invalid_address"
+
+
+class NoConversation(RequestRefused):
+    """No active conversation session"""
+
+    code = "no_conversation"
 
 
 class NotNow(RequestRefused):
@@ -206,6 +313,35 @@ class EmptyAudio(Refused):
 
     code = "empty_audio"
     fault = "client"
+
+
+class TooFast(Refused):
+    """`wait_s`: until the same would be taken; None: it is too much at once."""
+
+    code = "too_fast"
+    fault = "client"
+    recoverable = True
+
+    def __init__(self, wait_s: float | None, at_once_s: float) -> None:
+        self.wait_s = wait_s
+        todo = "Send less at once." if wait_s is None else f"Send this again in {math.ceil(wait_s)} s."
+        super().__init__(f"This is faster than real time: {at_once_s:g} s of speech are taken at once. {todo}")
+
+
+class SlowDown(RequestRefused):
+    """As TooFast, of a request: nothing of it was taken."""
+
+    code = "slow_down"
+    recoverable = True
+    status = 429
+
+    def __init__(self, error: TooFast) -> None:
+        self._wait_s = error.wait_s
+        super().__init__(str(error))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {} if self._wait_s is None else {"Retry-After": f"{math.ceil(self._wait_s)}"}
 
 
 class TooLarge(Refused):
@@ -359,7 +495,7 @@ class Replaced(ConnectionOver):
 
     code = "replaced"
     fault = "nobody"
-    close_code = 4001
+    close_code = 4409
 
 
 class Restarting(ConnectionOver):

@@ -6,6 +6,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -38,6 +39,14 @@ class Metrics:
             "parley_gateway_errors",
             "What went wrong at the door, by code; see gateway/errors.py. `upstream`: a failure that the bridge reported.",
             ["door", "code"],
+            registry=self._registry,
+        )
+
+        self.uplink_latency = Histogram(
+            "parley_gateway_uplink_latency_seconds",
+            "From a packet's own timestamp to its arrival, for clients that put one on it.",
+            ["door"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
             registry=self._registry,
         )
 

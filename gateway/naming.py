@@ -23,6 +23,9 @@ from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.sessions import Session
 
+DEFAULT_SOURCE = "files"
+"""What a new session's `up` holds, where the door says nothing else."""
+
 PAGE = 64
 """Names looked at in one question to Redis."""
 
@@ -37,20 +40,28 @@ class Opened:
     """it is a session of before, and something may have been missed"""
 
 
-async def open_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def open_session(backend: Backend, opened: turns.Opened, conversation: str, *, newest_wins: bool = False) -> Opened:
     """The session of this name that is waiting for its client, or a new one.
+
+    `newest_wins`: the client has shown who it is, so the session is its own, and it has it from the connection before.
 
     Raises StreamUnavailable. When it is cancelled no session is left behind that nobody knows of.
     """
-    return await _surely(backend, _open(backend, opened, conversation))
+    return await _surely(backend, _open(backend, opened, conversation, newest_wins=newest_wins))
 
 
-async def take_session(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def is_known(backend: Backend, user: str, conversation: str) -> bool:
+    """Whether there is a session of this name. Raises StreamUnavailable."""
+    return bool(await _live_sessions(backend, user, conversation))
+
+
+async def take_session(backend: Backend, opened: turns.Opened, conversation: str, *, source: str = DEFAULT_SOURCE) -> Opened:
     """The session of this name, whoever has it now, or a new one: for a caller who has shown who they are.
 
-    The newest connection wins; the one before is told. Raises StreamUnavailable; for a cancel see `open_session`.
+    The newest connection wins; the one before is told. `source`: see `up.GenOpened`. Raises StreamUnavailable; for a cancel
+    see `open_session`.
     """
-    return await _surely(backend, _take(backend, opened, conversation))
+    return await _surely(backend, _take(backend, opened, conversation, source))
 
 
 async def new_session(backend: Backend, opened: turns.Opened) -> Opened:
@@ -81,9 +92,10 @@ async def resume(backend: Backend, sid: str) -> Opened | None:
     return Opened(session, attachment, resumed=True) if await attachment.attach(take=True) else None
 
 
-async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
-    if (waiting := await _waiting_session(backend, opened.user, conversation)) is not None:
-        return waiting
+async def _open(backend: Backend, opened: turns.Opened, conversation: str, *, newest_wins: bool) -> Opened:
+    find = _own_session if newest_wins else _waiting_session
+    if (found := await find(backend, opened.user, conversation)) is not None:
+        return found
     name, races_lost = conversation, 0
     while True:
         creation = await backend.sessions.create(opened, name)
@@ -97,11 +109,11 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str) -> Op
         races_lost += 1
 
 
-async def _take(backend: Backend, opened: turns.Opened, conversation: str) -> Opened:
+async def _take(backend: Backend, opened: turns.Opened, conversation: str, source: str) -> Opened:
     while True:
         session, resumed = await backend.sessions.find(opened.user, conversation), True
         if session is None:
-            creation = await backend.sessions.create(opened, conversation)
+            creation = await backend.sessions.create(opened, conversation, source=source)
             session, resumed = creation.session, not creation.created
         attachment = Attachment(backend.redis, session, backend.name)
         if await attachment.attach(take=True):
@@ -115,6 +127,16 @@ async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:
     attachment = Attachment(backend.redis, session, backend.name)
     await attachment.attach(take=True)
     return Opened(session, attachment, resumed=False)
+
+
+async def _own_session(backend: Backend, user: str, conversation: str) -> Opened | None:
+    """Whoever has its connection."""
+    session = await backend.sessions.find(user, conversation)
+    if session is not None:
+        attachment = Attachment(backend.redis, session, backend.name)
+        if await attachment.attach(take=True):
+            return Opened(session, attachment, resumed=True)
+    return None
 
 
 async def _waiting_session(backend: Backend, user: str, conversation: str) -> Opened | None:

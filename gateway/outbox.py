@@ -10,7 +10,8 @@ from gateway.errors import SlowClient
 from streams.ids import EntryId
 
 FULL_BYTES = 64 << 10
-"""Whoever carries the answer waits while this much is waiting here: about a second of speech in base64. What has not been
+"""Whoever carries the answer waits while this much is waiting here: about a second of speech in base64, or some 20 s of
+Opus. What has not been
 taken from the stream yet costs nothing, and an interruption overtakes it."""
 
 REPLIES_BYTES = 256 << 10
@@ -30,6 +31,8 @@ class Frame:
     """the entry of `down` that is said when this is written"""
     event: str | None = None
     """its name, where frames are named (Server-Sent Events); else its kind is"""
+    is_binary: bool = False
+    """on a WebSocket, whose frames else are text"""
     prefix: str = ""
     """stands before the entry where that is told as an id"""
 
@@ -90,6 +93,14 @@ class Outbox:
         frame, reply = self._waiting[-1]
         self._waiting[-1] = (replace(frame, entry=entry), reply)
         return True
+
+    def rest(self) -> list[Frame]:
+        """What still waits, taken out: for when nobody gets any more."""
+        rest = [frame for frame, _ in self._waiting]
+        self._waiting.clear()
+        self._bytes = self._reply_bytes = 0
+        self._room.set()
+        return rest
 
     def finish(self, error: Exception) -> None:
         """Nothing comes after what is here: then `get` raises `error`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from gateway.addresses import parse_networks
+from gateway.origins import parse_origins
 from runtime.settings import Settings
 
 
@@ -24,10 +27,59 @@ class GatewaySettings(Settings):
         alias="PARLEY_TRANSCRIPTION_MODEL",
         description="The captions' model, as the bridge has it: clients of `/v1/realtime` are told; `none` for none.",
     )
+    auth: Literal["required", "contract", "auto", "off"] | None = Field(
+        None,
+        alias="PARLEY_AUTH",
+        description="`required`: a token at every door; `contract`: not at those whose clients carry none; `off`: nobody"
+        " is asked; `auto`: `contract` when there is a key, else `off`. Not set: `auto`, but without a key on loopback"
+        " only.",
+    )
     jwt_secret: SecretStr | None = Field(
         None,
         alias="JWT_SECRET",
-        description="The secret of the clients' tokens. This version does not check tokens yet, and says so when it is set.",
+        description="The secret of the clients' tokens (HS256), 32 characters or more; while it is rotated several, with"
+        " blanks between.",
+    )
+    jwt_public_key: str | None = Field(
+        None,
+        alias="PARLEY_JWT_PUBLIC_KEY",
+        description="The public key of the clients' tokens (RS256, ES256 or EdDSA): a PEM, a JWK (set), or the path of one.",
+    )
+    origins: str | None = Field(
+        None,
+        alias="PARLEY_ORIGINS",
+        description="Whose web pages may talk to this server besides its own: `https://app.example.com`, with commas"
+        " between.",
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        alias="PARLEY_TRUSTED_PROXIES",
+        description="Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed: addresses and networks, with commas"
+        " between.",
+    )
+    max_connections_per_user: int = Field(
+        20,
+        ge=0,
+        alias="PARLEY_MAX_CONNECTIONS_PER_USER",
+        description="Connections that one user may have at once; 0 = any number.",
+    )
+    max_connections_per_address: int = Field(
+        50,
+        ge=0,
+        alias="PARLEY_MAX_CONNECTIONS_PER_ADDRESS",
+        description="Connections from one address (of IPv6: one /64) at once, but for this machine's own; 0 = any number.",
+    )
+    max_sessions_per_user: int = Field(
+        20,
+        ge=0,
+        alias="PARLEY_MAX_SESSIONS_PER_USER",
+        description="Sessions that one user may have at once, also those that wait for their client; 0 = any number.",
+    )
+    max_sessions_per_address: int = Field(
+        100,
+        ge=0,
+        alias="PARLEY_MAX_SESSIONS_PER_ADDRESS",
+        description="Sessions that were opened from one address, at once; 0 = any number.",
     )
     max_file_bytes: int = Field(
         10 << 20,
@@ -35,6 +87,13 @@ class GatewaySettings(Settings):
         le=16 << 20,
         alias="PARLEY_MAX_FILE_BYTES",
         description="The largest recording that a client may send, in bytes.",
+    )
+    header_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        alias="PARLEY_HEADER_TIMEOUT_S",
+        description="How many seconds a client may take to send the head of a request.",
     )
     send_timeout_s: float = Field(
         10.0,
@@ -60,3 +119,15 @@ class GatewaySettings(Settings):
     @classmethod
     def _none(cls, value: str | None) -> str | None:
         return None if value is None or value.strip().lower() in ("", "none") else value
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        parse_origins(value or "")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        parse_networks(value or "")
+        return value

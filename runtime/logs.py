@@ -1,12 +1,14 @@
 """Log records: a sentence for people, keys for machines.
 
 Everything that belongs to a session carries it: `logger.info("…", extra={"sid": sid})`, or a `SessionLogger` that does so by
-itself. Speech, transcripts and tokens never stand in a record.
+itself. Speech, transcripts and tokens never stand in a record. What other libraries write may hold an address or a header
+with a token in it: whatever looks like one is blacked out in every line, also in tracebacks.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal
@@ -14,6 +16,17 @@ from typing import Any, Literal
 import msgspec
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+_SECRETS = re.compile(
+    r"((?:\b(?:token|ticket)(?:=|%3D)|openai-insecure-api-key\.)|\bBearer\s+(?=[\w.~+/=-]{8}))[\w.~+/=-]+", re.IGNORECASE
+)
+"""The characters are those that a token, a ticket or a key may have. A word behind "bearer" is a word if it is short."""
+
+
+def without_secrets(line: str) -> str:
+    """With `…` for each token, ticket and key."""
+    return _SECRETS.sub(r"\1…", line)
 
 
 class SessionLogger(logging.LoggerAdapter[logging.Logger]):
@@ -35,6 +48,9 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-5s %(name)s · %(message)s", "%H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         line = super().formatMessage(record)
         extra = " ".join(f"{k}={v}" for k, v in vars(record).items() if k not in _STANDARD)
@@ -54,7 +70,7 @@ class JsonFormatter(logging.Formatter):
         fields.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(fields, enc_hook=str).decode()
+        return without_secrets(msgspec.json.encode(fields, enc_hook=str).decode())
 
 
 def configure(level: str, style: Literal["text", "json"]) -> None:

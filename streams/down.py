@@ -1,6 +1,7 @@
 """`parley:{sid}:down`: what the bridge, and only the bridge, says to the client. Gateways and the transcoder read.
 
-`parley:{sid}:play:<codec>` holds the same entries under the same ids, with the audio at another rate (`streams.play`).
+`parley:{sid}:play:<codec>` holds the same entries under the same ids, with the audio at another rate or coded
+(`streams.play`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,43 @@ class Audio(Message, frozen=True, tag="audio"):
     """place of the item in its response"""
 
 
+class Packets(msgspec.Struct, frozen=True):
+    """What is in the bytes that go with it."""
+
+    sizes: list[int]
+    """bytes of each packet; they follow each other without anything between. Of PCM all is one"""
+    position: int
+    """Where what the first one decodes to begins in the part, in samples at 24 kHz. Below 0 at the beginning: so much comes
+    out of the decoder first and is not to be heard (priming)"""
+    samples: int
+    """at 24 kHz, that each packet decodes to. Of PCM 0: its own length says it"""
+
+
+class Tail(Packets, frozen=True, kw_only=True):
+    """The end of a part."""
+
+    item: str
+    part: int
+    response: str
+    output: int = 0
+    padding: int = 0
+    """samples at 24 kHz that the last packet decodes to behind the end, and that are not to be heard"""
+
+
+class Coded(Message, frozen=True, tag="coded"):
+    """In a play stream of packets, what stands for an `Audio`: the packets that are complete with it, which may be none."""
+
+    response: str
+    item: str
+    part: int
+    start_ms: int
+    """of the `Audio`"""
+    audio: bytes
+    """Opus packets, or AAC in ADTS frames, one after the other"""
+    packets: Packets
+    output: int = 0
+
+
 class ServerEvent(Message, frozen=True, tag="event"):
     """An event of the model's, in its own name and words. Audio deltas are not among them: they are `Audio`."""
 
@@ -41,7 +79,18 @@ class ServerEvent(Message, frozen=True, tag="event"):
     body: msgspec.Raw
     """the event as JSON"""
     tail: bytes | None = None
-    """in a play stream: the last samples of the part that this event ends, to be played before it; never in `down`"""
+    """in a play stream: the last samples or packets of the part that this event ends, to be played before it"""
+    tails: list[Tail] | None = None
+    """what is in `tail`, in its order: nearly always one part's"""
+
+    def ends(self) -> list[tuple[Tail, bytes]]:
+        """The end of each part that ends with it, as far as it was not heard before."""
+        ends, at = list[tuple[Tail, bytes]](), 0
+        for tail in self.tails or ():
+            size = sum(tail.sizes)
+            ends.append((tail, (self.tail or b"")[at : at + size]))
+            at += size
+        return ends
 
 
 class Interrupted(Message, frozen=True, tag="interrupted"):
@@ -72,6 +121,6 @@ class Ended(Message, frozen=True, tag="ended"):
     reason: str
 
 
-DownMessage = Opened | EpochTaken | Audio | ServerEvent | Interrupted | PersonaSet | Failed | Ended
+DownMessage = Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Ended
 
 decoder: Decoder[DownMessage] = Decoder(DownMessage)

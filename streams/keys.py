@@ -30,7 +30,7 @@ def dispatch(role: Role) -> str:
 
 DISPATCH_GROUP = "workers"
 
-PlayCodec = Literal["pcm16_8000", "pcm16_16000", "pcm16_48000"]
+PlayCodec = Literal["pcm16_8000", "pcm16_16000", "pcm16_48000", "opus", "aac"]
 """What a client may want to hear instead of `down`'s PCM16 24 kHz: see `streams.play`."""
 
 PLAY_CODECS: tuple[PlayCodec, ...] = get_args(PlayCodec)
@@ -39,6 +39,30 @@ PLAY_CODECS: tuple[PlayCodec, ...] = get_args(PlayCodec)
 def at(user: str, conversation: str) -> str:
     """The index: which session this user's conversation is. Both parts are percent-encoded."""
     return f"parley:at:{quote(user, safe='')}:{quote(conversation, safe='')}"
+
+
+RECORD_TTL_MS = 24 * 3_600_000
+"""How long what a client has created by request outlives its last use."""
+
+
+def record(record_id: str) -> str:
+    """A session as a client has created it by request (contract C); a session of ours is opened when it is used."""
+    return f"parley:record:{quote(record_id, safe='')}"
+
+
+def records(user: str) -> str:
+    """zset: this user's records by creation time (ms)."""
+    return f"parley:records:{quote(user, safe='')}"
+
+
+def ticket(digest: str) -> str:
+    """A browser's ticket: whose it is, and from which origin it is good. `digest`: SHA-256 of the ticket, in hex."""
+    return f"parley:ticket:{digest}"
+
+
+def limit(what: str, sort: str, who: str) -> str:
+    """What counts against a limit: zset, by the time (ms) at which it runs out. `sort`: a user or an address."""
+    return f"parley:limit:{what}:{sort}:{quote(who, safe=':')}"
 
 
 def new_sid() -> str:

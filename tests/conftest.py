@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
+from tests.browser.browsers import HOW, are_required, find_chromium
+
+BROWSER_TESTS = Path(__file__).parent / "browser"
+
+
+def _lacks_browser() -> bool:
+    return find_chromium() is None and not are_required()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Tests of the pages are left out where there is no Chromium to run them in."""
+    is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
+    return True if is_browser_test and _lacks_browser() else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if _lacks_browser():
+        terminalreporter.write_line(
+            f"Not run: tests/browser, the pages in a real browser. There is no Chromium: {HOW}.", yellow=True
+        )
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from av import AudioCodecContext, AudioFrame, CodecContext
 
+from streams.coding import ANY, FRAMES_MS, MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 Codec = Literal["opus", "aac"]
@@ -22,10 +23,8 @@ Codec = Literal["opus", "aac"]
 BIT_RATES: dict[Codec, int] = {"opus": 24_000, "aac": 32_000}
 """Bits a second where nobody asks for another: speech at 24 kHz is plain at it."""
 
-MIN_BIT_RATE, MAX_BIT_RATE = 8_000, 128_000
-
 FRAME_SAMPLES: dict[Codec, int] = {"opus": 480, "aac": 1024}
-"""At 24 kHz: 20 ms of Opus; AAC has no choice."""
+"""At 24 kHz, where nobody asks for another length: 20 ms of Opus. AAC has no choice."""
 
 _TIME_BASE = Fraction(1, SAMPLE_RATE)
 
@@ -45,9 +44,12 @@ class Coded:
 class Encoder:
     """`encode(pcm)` → packets that are complete, `flush()` → the rest. PCM16 mono at SAMPLE_RATE."""
 
-    def __init__(self, codec: Codec, bit_rate: int | None = None) -> None:
-        """Raises ValueError for a bit rate that is none."""
-        rate = BIT_RATES[codec] if bit_rate is None else bit_rate
+    def __init__(self, codec: Codec, coding: Coding = ANY) -> None:
+        """Raises ValueError for a bit rate or a length of frames that is none."""
+        rate = BIT_RATES[codec] if coding.bit_rate is None else coding.bit_rate
+        frame_ms = FRAMES_MS[0] if coding.frame_ms is None else coding.frame_ms
+        if frame_ms not in FRAMES_MS:
+            raise ValueError(f"frames of {frame_ms} ms: {', '.join(map(str, FRAMES_MS))} are possible")
         if not MIN_BIT_RATE <= rate <= MAX_BIT_RATE:
             raise ValueError(f"a bit rate of {rate}: {MIN_BIT_RATE} to {MAX_BIT_RATE} bits a second are possible")
         context = CodecContext.create("libopus" if codec == "opus" else "aac", "w")
@@ -56,10 +58,12 @@ class Encoder:
         context.format = "s16" if codec == "opus" else "fltp"
         context.time_base = _TIME_BASE
         if codec == "opus":
-            context.options = {"application": "voip", "frame_duration": "20", "vbr": "on"}
+            context.options = {"application": "voip", "frame_duration": str(frame_ms), "vbr": "on"}
         context.open()
         self._context, self._codec = context, codec
-        self._frame_bytes = FRAME_SAMPLES[codec] * BYTES_PER_SAMPLE
+        self.frame_samples = frame_ms * SAMPLE_RATE // 1000 if codec == "opus" else FRAME_SAMPLES["aac"]
+        """at 24 kHz, in each packet"""
+        self._frame_bytes = self.frame_samples * BYTES_PER_SAMPLE
         self._rest = b""
         self._at = 0
         self.padding = 0
@@ -105,7 +109,7 @@ class Encoder:
         return [self._coded(bytes(packet)) for packet in self._context.encode(frame)]
 
     def _coded(self, data: bytes) -> Coded:
-        return Coded(_adts(data) if self._codec == "aac" else data, FRAME_SAMPLES[self._codec])
+        return Coded(_adts(data) if self._codec == "aac" else data, self.frame_samples)
 
 
 def _adts(packet: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Linux's own walls around a process, for good, each by one function. Each raises OSError where it is not to be had.
 
-They are system calls that neither Python's library nor a kept package gives (docs/decisions/0013): a dozen lines of ctypes
+They are system calls that neither Python's library nor a kept package gives (docs/decisions/0014): a dozen lines of ctypes
 for each. A kernel, a container engine or a machine may lack or forbid any of them, so the caller takes what there is.
 """
 

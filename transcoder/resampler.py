@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 
-from av import AudioFrame, AudioResampler
+from av import AudioFrame
+from av.filter import Graph
 
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -20,7 +22,7 @@ class Resampler:
     def __init__(self, rate: int = SAMPLE_RATE) -> None:
         self._rate = rate
         self._settings: tuple[int, str, str] | None = None
-        self._inner: AudioResampler | None = None
+        self._inner: _Graph | None = None
         self._taken = 0
         self._given = 0
 
@@ -31,7 +33,7 @@ class Resampler:
         rest = b""
         if self._inner is None or settings != self._settings:
             rest = self._flush()
-            self._inner = AudioResampler(format="s16", layout="mono", rate=self._rate)
+            self._inner = _Graph(frame, self._rate)
             self._settings = settings
             self._taken = self._given = 0
         frame.pts = None
@@ -55,8 +57,36 @@ class Resampler:
         return rest[:due].ljust(due, b"\x00")
 
 
-def _join(frames: Iterable[AudioFrame | None]) -> bytes:
-    """The samples alone: a plane may be longer than they are. (None is what a resampler with nothing to do flushes.)"""
-    return b"".join(
-        bytes(memoryview(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]) for frame in frames if frame is not None
-    )
+class _Graph:
+    """What `av.AudioResampler` is, without its threads: two each, with 8 MB of address space for the stack of each."""
+
+    def __init__(self, frame: AudioFrame, rate: int) -> None:
+        self._graph = Graph()
+        self._graph.threads = 1
+        source = self._graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=frame.time_base or Fraction(1, frame.sample_rate),
+        )
+        wanted = self._graph.add("aformat", f"sample_rates={rate}:sample_fmts=s16:channel_layouts=mono")
+        sink = self._graph.add("abuffersink")
+        source.link_to(wanted)
+        wanted.link_to(sink)
+        self._graph.configure()
+
+    def resample(self, frame: AudioFrame | None) -> list[AudioFrame]:
+        self._graph.push(frame)
+        ready: list[AudioFrame] = []
+        while True:
+            try:
+                made = self._graph.pull()
+            except (BlockingIOError, EOFError):
+                return ready
+            assert isinstance(made, AudioFrame)
+            ready.append(made)
+
+
+def _join(frames: Iterable[AudioFrame]) -> bytes:
+    """The samples alone: a plane may be longer than they are."""
+    return b"".join(bytes(memoryview(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]) for frame in frames)

@@ -1,19 +1,24 @@
-"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16 or WAV down.
+"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16, WAV, Opus or AAC down.
 
-This door's clients send no token and number nothing. A connection that drops leaves its session waiting for a redial, and
-what was not known to have arrived is said again.
+This door's clients in the field send no token, and number nothing: the address alone says whose the session is. One that
+sends a token is its user, and the address names a conversation of that user's. A connection that drops leaves its session
+waiting for a redial, and what was not known to have arrived is said again.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from aiohttp import web
 
-from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.admission import admitted, host_of, scheme_of
+from gateway.allowance import Allowance, seconds_of
+from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection, place_of
 from gateway.doors import mobile_messages as wire
 from gateway.errors import (
@@ -28,7 +33,9 @@ from gateway.errors import (
     Unavailable,
     UnknownType,
 )
-from gateway.naming import open_session
+from gateway.limits import Room
+from gateway.naming import is_known, open_session
+from gateway.ogg import OggAnswers
 from gateway.outbox import Frame
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
@@ -65,10 +72,29 @@ class Phone:
     answers: Answers
     input_format: wire.InputFormat
     max_file_bytes: int
+    allowance: Allowance
+    wants: wire.Output
+    """in what the next answer is to be heard"""
+    hears: wire.Output = wire.Output()  # noqa: RUF009 - frozen
+    """in what answers are heard now"""
+    ogg: OggAnswers = field(default_factory=OggAnswers)
 
     def reply(self, message: wire.ToClient) -> None:
         """Say it at once. Raises SlowClient."""
         self.connection.outbox.reply(_frame(message))
+
+    def want(self, output: wire.Output) -> None:
+        """Hear answers so that begin later."""
+        self.wants = output
+        if output.codec == self.hears.codec:
+            self.hears = output
+            self.answers.whole = output.audio_format == "wav"
+
+    async def listen(self) -> None:
+        """Hear answers as they are wanted. Raises SessionGone, Unavailable."""
+        self.hears = self.wants
+        self.answers.whole = self.hears.audio_format == "wav"
+        await self.connection.listen(self.hears.codec, self.hears.coding)
 
     async def say(self, message: wire.ToClient, item: str | None = None) -> None:
         """Say it when there is room; audio of an `item` is dropped when that is interrupted before."""
@@ -99,38 +125,51 @@ def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:
             phone.reply(wire.Pong())
         case wire.Audio(base64):
             data = wire.audio_bytes(base64, max_bytes=phone.max_file_bytes)
-            phone.connection.uplink.put(_recording(data, phone.input_format))
-        case wire.Config(persona, audio_format, input_format):
+            phone.connection.uplink.put(_recording(data, phone))
+        case wire.Config(persona, _, input_format):
             if persona is not None:
                 phone.connection.uplink.put(Persona(persona))
-            if audio_format is not None:
-                phone.answers.whole = audio_format == "wav"
+            phone.want(phone.wants.changed(message))
             if input_format is not None:
                 phone.input_format = input_format
             if persona is None:
                 phone.reply(wire.ConfigAck(None, "The settings are taken."))
 
 
-def _recording(data: bytes, input_format: wire.InputFormat) -> Recording | Speech:
-    if input_format == "auto":
+def _recording(data: bytes, phone: Phone) -> Recording | Speech:
+    """Raises EmptyAudio, TooFast."""
+    if phone.input_format == "auto":
         return Recording(data, now_ms())
     whole = data[: len(data) // pcm.BYTES_PER_SAMPLE * pcm.BYTES_PER_SAMPLE]
     if not whole:
         raise EmptyAudio
+    phone.allowance.take(seconds_of(whole), time.monotonic())
     return Speech(whole, now_ms())
 
 
 async def downlink(phone: Phone) -> None:
     """Say all that the model says, in order, until the session ends."""
+    try:
+        while True:
+            if phone.wants.codec != phone.hears.codec:
+                await phone.listen()
+            await _say_alike(phone)
+    except ConnectionOver as over:
+        phone.connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _say_alike(phone: Phone) -> None:
+    """Say what is said, until an answer begins that is to be heard in another codec: that is read there."""
     connection = phone.connection
     async with aclosing(connection.downlink.entries()) as entries:
-        try:
-            async for entry in entries:
-                await _tell(phone, entry.message)
-                if not phone.answers.holds_back:
-                    connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+        async for entry in entries:
+            is_sound = isinstance(entry.message, down.Audio | down.Coded)
+            if is_sound and phone.answers.is_idle and phone.wants.codec != phone.hears.codec:
+                return
+            await _tell(phone, entry.message)
+            connection.heard = entry.id
+            if not phone.answers.holds_back:
+                connection.said(entry.id)
 
 
 async def _tell(phone: Phone, message: down.DownMessage) -> None:
@@ -156,8 +195,11 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
     match part:
         case Spoken(item, audio):
             await phone.say(wire.audio_response(audio), item)
+        case SpokenPackets(item, index, audio, packets):
+            data = phone.ogg.say(item, index, audio, packets) if phone.hears.audio_format == "opus" else audio
+            await phone.say(wire.audio_response(data), item)
         case SpokenWhole(item, audio):
-            await phone.say(wire.audio_response(wav(audio)), item)
+            await phone.say(wire.audio_response(wav(audio, phone.hears.output_rate)), item)
         case Written(text):
             await phone.say(wire.TextResponse(text))
         case AnswerFailed(sentence):
@@ -167,16 +209,34 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
 
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
+    async with admitted(request, DOOR) as caller:
+        conversation = _user(request)
+        if request.app[CONNECTIONS].draining:
+            raise web.HTTPServiceUnavailable(
+                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
+            )
+        user = caller.user_or(conversation)
+        async with request.app[LIMITS].session(caller, partial(_resumes, request, user, conversation)) as room:
+            return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
+
+
+async def _resumes(request: web.Request, user: str, conversation: str) -> bool:
+    try:
+        return await is_known(request.app[BACKEND], user, conversation)
+    except StreamUnavailable:
+        return True  # that is told after the handshake
+
+
+async def _converse_in(
+    request: web.Request, user: str, conversation: str, room: Room, *, newest_wins: bool
+) -> web.StreamResponse:
     app, settings = request.app, request.app[SETTINGS]
-    user = _user(request)
-    if app[CONNECTIONS].draining:
-        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     socket = _socket(settings)
     response = await socket.open(request)
     asked = wire.read_query(request.query)
     opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
     try:
-        mine = await open_session(app[BACKEND], opened, conversation=user)
+        mine = await open_session(app[BACKEND], opened, conversation, newest_wins=newest_wins)
         place = await place_of(app[BACKEND], mine)
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
@@ -195,23 +255,23 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
-    answers = Answers(whole=asked.audio_format == "wav")
-    phone = Phone(socket, connection, answers, asked.input_format, settings.max_file_bytes)
+    allowance = app[LIMITS].allowance(mine.session.sid)
+    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, wire.Output())
+    phone.want(asked.output)
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
-        await connection.run(uplink(phone), downlink(phone))
+        await connection.run(uplink(phone), downlink(phone), room.is_for(mine.session.sid))
     return response
 
 
 async def _signpost(request: web.Request) -> web.Response:
     """The old REST call, kept to say where to go."""
-    proxied = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
-    scheme = "wss" if request.secure or proxied == "https" else "ws"
+    scheme = "wss" if scheme_of(request) == "https" else "ws"
     body = {
         "success": False,
         "error": "Please use WebSocket connection for voice chat",
-        "websocket_url": f"{scheme}://{request.host}/ws-mobile/{{user_id}}",
+        "websocket_url": f"{scheme}://{host_of(request)}/ws-mobile/{{user_id}}",
     }
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 

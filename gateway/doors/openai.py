@@ -19,7 +19,9 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ {"type":"parley.resumed","session":…,"next_useq":n,"after":…}   comes first. n is what Redis really has. It may be below
                                                   the last ack (after a failover): keep the last ten seconds
   ◀─ {"type":"parley.resync","after":…,"from":…}  what lies between is gone; never left out without this
-  ◀─ error "session_not_found", close 4404        it has ended; close 4001: a newer connection has it
+  ◀─ error "session_not_found", close 4404        it has ended; close 4409: a newer connection has it
+
+`?audio=` asks for another rate, or for Opus or AAC in binary frames: `gateway.doors.openai_audio`.
 
 A close with 1000 ends the session. After anything else it waits for as long as PARLEY_GRACE_S.
 """
@@ -28,17 +30,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from gateway.admission import admit
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.admission import admitted
+from gateway.allowance import Allowance, seconds_of
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, start
 from gateway.errors import (
     BinaryFrame,
@@ -49,15 +54,16 @@ from gateway.errors import (
     Refused,
     SessionNotFound,
     SlowClient,
+    TooFast,
     Unavailable,
 )
+from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.numbering import Numbering, Offer
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
 from streams.errors import Over, StreamUnavailable
 from streams.ids import EntryId
-from streams.messages import Message
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +90,7 @@ class Client:
     numbering: Numbering | None
     """of a client that has asked for the extension"""
     frames: Frames
+    allowance: Allowance
     samples: entries.Samples = field(default_factory=entries.Samples)
     played: EntryId | None = None
     has_played: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,9 +140,10 @@ def _take(client: Client, said: wire.Said) -> None:
                 client.played = did
                 client.has_played.set()
             if useq is not None and client.numbering is not None:
-                _take_numbered(client, client.numbering, useq, entries.VOIDED)
+                _take_numbered(client, client.numbering, useq, None)
         case _ if client.numbering is None:
             try:
+                _spend(client, said)
                 for message in entries.messages(said, client.samples):
                     client.uplink.say(message)
             except Refused as error:
@@ -144,15 +152,28 @@ def _take(client: Client, said: wire.Said) -> None:
             if (useq := said.useq) is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            _take_numbered(client, client.numbering, useq, entries.message(said))
+            _take_numbered(client, client.numbering, useq, said)
 
 
-def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Message) -> bool:
-    """Take it, if it is the next one. Whether it was, and had room."""
+def _spend(client: Client, said: wire.Numbered) -> None:
+    """Raises TooFast."""
+    if isinstance(said, wire.Audio):
+        client.allowance.take(seconds_of(said.data), time.monotonic())
+
+
+def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.Numbered | None) -> bool:
+    """Take it, if it is the next one; None: its number only. Whether it was, and had room."""
     match numbering.offer(useq):
         case Offer.TAKE:
+            about = None if said is None else said.event_id
+            too_fast: TooFast | None = None
             try:
-                client.uplink.say(message)
+                if said is not None:
+                    _spend(client, said)
+            except TooFast as error:
+                said, too_fast = None, error
+            try:
+                client.uplink.say(entries.VOIDED if said is None else entries.message(said))
             except Busy:
                 numbering.go_back(useq)
                 client.owes_want = True
@@ -160,6 +181,8 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
             except NotStored:
                 return False  # the client knows by now from where to go on
             numbering.took()
+            if too_fast is not None:
+                _tell(client, too_fast, about)
             return True
         case Offer.AGAIN:
             _ack_in_time(client, numbering)
@@ -172,11 +195,7 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, message: Mes
 
 def _refuse(client: Client, mistake: wire.Mistake) -> None:
     """Tell it. A numbered event that is refused has used up its number; sent again, it is refused no second time."""
-    if (
-        client.numbering is None
-        or mistake.useq is None
-        or _take_numbered(client, client.numbering, mistake.useq, entries.VOIDED)
-    ):
+    if client.numbering is None or mistake.useq is None or _take_numbered(client, client.numbering, mistake.useq, None):
         _tell(client, mistake)
 
 
@@ -232,14 +251,20 @@ async def _keep_played(client: Client) -> None:
 
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
-    app, settings = request.app, request.app[SETTINGS]
-    if app[CONNECTIONS].draining:
+    if request.app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
-    caller = await admit(request, DOOR)
-    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s, protocols=("realtime",))
+    async with admitted(request, DOOR) as caller:
+        asked = _asked(request, caller.user_or(USER))
+        async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
+            return await _converse_in(request, asked, room)
+
+
+async def _converse_in(request: web.Request, asked: Asked, room: Room) -> web.StreamResponse:
+    app, settings = request.app, request.app[SETTINGS]
+    socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=settings.send_timeout_s)
     response = await socket.open(request)
     try:
-        begun = await start(request, _asked(request, caller.user_or(USER)))
+        begun = await start(request, asked)
     except (StreamUnavailable, Over, SessionNotFound) as error:
         over = error if isinstance(error, SessionNotFound) else Unavailable()
         app[METRICS].errors.labels(DOOR, over.code).inc()
@@ -250,7 +275,8 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     client = _client(request, socket, begun)
     with app[CONNECTIONS].joined(client.connection):
         try:
-            await client.connection.run(uplink(client), downlink(client.connection, client.frames), _keep_played(client))
+            ways = uplink(client), downlink(client.connection, client.frames), _keep_played(client)
+            await client.connection.run(*ways, room.is_for(client.frames.sid))
         finally:
             if client.ack_timer is not None:
                 client.ack_timer.cancel()
@@ -260,7 +286,7 @@ async def _converse(request: web.Request) -> web.StreamResponse:
 def _asked(request: web.Request, user: str) -> Asked:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
-    return Asked(user, parley, query.get("session") or None, query.get("after"))
+    return Asked(user, parley, query.get("session") or None, query.get("after"), read_query(query))
 
 
 def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
@@ -279,9 +305,9 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
         max_waiting_bytes=NO_LIMIT,
         way=live,
     )
-    live.on_over = connection.downlink.look_again
+    live.on_over = lambda: connection.downlink.look_again()  # by then it may be another one
     numbering = None if begun.gen is None else Numbering(begun.first)
-    client = Client(socket, connection, live, numbering, begun.frames)
+    client = Client(socket, connection, live, numbering, begun.frames, request.app[LIMITS].allowance(session.sid))
     connection.on_told = lambda event: client.reply("error", event.encode())
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)

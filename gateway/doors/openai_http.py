@@ -3,7 +3,8 @@
   GET  /v1/realtime/sse?model=…[&parley=1][&session=<id>&after=<did>]     what the session says, one event after the other:
                                               `event: <type>`, `id: <sid>/<did>`, `data: <the event as over WebSocket>`
        comes first: session.created, or parley.resumed; the id goes on with `Last-Event-ID` by itself, as EventSource does
-       comes last: parley.closed {"code":…,"reason":…}, what a WebSocket's close says. After 4001 do not come back
+       &audio=opus and the like: answers at another rate or coded, see `gateway.doors.openai_audio`
+       comes last: parley.closed {"code":…,"reason":…}, what a WebSocket's close says. After 4409 do not come back
   POST /v1/realtime/events?session=<id>       an event, or an array of events in order
        numbered (a session opened with parley=1)     200 {"acked":n,"next_useq":n+1}, or 409 {"want":n}
        others                                        200 {"stored":k}
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
@@ -26,15 +28,28 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.admission import admit
-from gateway.appkeys import BACKEND, CONNECTIONS, METRICS, SETTINGS
+from gateway.admission import admit, admitted
+from gateway.allowance import seconds_of
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
 from gateway.doors.openai_entries import Samples
 from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, found, start
-from gateway.errors import ClientLeft, ConnectionOver, MustNumber, NoSuchSession, NotNow, SessionNotFound, SlowClient
+from gateway.errors import (
+    ClientLeft,
+    ConnectionOver,
+    MustNumber,
+    NoSuchSession,
+    NotNow,
+    SessionNotFound,
+    SlowClient,
+    SlowDown,
+    TooFast,
+)
+from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.posting import keep_place, post, post_end, post_numbered, post_stream
 from gateway.replay import Numbers, numbers
@@ -90,11 +105,16 @@ class Events(EventStream):
 
 async def _listen(request: web.Request) -> web.StreamResponse:
     """One stream, from its first event to the last."""
-    app = request.app
-    caller = await admit(request, DOOR)
-    if app[CONNECTIONS].draining:
+    if request.app[CONNECTIONS].draining:
         raise NotNow
-    asked, redials = _asked(request, caller.user_or(USER))
+    async with admitted(request, DOOR) as caller:
+        asked, redials = _asked(request, caller.user_or(USER))
+        async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
+            return await _listen_in(request, asked, room, redials=redials)
+
+
+async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials: bool) -> web.StreamResponse:
+    app = request.app
     try:
         begun = await start(request, asked)
     except SessionNotFound:
@@ -112,7 +132,7 @@ async def _listen(request: web.Request) -> web.StreamResponse:
         raise
     connection = _connection(request, events, begun)
     with app[CONNECTIONS].joined(connection):
-        await connection.run(downlink(connection, begun.frames))
+        await connection.run(downlink(connection, begun.frames), room.is_for(begun.frames.sid))
     return response
 
 
@@ -121,9 +141,10 @@ def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     session, slash, did = request.headers.get("Last-Event-ID", "").partition("/")
+    heard = read_query(query)
     if slash:
-        return Asked(user, parley, session, did, streamed=True), True
-    return Asked(user, parley, query.get("session") or None, query.get("after"), streamed=True), False
+        return Asked(user, parley, session, did, heard, streamed=True), True
+    return Asked(user, parley, query.get("session") or None, query.get("after"), heard, streamed=True), False
 
 
 def _connection(request: web.Request, events: Events, begun: Start) -> Connection:
@@ -193,6 +214,7 @@ async def _events(request: web.Request) -> web.Response:
     with _refusals(session):
         stored = await _numbers(backend, session)
         batch = numbered(events, stored.next) if opened.numbered else plain(events)
+        _spend(request, session, batch)
         _count(request, batch)
         want = batch.want
         try:
@@ -210,6 +232,15 @@ async def _events(request: web.Request) -> web.Response:
     else:
         answer["stored"] = batch.stored
     return _json(answer | {"errors": errors}, status=200 if want is None else 409)
+
+
+def _spend(request: web.Request, session: Session, batch: Batch) -> None:
+    """All of it or nothing. Raises SlowDown."""
+    seconds = sum(seconds_of(message.audio) for message in batch.messages if isinstance(message, pcm.Audio))
+    try:
+        request.app[LIMITS].allowance(session.sid).take(seconds, time.monotonic())
+    except TooFast as error:
+        raise SlowDown(error) from None
 
 
 async def _keep_places(backend: Backend, session: Session, batch: Batch) -> None:
@@ -255,17 +286,23 @@ async def _audio(request: web.Request) -> web.Response:
         samples += message.samples if isinstance(message, pcm.Audio) else 0
 
     with _refusals(session):
-        async with aclosing(_speech(request)) as speech:
+        async with aclosing(_speech(request, session)) as speech:
             await post_stream(backend, session, await _numbers(backend, session), speech, took)
     request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     return _json({"samples": samples})
 
 
-async def _speech(request: web.Request) -> AsyncGenerator[Sequence[Message], None]:
-    """What comes, in whole samples. Raises what `chunks` raises, NotNow when this process stops."""
-    samples = Samples()
+async def _speech(request: web.Request, session: Session) -> AsyncGenerator[Sequence[Message], None]:
+    """What comes, in whole samples; no faster than it can be spoken.
+
+    Raises what `chunks` raises, NotNow when this process stops.
+    """
+    samples, allowance = Samples(), request.app[LIMITS].allowance(session.sid)
     async with aclosing(chunks(request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
         async for data in body:
+            while (wait_s := allowance.wait_s(seconds_of(data), time.monotonic())) > 0:  # noqa: ASYNC110 - it is time that is awaited
+                await asyncio.sleep(wait_s)
+            allowance.take(seconds_of(data), time.monotonic())
             yield samples.take(data)
             if request.app[CONNECTIONS].draining:
                 raise NotNow

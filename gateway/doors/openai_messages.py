@@ -374,10 +374,13 @@ class _AudioDelta(msgspec.Struct, tag_field="type", tag="response.output_audio.d
     delta: str
 
 
-def audio_delta(entry: EntryId, audio: down.Audio) -> bytes:
-    """A piece of the answer, with an `event_id` that it has every time it is told."""
+def audio_delta(entry: EntryId, audio: down.Audio, *, is_tail: bool = False) -> bytes:
+    """A piece of the answer, with an `event_id` that it has every time it is told.
+
+    `is_tail`: an event of the model's stands at the same place, and has that name.
+    """
     delta = pybase64.b64encode_as_string(audio.audio)
-    event_id = f"event_{entry.left}_{entry.right}"
+    event_id = f"event_{entry.left}_{entry.right}{'_tail' if is_tail else ''}"
     return encode(_AudioDelta(event_id, audio.response, audio.item, audio.output, audio.part, delta))
 
 
@@ -390,19 +393,25 @@ def error(event_id: str, error: DoorError, *, about: str | None = None) -> bytes
     return _error(event_id, kind, error.code, str(error), None, about)
 
 
+def not_admitted(event_id: str, sentence: str, code: str | None) -> bytes:
+    """The protocol's own way: no code when there was no key at all."""
+    return _error(event_id, "invalid_request_error", code, sentence, None, None)
+
+
 def failed(event_id: str, failure: down.Failed) -> bytes:
     """What the bridge reports."""
     return _error(event_id, "server_error", failure.code, failure.message, None, None)
 
 
-def _error(event_id: str, kind: str, code: str, message: str, param: str | None, about: str | None) -> bytes:
+def _error(event_id: str, kind: str, code: str | None, message: str, param: str | None, about: str | None) -> bytes:
     detail = {"type": kind, "code": code, "message": message, "param": param, "event_id": about}
     return encode({"type": "error", "event_id": event_id, "error": detail})
 
 
-def with_did(body: bytes, did: EntryId) -> bytes:
-    """The event with its place in the session's stream."""
-    return b'{"did":"%b",%b' % (bytes(did), body.lstrip().removeprefix(b"{"))
+def with_did(body: bytes, did: EntryId, *, is_tail: bool = False) -> bytes:
+    """The event with its place in the session's stream, which of a tail is that of the event that follows."""
+    tail = b'"tail":true,' if is_tail else b""
+    return b'{"did":"%b",%b%b' % (bytes(did), tail, body.lstrip().removeprefix(b"{"))
 
 
 def ack(useq: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 
 import msgspec
@@ -12,10 +12,13 @@ from aiohttp import web
 from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, place_of
+from gateway.doors import openai_audio as heard
 from gateway.doors import openai_messages as wire
-from gateway.errors import ConnectionOver, DoorError, SessionNotFound
+from gateway.doors.openai_audio import Heard
+from gateway.errors import ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
+from gateway.refusals import Farewell
 from gateway.replay import numbers, opened_as, resync_from
 from gateway.session import ClientSession
 from streams import down, turns
@@ -27,6 +30,9 @@ from streams.up import GenOpened
 DOOR = "openai"
 USER = "anonymous"
 """Whoever has not shown who they are."""
+
+INVALID_KEY = 3000
+"""The protocol's own close code for it."""
 
 NO_LIMIT = 0
 """Of bytes that wait in an `Uplink`: this door has ways of its own."""
@@ -42,6 +48,8 @@ class Frames:
     sid: str
     dids: bool
     """it has asked for our extension"""
+    heard: Heard = Heard()  # noqa: RUF009 - frozen
+    """in what it hears answers"""
     streamed: bool = False
     """over Server-Sent Events, where an event stands on one line under a name, and its place is its id"""
 
@@ -59,6 +67,21 @@ class Frames:
         body = wire.with_did(body, did) if self.dids else body
         return Frame(kind, body, item, did if self.streamed else None, event=event or kind, prefix=self._prefix)
 
+    def tail(self, did: EntryId, tail: down.Tail, audio: bytes) -> Frame:
+        """The end of a part; the event that ends it follows, and has its place."""
+        if tail.samples:
+            return replace(self.packets(did, tail.item, tail.part, audio, tail), entry=None)
+        data = heard.tail_delta(did, tail, audio)
+        data = wire.with_did(data, did, is_tail=True) if self.dids else data
+        return Frame("audio", data, tail.item, event="response.output_audio.delta", prefix=self._prefix)
+
+    def packets(self, did: EntryId, item: str, part: int, audio: bytes, packets: down.Packets) -> Frame:
+        """Of the session, coded; the frame itself says its place."""
+        data = heard.frame(did, item, part, audio, packets)
+        if not self.streamed:
+            return Frame("audio", data, item, is_binary=True)
+        return Frame("audio", heard.in_json(data), item, did, event="parley.audio", prefix=self._prefix)
+
     @property
     def _prefix(self) -> str:
         return f"{self.sid}/" if self.streamed else ""
@@ -70,23 +93,34 @@ def event_id() -> str:
 
 async def downlink(connection: Connection, frames: Frames) -> None:
     """Say all that the session says, in order, until it ends."""
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
+    try:
+        for mistake in frames.heard.mistakes:
+            connection.trouble(mistake)
+        if frames.heard.codec is not None:
+            await connection.listen(frames.heard.codec, frames.heard.coding)
+        async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
+                if isinstance(entry.message, down.ServerEvent):
+                    for tail, audio in entry.message.ends():
+                        await connection.outbox.put(frames.tail(entry.id, tail, audio))
                 frame = _frame(connection, frames, entry.id, entry.message)
                 if frame is not None:
                     await connection.outbox.put(frame)
                 connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+    except ConnectionOver as over:
+        connection.outbox.finish(over)  # what was said last is sent before the goodbye
 
 
 def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.DownMessage) -> Frame | None:
     """What the client is told of an entry; None for what it need not know."""
     match message:
+        case down.Audio(audio=b""):
+            return None
         case down.Audio(item=item):
             data = wire.audio_delta(did, message)
             return frames.said(did, "audio", data, item, event="response.output_audio.delta")
+        case down.Coded(item=item, part=part, audio=audio, packets=packets):
+            return frames.packets(did, item, part, audio, packets) if packets.sizes else None
         case down.ServerEvent("session.updated", body):
             updated = wire.session_updated(bytes(body), frames.sid)
             return frames.said(did, "event", updated, event="session.updated")
@@ -103,6 +137,15 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
             return None
 
 
+def farewell(error: NotAdmitted) -> Farewell:
+    """What this protocol says to who is not admitted: an `error` event, and a close whose reason names it."""
+    if error.fault != "client":
+        return Farewell(error.close_code, str(error), wire.error(event_id(), error))
+    code = None if isinstance(error, NoToken) else "invalid_api_key"
+    reason = "invalid_request_error" if code is None else f"invalid_request_error.{code}"
+    return Farewell(INVALID_KEY, reason, wire.not_admitted(event_id(), str(error), code))
+
+
 # ---- how a connection begins ----------------------------------------------------------------------------------------
 
 
@@ -117,7 +160,12 @@ class Asked:
     """to go on with; none: a new one"""
     after: str | None = None
     """what it has got of it"""
+    heard: Heard = Heard()  # noqa: RUF009 - frozen
     streamed: bool = False
+
+    async def resumes(self) -> bool:
+        """Whether it needs no room for another session."""
+        return self.session is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +207,7 @@ async def start(request: web.Request, asked: Asked) -> Start:
     gen = None
     if asked.parley:
         gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
-    frames = Frames(opened.session.sid, asked.parley, asked.streamed)
+    frames = Frames(opened.session.sid, asked.parley, asked.heard, asked.streamed)
     greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
     return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings)
 
@@ -172,7 +220,7 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
         raise SessionNotFound
     stored = await numbers(backend.redis, session)
     place = await place_of(backend, opened)
-    frames = Frames(session.sid, asked.parley, asked.streamed)
+    frames = Frames(session.sid, asked.parley, asked.heard, asked.streamed)
     if not asked.parley and not asked.streamed:
         greeting = frames.reply("session.created", _created(request, opened))
         return Start(opened, frames, place, known=stored.known, greetings=(greeting,))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from gateway.admission import admit
+from gateway.admission import admitted
 from gateway.appkeys import CONNECTIONS, METRICS, RECORDINGS, SETTINGS
 from gateway.connections import to_its_end
 from gateway.errors import (
@@ -252,13 +252,13 @@ class Recorder:
 async def _record(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
-    await admit(request, DOOR)
     if app[CONNECTIONS].draining:
         raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
-    # aiohttp refuses what is as large as its limit
-    socket = TextSocket(max_message_bytes=MAX_CHUNK_BYTES + 1, send_timeout_s=settings.send_timeout_s)
-    response = await socket.open(request)
-    recorder = Recorder(socket, app[RECORDINGS], app[METRICS])
-    with app[CONNECTIONS].joined(recorder):
-        await recorder.run()
-    return response
+    async with admitted(request, DOOR):
+        # aiohttp refuses what is as large as its limit
+        socket = TextSocket(max_message_bytes=MAX_CHUNK_BYTES + 1, send_timeout_s=settings.send_timeout_s)
+        response = await socket.open(request)
+        recorder = Recorder(socket, app[RECORDINGS], app[METRICS])
+        with app[CONNECTIONS].joined(recorder):
+            await recorder.run()
+        return response

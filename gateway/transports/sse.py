@@ -1,14 +1,12 @@
 """How Server-Sent Events move: one after the other, with ids, and never without a limit in time.
 
-A client that reads events acknowledges nothing. What has reached its machine is what was written less what still waits in
-our buffers and the kernel's, which forgets a byte when the other side's TCP has it. So a `ping` sends nothing: it marks the
-place, and is answered when all before it has arrived.
+A client that reads events acknowledges nothing. So a `ping` sends nothing: it marks the place, and is answered when all
+before it has arrived (`milestones`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
@@ -17,6 +15,7 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.errors import ConnectionOver, SlowClient
 from gateway.outbox import Frame
+from gateway.transports.milestones import Milestones
 from gateway.transports.outflow import Outflow, gone_is_left
 
 KEEPALIVE_S = 12.0
@@ -24,9 +23,6 @@ KEEPALIVE_S = 12.0
 
 KERNEL_BYTES = 16 << 10
 """SO_SNDBUF: what it holds counts as not arrived."""
-
-LOOK_EVERY_S = 0.05
-"""While something is to arrive."""
 
 CLOSE_TIMEOUT_S = 2.0
 """How long a client may take to read what was said last."""
@@ -42,11 +38,9 @@ class EventStream:
         self._send_timeout_s = send_timeout_s
         self.on_pong: Callable[[bytes], None] | None = None
         """called with the payload of each ping, when all that was written before it has arrived"""
-        self._marks: deque[tuple[int, bytes]] = deque()
-        """where pings stand in all that was written, in bytes"""
-        self._looking: asyncio.TimerHandle | None = None
         self._writer: AbstractStreamWriter
         self._outflow: Outflow
+        self._milestones: Milestones
 
     async def open(self, request: web.Request) -> EventSourceResponse:
         """Send the headers; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
@@ -54,6 +48,7 @@ class EventStream:
         writer = await self._response.prepare(request)
         assert writer is not None
         self._writer = writer
+        self._milestones = Milestones(writer, self._outflow, self._arrived)
         with gone_is_left():
             await self._response.write(b": ok\n\n")  # the headers go out with the first write only
         return self._response
@@ -73,14 +68,11 @@ class EventStream:
 
     async def ping(self, payload: bytes) -> None:
         """Have `on_pong` called with this when all that was written so far has reached the client's machine."""
-        self._marks.append((self._writer.output_size, payload))
-        if self._looking is None:
-            self._look()
+        self._milestones.put(payload)
 
     async def close(self, over: ConnectionOver) -> None:
         """End the stream. What was said last is waited for a little; a client that does not read is cut off."""
-        if self._looking is not None:
-            self._looking.cancel()
+        self._milestones.close()
         self._response.stop_streaming()
         if isinstance(over, SlowClient):
             self._outflow.abort()
@@ -91,10 +83,6 @@ class EventStream:
         except (TimeoutError, ConnectionError):
             self._outflow.abort()
 
-    def _look(self) -> None:
-        arrived = self._writer.output_size - self._outflow.unacknowledged
-        while self._marks and self._marks[0][0] <= arrived:
-            payload = self._marks.popleft()[1]
-            if self.on_pong is not None:
-                self.on_pong(payload)
-        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look) if self._marks else None
+    def _arrived(self, payload: bytes) -> None:
+        if self.on_pong is not None:
+            self.on_pong(payload)

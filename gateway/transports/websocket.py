@@ -30,6 +30,9 @@ CLOSE_TIMEOUT_S = 2.0
 CLOSED_WITHOUT_CODE = 1005
 """RFC 6455's name for it."""
 
+PROTOCOLS = ("realtime",)
+"""What a browser asks for that has to hide its token among the subprotocols; nothing else is answered."""
+
 MAX_UNSENT_PONGS_BYTES = 256 << 10
 _REASON_BYTES = 123
 """What a close frame has room for."""
@@ -43,7 +46,9 @@ class Binary:
 
 
 class TextSocket:
-    """One client's WebSocket, on which we say text only. One task receives, one sends."""
+    """One client's WebSocket, on which we say text, and binary frames where a door has some. One task receives, one
+    sends.
+    """
 
     def __init__(
         self,
@@ -51,7 +56,7 @@ class TextSocket:
         max_message_bytes: int,
         send_timeout_s: float,
         on_pong: Callable[[bytes], None] | None = None,
-        protocols: Sequence[str] = (),
+        protocols: Sequence[str] = PROTOCOLS,
     ) -> None:
         self._ws: web.WebSocketResponse[bool] = web.WebSocketResponse(
             protocols=protocols,
@@ -114,19 +119,19 @@ class TextSocket:
                 case _:
                     return
 
-    async def send(self, text: bytes) -> None:
-        """Write one text frame and wait until the client has read most of what was written.
+    async def send(self, data: bytes, *, is_binary: bool = False) -> None:
+        """Write one frame, of text if it is not binary, and wait until the client has read most of what was written.
 
         Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
         Raises ClientLeft when it is gone.
         """
         with gone_is_left():
-            await self._ws.send_frame(text, WSMsgType.TEXT)
+            await self._ws.send_frame(data, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
         await self._outflow.settle(self._writer)
 
     async def write(self, frame: Frame) -> None:
         """As `send`."""
-        await self.send(frame.data)
+        await self.send(frame.data, is_binary=frame.is_binary)
 
     async def ping(self, payload: bytes) -> None:
         """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
@@ -136,14 +141,18 @@ class TextSocket:
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""
         if over.close_code is not None:
-            await self._ws.close(code=over.close_code, message=close_reason(str(over)), drain=False)
-            if self._outflow.buffered:
-                self._outflow.abort()
+            await self.hang_up(over.close_code, str(over))
         elif isinstance(over, SlowClient):
             self._outflow.abort()
         else:
             # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)
+
+    async def hang_up(self, close_code: int, reason: str) -> None:
+        """Close it, and wait a little for the client's answer. One that does not read is cut off."""
+        await self._ws.close(code=close_code, message=close_reason(reason), drain=False)
+        if self._outflow.buffered:
+            self._outflow.abort()
 
     async def _pong(self, data: bytes) -> None:
         if self._outflow.buffered > MAX_UNSENT_PONGS_BYTES:

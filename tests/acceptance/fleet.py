@@ -53,6 +53,11 @@ class Fleet:
         self.members: list[Member] = []
         self._readers: list[threading.Thread] = []
 
+    @property
+    def recordings(self) -> Path:
+        """Where its transcoders keep them."""
+        return Path(self._directory.name) / "recordings"
+
     def of(self, service: Service) -> list[Member]:
         """Those that live."""
         return [member for member in self.members if member.service == service and member.is_alive]
@@ -75,6 +80,7 @@ class Fleet:
                 "PARLEY_PARENT_PID": str(os.getpid()),
                 "PARLEY_GRACE_S": str(self._grace_s),
                 "PARLEY_DECODERS": "1",
+                "PARLEY_RECORDINGS": str(self.recordings),
             }
             process = subprocess.Popen(
                 [sys.executable, "-m", service],

@@ -23,7 +23,8 @@ STREAMS = ROOT / "docs" / "streams.md"
 CLASSES: tuple[type[Settings], ...] = (GatewaySettings, BridgeSettings, TranscoderSettings, CommandSettings)
 
 BACKTICKS = re.compile(r"`([^`\n]+)`")
-REPO_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)+\.(?:py|lua|md|toml|json)")
+REPO_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)+\.(?:py|lua|md|toml|json|js)")
+DEFINITION = re.compile(r"^(?:(?:export )?const )?([A-Z_]+) = ", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 SETTING_ROW = re.compile(r"^\| *`([A-Z][A-Z0-9_]*)` *\| *(?:`([^`]*)`)?", re.MULTILINE)
 
@@ -99,7 +100,14 @@ def test_every_key_has_its_row() -> None:
     """And no row names a key that is none."""
     ours = {*keys.SessionKeys("sid").all, keys.SESSIONS, keys.dispatch("bridge"), keys.dispatch("transcoder")}
     documented = {row for row in rows(STREAMS.read_text(), 1) if row.startswith("parley:")}
-    assert documented == {*ours, "parley:at:<user>:<conversation>"}
+    assert documented == {
+        *ours,
+        "parley:at:<user>:<conversation>",
+        keys.ticket("<sha256>"),
+        "parley:limit:<what>:<sort>:<who>",
+        "parley:record:<id>",
+        "parley:records:<user>",
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,6 +139,6 @@ def test_bounds_are_named_as_in_the_code() -> None:
     table = (line for line in (ROOT / "docs" / "backpressure.md").read_text().splitlines() if line.startswith("|"))
     for line in table:
         sources = [(ROOT / text).read_text() for text in BACKTICKS.findall(line) if REPO_FILE.fullmatch(text)]
-        defined = {constant for source in sources for constant in re.findall(r"^([A-Z_]+) = ", source, re.MULTILINE)}
+        defined = {constant for source in sources for constant in DEFINITION.findall(source)}
         missing += set(re.findall(r"\(`([A-Z_]+)`\)", line)) - defined
     assert missing == []

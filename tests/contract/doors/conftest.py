@@ -17,7 +17,13 @@ from tests.contract.doors.stage import Stage
 
 @pytest.fixture
 def settings(redis_server: EmbeddedServer) -> GatewaySettings:
-    return GatewaySettings(PORT=0, REDIS_URL=redis_server.url, PARLEY_MAX_FILE_BYTES=1 << 20, PARLEY_SEND_TIMEOUT_S=0.15)
+    return GatewaySettings(
+        PORT=0,
+        REDIS_URL=redis_server.url,
+        PARLEY_MAX_FILE_BYTES=1 << 20,
+        PARLEY_SEND_TIMEOUT_S=0.15,
+        PARLEY_TRUSTED_PROXIES="127.0.0.1",
+    )
 
 
 @pytest.fixture

@@ -129,10 +129,16 @@ async def bridging(redis_url: str, base_url: str, transcription: str = "none", g
 
 @asynccontextmanager
 async def system(
-    redis: EmbeddedServer, options: Options, *, gateways: int = 1, transcription: str = "none", grace_s: float = 60.0
+    redis: EmbeddedServer,
+    options: Options,
+    *,
+    gateways: int = 1,
+    transcription: str = "none",
+    grace_s: float = 60.0,
+    secret: str | None = None,
 ) -> AsyncIterator[System]:
-    """Everything at once."""
-    settings = GatewaySettings(PORT=0, REDIS_URL=redis.url, PARLEY_TRANSCRIPTION_MODEL=transcription)
+    """Everything at once. With a `secret` clients need tokens."""
+    settings = GatewaySettings(PORT=0, REDIS_URL=redis.url, PARLEY_TRANSCRIPTION_MODEL=transcription, JWT_SECRET=secret)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
         await stack.enter_async_context(bridging(redis.url, simulator.base_url, transcription, grace_s))

@@ -14,7 +14,7 @@ import pybase64
 from redis.asyncio import Redis
 
 from streams import down, keys, pcm, turns, up
-from streams.ids import EntryId
+from streams.ids import ZERO, EntryId
 from streams.messages import Message
 from streams.producer import Chained, Producer, open_left
 from streams.sessions import Session, Sessions, now_ms
@@ -159,6 +159,17 @@ class Stage:
         """Wait until the key is."""
         async with asyncio.timeout(LIMIT_S):
             while await self.redis.exists(key):  # noqa: ASYNC110 - another process: no event
+                await asyncio.sleep(0.005)
+
+    async def detached(self, session: Session) -> None:
+        """Wait until no connection has the session."""
+        await self.gone(session.keys.attach)
+
+    async def arrived(self, session: Session, entry: EntryId) -> None:
+        """Wait until the gateway knows that this entry has reached the client."""
+        sessions = Sessions(self.redis)
+        async with asyncio.timeout(LIMIT_S):
+            while (await sessions.cursor(session, "arrived") or ZERO) < entry:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.005)
 
     async def metric(self, line: str) -> float:

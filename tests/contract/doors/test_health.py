@@ -62,7 +62,7 @@ async def test_metrics_count_what_happens(stage: Stage) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("path", ["/", "/ws-mobile/", "/ws-mobile/a/b"])
+@pytest.mark.parametrize("path", ["/nothing", "/ws-mobile/", "/ws-mobile/a/b"])
 async def test_what_is_not_there_is_not_found(stage: Stage, path: str) -> None:
     async with stage.http.get(stage.url + path) as response:
         assert response.status == 404

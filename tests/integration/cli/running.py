@@ -13,7 +13,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
-CLEARED = ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HOST", "NOTIFY_SOCKET", "PARLEY_PARENT_PID")
+CLEARED = (
+    "REDIS_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "HOST",
+    "JWT_SECRET",
+    "PARLEY_AUTH",
+    "NOTIFY_SOCKET",
+    "PARLEY_PARENT_PID",
+)
 
 
 class Parley:

@@ -64,7 +64,7 @@ async def door(turn: Turn, heard: list[web.Request | bytes] | None = None) -> As
 
 async def say_hello(url: str, timeout_s: float = 5.0) -> TalkResult:
     """One turn with the sample."""
-    return await talk(read_recording(HELLO), url, user="ann", timeout_s=timeout_s)
+    return await talk(read_recording(HELLO), url, user="ann", token="t0ken", timeout_s=timeout_s)
 
 
 async def test_a_turn_is_complete_with_its_text() -> None:
@@ -80,6 +80,7 @@ async def test_a_turn_is_complete_with_its_text() -> None:
     assert heard[1] == HELLO.read_bytes()
     assert isinstance(heard[0], web.Request)
     assert heard[0].match_info["user"] == "ann"
+    assert heard[0].headers["Authorization"] == "Bearer t0ken"
 
 
 async def test_messages_of_other_types_are_let_pass() -> None:

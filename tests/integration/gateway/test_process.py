@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from cli.token import mint
 from runtime.embedded import EmbeddedServer, free_port
 from streams import keys, up
 from streams.connection import text
@@ -98,7 +99,7 @@ async def test_a_busy_port_is_said_in_one_sentence(redis_server: EmbeddedServer)
 
 
 async def test_an_address_of_another_machine_is_said_in_one_sentence(redis_server: EmbeddedServer) -> None:
-    async with gateway(PORT="0", HOST="192.0.2.1", REDIS_URL=redis_server.url) as process:
+    async with gateway(PORT="0", HOST="192.0.2.1", REDIS_URL=redis_server.url, PARLEY_AUTH="off") as process:
         assert "cannot listen on 192.0.2.1:0" in await last_words(process)
 
 
@@ -115,8 +116,35 @@ async def test_a_wrong_setting_is_named(name: str, value: str) -> None:
         assert (await last_words(process)).startswith(f"gateway: {name} is not usable")
 
 
-async def test_a_secret_that_is_not_used_yet_is_said_aloud(redis_server: EmbeddedServer) -> None:
-    async with gateway(PORT="0", REDIS_URL=redis_server.url, JWT_SECRET="hush") as process:
-        line = await line_with(process, "JWT_SECRET")
-        assert "WARNING" in line
-        assert "hush" not in line
+async def test_letting_everybody_in_is_said_aloud(redis_server: EmbeddedServer) -> None:
+    async with gateway(PORT="0", HOST="0.0.0.0", REDIS_URL=redis_server.url, PARLEY_AUTH="off") as process:
+        assert "WARNING" in await line_with(process, "PARLEY_AUTH IS OFF")
+
+
+async def test_letting_everybody_in_by_accident_is_refused(redis_server: EmbeddedServer) -> None:
+    async with gateway(PORT="0", HOST="0.0.0.0", REDIS_URL=redis_server.url) as process:
+        assert (await last_words(process)).startswith("gateway: HOST is 0.0.0.0, which others can reach")
+
+
+async def test_no_token_is_in_the_log(redis_server: EmbeddedServer) -> None:
+    """Not when it is refused, nor when a client offers it where nothing else is offered, nor when something fails."""
+    secret, port = "s" * 32, free_port()
+    shown = mint(secret, "ann", "d", 0.0, 1.0)
+    async with gateway(
+        PORT=f"{port}", REDIS_URL=redis_server.url, JWT_SECRET=secret, PARLEY_AUTH="required", LOG_LEVEL="DEBUG"
+    ) as process:
+        log = await line_with(process, "listens on")
+        url = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession() as http:
+            for path in ("/ws-mobile/ann", "/v1/realtime"):
+                for query, protocols in ((f"?token={shown}", ()), ("", (f"openai-insecure-api-key.{shown}",))):
+                    async with http.ws_connect(url + path + query, protocols=protocols) as ws:
+                        while (await ws.receive()).type is not aiohttp.WSMsgType.CLOSE:
+                            pass
+            for path in ("/livez", f"/{'x' * 9000}"):  # the second is no request
+                await (await http.get(f"{url}{path}?token={shown}", headers={"Authorization": f"Bearer {shown}"})).read()
+        process.send_signal(signal.SIGTERM)
+        log += (await process.communicate())[1].decode()
+    assert "openai-insecure-api-key.…" in log  # aiohttp does write it
+    assert shown not in log
+    assert shown.split(".")[1] not in log

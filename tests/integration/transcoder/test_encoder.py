@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.coding import MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from tests.media.make_media import as_samples, correlation, lag, speech
-from transcoder.encoder import FRAME_SAMPLES, MAX_BIT_RATE, MIN_BIT_RATE, Codec, Coded, Encoder
+from transcoder.encoder import FRAME_SAMPLES, Codec, Coded, Encoder
 from transcoder.stream import StreamDecoder
 
 PCM = speech("speech_jfk", 24_000, "mono").astype("<i2").tobytes()
@@ -17,7 +18,7 @@ CODECS: tuple[Codec, ...] = ("opus", "aac")
 
 def encode(codec: Codec, pcm: bytes, size: int = 4_800, bit_rate: int | None = None) -> tuple[list[Coded], Encoder]:
     """In pieces of this size."""
-    encoder = Encoder(codec, bit_rate)
+    encoder = Encoder(codec, Coding(bit_rate))
     packets = [packet for at in range(0, len(pcm), size) for packet in encoder.encode(pcm[at : at + size])]
     return packets + encoder.flush(), encoder
 
@@ -72,4 +73,10 @@ def test_the_end_says_how_much_of_it_is_padding(codec: Codec, samples: int) -> N
 @pytest.mark.parametrize("bit_rate", [MIN_BIT_RATE - 1, MAX_BIT_RATE + 1, 0, -1])
 def test_a_bit_rate_that_is_none_is_refused(bit_rate: int) -> None:
     with pytest.raises(ValueError, match="bits a second"):
-        Encoder("opus", bit_rate)
+        Encoder("opus", Coding(bit_rate))
+
+
+@pytest.mark.parametrize("frame_ms", [0, 10, 21, 120])
+def test_a_length_of_frames_that_is_none_is_refused(frame_ms: int) -> None:
+    with pytest.raises(ValueError, match="20, 40, 60"):
+        Encoder("opus", Coding(frame_ms=frame_ms))

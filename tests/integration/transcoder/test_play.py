@@ -14,6 +14,7 @@ from gateway.backend import Backend
 from gateway.downlink import Downlink
 from gateway.errors import SessionEnded
 from streams import down, keys, turns
+from streams.coding import Coding, is_coded
 from streams.consumer import Consumer, Entry, read
 from streams.dispatch import hand_out
 from streams.errors import Over
@@ -32,6 +33,7 @@ from transcoder.worker import Resources, SessionTranscoder
 
 LIMIT_S = 30
 EPOCH = 1_000
+PCM_CODECS = [codec for codec in PLAY_CODECS if not is_coded(codec)]
 
 
 @pytest.fixture
@@ -137,11 +139,11 @@ def without_sound(message: down.DownMessage) -> down.DownMessage:
         case down.Audio():
             return msgspec.structs.replace(message, audio=b"")
         case down.ServerEvent():
-            return msgspec.structs.replace(message, tail=None)
+            return msgspec.structs.replace(message, tail=None, tails=None)
     return message
 
 
-@pytest.mark.parametrize("codec", PLAY_CODECS)
+@pytest.mark.parametrize("codec", PCM_CODECS)
 async def test_it_is_down_with_another_sound(hub: Hub, session: Session, pool: DecoderPool, codec: PlayCodec) -> None:
     """Each id and each word; each part as long as it was, to the sample, and one that is interrupted as far as it came."""
     await open_play(hub.redis, session, codec)
@@ -200,11 +202,11 @@ async def test_it_begins_with_what_down_still_holds(hub: Hub, session: Session, 
     await finish(task)
 
 
-@pytest.mark.parametrize("codec", PLAY_CODECS)
+@pytest.mark.parametrize("codec", PCM_CODECS)
 async def test_a_killed_transcoder_leaves_no_seam(hub: Hub, session: Session, pool: DecoderPool, codec: PlayCodec) -> None:
     """Anywhere, again and again: to the bit what one that lived would have written."""
     said = told()
-    calm = play.PlayEncoder(sample_rate(codec))
+    calm = play.PlayEncoder(codec)
     undisturbed = [calm.encode(message) for message in said]
     await open_play(hub.redis, session, codec)
     await tell(hub, session, said)
@@ -223,7 +225,7 @@ async def test_a_killed_transcoder_leaves_no_seam(hub: Hub, session: Session, po
 async def test_two_at_once(hub: Hub, session: Session, pool: DecoderPool) -> None:
     """One that was thought dead goes on: everything is there once."""
     said = told()
-    calm = play.PlayEncoder(16_000)
+    calm = play.PlayEncoder("pcm16_16000")
     await open_play(hub.redis, session, "pcm16_16000")
     tasks = [asyncio.create_task(SessionTranscoder(session, Resources(hub, pool)).run()) for _ in range(2)]
     await tell(hub, session, said)
@@ -236,7 +238,7 @@ async def test_two_at_once(hub: Hub, session: Session, pool: DecoderPool) -> Non
 async def test_a_takeover_without_what_was_before(hub: Hub, session: Session, pool: DecoderPool) -> None:
     """What has arrived is gone from `down`: the part goes on, as long as it is, after a moment of silence."""
     said = answer(noise(24_000), "i", "r")
-    calm = play.PlayEncoder(16_000)
+    calm = play.PlayEncoder("pcm16_16000")
     undisturbed = [calm.encode(message) for message in said]
     await open_play(hub.redis, session, "pcm16_16000")
     await tell(hub, session, said[:11])
@@ -341,3 +343,85 @@ async def test_a_session_that_is_removed(hub: Hub, session: Session, pool: Decod
     await until_written(hub, session, "pcm16_16000", EntryId(EPOCH, 1))
     await Sessions(hub.redis).end(session, linger_ms=0)
     assert await asyncio.wait_for(task, LIMIT_S)
+
+
+# ── coded ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CODED: tuple[PlayCodec, ...] = ("opus", "aac")
+
+
+def shape(message: down.DownMessage) -> object:
+    """All that must not depend on who has coded it."""
+    match message:
+        case down.Coded(response, item, part, start_ms, _, packets, output):
+            return response, item, part, start_ms, output, packets.position, packets.samples, len(packets.sizes)
+        case down.ServerEvent(kind, body, _, tails):
+            ends = [(tail.item, tail.part, tail.position, tail.padding, len(tail.sizes)) for tail in tails or ()]
+            return kind, bytes(body), ends
+    return message
+
+
+@pytest.mark.parametrize("codec", CODED)
+async def test_packets_have_the_ids_of_what_was_said(
+    hub: Hub, session: Session, pool: DecoderPool, codec: PlayCodec
+) -> None:
+    """And its order; an interruption leaves nothing behind, and the next part begins with priming of its own."""
+    await open_play(hub.redis, session, codec)
+    task = asyncio.create_task(SessionTranscoder(session, Resources(hub, pool)).run())
+    await tell(hub, session, told())
+    heard = await until_ended(hub, session, codec)
+    whole = await entries_of(hub, session.keys.down)
+    assert [entry.id for entry in heard] == [entry.id for entry in whole[1:]]
+    first: dict[tuple[str, int], int] = {}
+    for (_, message), (_, source) in zip(heard, whole[1:], strict=True):
+        if isinstance(source, down.Audio):
+            assert isinstance(message, down.Coded)
+            assert (message.response, message.item, message.start_ms) == (source.response, source.item, source.start_ms)
+            first.setdefault((message.item, message.part), message.packets.position)
+        else:
+            assert without_sound(message) == source
+    assert first == dict.fromkeys(first, -156 if codec == "opus" else -1024)
+    ends = {(tail.item, tail.part): tail for _, message in heard for tail in getattr(message, "tails", None) or ()}
+    assert set(ends) == set(first) - {("i3", 0)}
+    for key, samples in ((("i1", 0), 24_010), (("i2", 0), 4_801), (("i4", 0), 9_007), (("i4", 1), 9_000)):
+        end = ends[key]
+        assert end.position + end.samples * len(end.sizes) - end.padding == samples
+    await finish(task)
+
+
+@pytest.mark.parametrize("codec", CODED)
+async def test_a_killed_transcoder_loses_and_doubles_no_packet(
+    hub: Hub, session: Session, pool: DecoderPool, codec: PlayCodec
+) -> None:
+    """Anywhere, again and again, and what was asked of the codec still holds."""
+    said = told()
+    asked = Coding(bit_rate=32_000, frame_ms=40)
+    calm = play.PlayEncoder(codec, asked)
+    undisturbed = [shape(calm.encode(message)) for message in said]
+    await open_play(hub.redis, session, codec, asked)
+    await open_play(hub.redis, session, codec, Coding(frame_ms=20))
+    await tell(hub, session, said)
+    stream, chance, kills = session.keys.play(codec), random.Random(4), 0
+    while len(written := await entries_of(hub, stream)) < len(said) + 2:
+        task = asyncio.create_task(SessionTranscoder(session, Resources(hub, pool)).run())
+        wanted = min(written[-1].id.right + chance.randint(1, 6), len(said)) if len(written) > 1 else 0
+        await until_written(hub, session, codec, EntryId(EPOCH, wanted))
+        await finish(task)
+        kills += 1
+    assert kills > 8
+    assert [shape(entry.message) for entry in written[2:]] == undisturbed
+    assert [entry.id for entry in written] == [BIRTH, *(EntryId(EPOCH, n) for n in range(len(said) + 1))]
+
+
+async def test_a_bit_rate_is_kept(hub: Hub, session: Session, pool: DecoderPool) -> None:
+    """More is asked for, more comes."""
+    sizes: list[int] = []
+    for bit_rate in (12_000, 64_000):
+        one = (await Sessions(hub.redis).create(turns.Opened(user=token_hex(4), door="ios"), "c")).session
+        await open_play(hub.redis, one, "opus", Coding(bit_rate))
+        task = asyncio.create_task(SessionTranscoder(one, Resources(hub, pool)).run())
+        await tell(hub, one, [*answer(speech("speech_espeak", 24_000, "mono").tobytes(), "i", "r"), down.Ended("x")])
+        heard = await until_ended(hub, one, "opus")
+        sizes.append(sum(len(entry.message.audio) for entry in heard if isinstance(entry.message, down.Coded)))
+        await finish(task)
+    assert sizes[0] * 3 < sizes[1]

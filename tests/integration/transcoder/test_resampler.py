@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,3 +67,12 @@ def test_it_can_go_on_after_a_flush() -> None:
     second = resampler.resample(frame(np.ones(4_410), 44_100)) + resampler.resample(None)
     assert first == second
     assert len(first) // 2 == 2_400
+
+
+def test_it_has_no_threads() -> None:
+    """Each thread's stack counts as a child's memory: with two a resampler, a child was full with sixteen streams."""
+    before = len(list(Path("/proc/self/task").iterdir()))
+    held = [Resampler() for _ in range(20)]
+    for resampler in held:
+        resampler.resample(frame(np.zeros(960), 48_000))
+    assert len(list(Path("/proc/self/task").iterdir())) <= before

@@ -67,3 +67,26 @@ def test_a_wall_that_does_not_stand_is_a_warning() -> None:
     assert "landlock" in finding.found
     assert finding.todo
     assert doctor._walls(Ready("network, capabilities, landlock, seccomp", "")).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "found"),
+    [
+        ({}, "ok", "everybody on this machine"),
+        ({"JWT_SECRET": "s" * 32}, "ok", "field clients that carry none"),
+        ({"JWT_SECRET": "s" * 32, "PARLEY_AUTH": "required"}, "ok", "who has a token"),
+        ({"HOST": "0.0.0.0", "PARLEY_AUTH": "off"}, "warning", "everybody who reaches 0.0.0.0"),
+        ({"HOST": "0.0.0.0"}, "fatal", "others can reach"),
+        ({"JWT_SECRET": "short"}, "fatal", "JWT_SECRET is not usable"),
+        ({"PARLEY_AUTH": "maybe"}, "fatal", "PARLEY_AUTH is not usable"),
+    ],
+)
+def test_it_tells_who_may_come_in(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], state: str, found: str) -> None:
+    """And who should not."""
+    for name in ("HOST", "JWT_SECRET", "PARLEY_AUTH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    finding = doctor.callers()
+    assert finding.state == state
+    assert found in finding.found

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway import answers
-from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
+from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from streams import down
 from streams.messages import Message
 
@@ -127,3 +127,56 @@ def test_what_does_not_concern_the_client_is_passed_over() -> None:
 def test_an_event_that_reads_wrong_is_an_error() -> None:
     with pytest.raises(msgspec.ValidationError):
         Answers().hear(event("response.done", response=1))
+
+
+# ── play streams ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def coded(item: str, sizes: list[int], response: str = "r1") -> down.Coded:
+    return down.Coded(response, item, 0, 0, b"x" * sum(sizes), down.Packets(sizes, -156, 480))
+
+
+def ended(*tails: down.Tail, kind: str = "response.output_audio.done") -> down.ServerEvent:
+    return down.ServerEvent(kind, msgspec.Raw(b"{}"), b"y" * sum(sum(tail.sizes) for tail in tails), list(tails))
+
+
+def tail(item: str, sizes: list[int], samples: int = 480) -> down.Tail:
+    return down.Tail(sizes, 0, samples, item=item, part=0, response="r1", padding=7)
+
+
+def test_packets_are_given_as_they_come() -> None:
+    """Also to whom answers are given whole; none of them is nothing."""
+    answers = Answers(whole=True)
+    assert answers.hear(coded("i1", [])) == []
+    packets = down.Packets([3, 4], -156, 480)
+    assert answers.hear(coded("i1", [3, 4])) == [SpokenPackets("i1", 0, b"x" * 7, packets)]
+    assert not answers.holds_back
+    assert not answers.is_idle
+
+
+def test_the_end_of_a_part_comes_before_its_event() -> None:
+    answers = Answers()
+    last = tail("i1", [3])
+    assert answers.hear(ended(last)) == [SpokenPackets("i1", 0, b"yyy", last)]
+    assert answers.hear(ended(tail("i1", [2], samples=0), tail("i2", [4], samples=0))) == [
+        Spoken("i1", b"yy"),
+        Spoken("i2", b"yyyy"),
+    ]
+
+
+def test_the_last_samples_belong_to_the_whole() -> None:
+    answers = Answers(whole=True)
+    answers.hear(down.Audio("r1", "i1", 0, 0, b"ab"))
+    assert answers.hear(ended(tail("i1", [2], samples=0))) == []
+    body = msgspec.json.encode({"response": {"id": "r1", "status": "completed"}})
+    done = answers.hear(down.ServerEvent("response.done", msgspec.Raw(body)))
+    assert done[0] == SpokenWhole("i1", b"abyy")
+    assert answers.is_idle
+
+
+def test_what_was_interrupted_has_no_end() -> None:
+    answers = Answers()
+    answers.hear(coded("i1", [3]))
+    answers.hear(down.Interrupted("i1", 0, 5))
+    assert answers.hear(coded("i1", [3])) == []
+    assert answers.hear(ended(tail("i1", [3]))) == []

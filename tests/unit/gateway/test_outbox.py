@@ -98,3 +98,15 @@ async def test_fail_wakes_who_waits() -> None:
     outbox.fail(Restarting())
     with pytest.raises(Restarting):
         await getting
+
+
+async def test_the_rest_is_taken_out() -> None:
+    """Whoever waits for room has it then."""
+    outbox = Outbox()
+    await outbox.put(frame(b"x" * FULL_BYTES))
+    outbox.reply(frame(b"2"))
+    putting = asyncio.create_task(outbox.put(frame(b"3")))
+    await turns()
+    assert [len(left.data) for left in outbox.rest()] == [FULL_BYTES, 1]
+    await putting
+    assert [left.data for left in outbox.rest()] == [b"3"]

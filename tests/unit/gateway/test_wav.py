@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from gateway.wav import HEADER_BYTES, wav
+from gateway.wav import HEADER_BYTES, endless_header, wav
 
 
 @pytest.mark.parametrize("rate", [16_000, 24_000])
@@ -17,3 +17,10 @@ def test_a_player_reads_what_was_written(rate: int) -> None:
     with wave.open(io.BytesIO(written)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, rate)
         assert file.readframes(10) == b"\x01\x02\x03\x04"
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+def test_an_endless_one_is_the_same_but_for_its_sizes(rate: int) -> None:
+    header, finite = endless_header(rate), wav(b"", rate)
+    assert len(header) == HEADER_BYTES
+    assert header == finite[:4] + b"\xff\xff\xff\xff" + finite[8:40] + b"\xff\xff\xff\xff"

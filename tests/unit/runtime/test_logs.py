@@ -6,8 +6,9 @@ import logging
 import sys
 
 import msgspec
+import pytest
 
-from runtime.logs import JsonFormatter, SessionLogger, TextFormatter
+from runtime.logs import JsonFormatter, SessionLogger, TextFormatter, without_secrets
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -52,3 +53,34 @@ def test_a_session_is_on_each_record_of_its_logger() -> None:
     """Beside what the call adds."""
     logger = SessionLogger(logging.getLogger("test"), "ab12")
     assert logger.process("said", {"extra": {"turn": 3}}) == ("said", {"extra": {"sid": "ab12", "turn": 3}})
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /realtime/stream?token=SECRET.x-y_z&conversationId=7 failed",
+        'GET "/v1/realtime?model=any&ticket=SECRET"',
+        "?after=1&Token%3DSECRET",
+        "Client protocols ['openai-insecure-api-key.SECRET', 'x'] don't overlap server-known ones",
+        "{'Authorization': 'Bearer SECRET=='}",
+        "authorization: bearer SECRET.SECRET",
+    ],
+)
+def test_tokens_are_blacked_out(formatter: logging.Formatter, line: str) -> None:
+    """In the sentence, in its arguments, in its keys and in a traceback; the rest stays."""
+    made = record("%s", line, url=line)
+    try:
+        raise ValueError(line)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    told = formatter.format(made)
+    assert "SECRET" not in told
+    assert told.count("…") == 3
+    assert "ValueError" in told
+
+
+def test_other_words_stay() -> None:
+    """Also those that only resemble."""
+    sentence = "a token is missing, the bearer left, tickets=3, broken=yes"
+    assert without_secrets(sentence) == sentence

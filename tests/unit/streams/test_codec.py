@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
@@ -27,6 +27,11 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
     if annotation == tuple[turns.HistoryLine, ...]:
         line = st.builds(turns.HistoryLine, role=st.sampled_from(["user", "assistant"]), content=words)
         return st.lists(line, max_size=3).map(tuple)
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        fields = msgspec.structs.fields(annotation)
+        return st.builds(annotation, **{field.name: values(field.type) for field in fields})
+    if get_origin(annotation) is list:
+        return st.lists(values(*get_args(annotation)), max_size=3)
     args = [arg for arg in get_args(annotation) if arg is not type(None)]
     if len(args) == 1 and type(None) in get_args(annotation):
         return st.none() | values(args[0])

@@ -18,6 +18,12 @@ def test_the_index_cannot_be_confused() -> None:
     assert "{" not in keys.at("{x}", "y")
 
 
+def test_limits_cannot_be_confused() -> None:
+    """An address is no user, and who has braces in a name steers no slot."""
+    assert keys.limit("connections", "user", "::1") != keys.limit("connections", "address", "::1")
+    assert "{" not in keys.limit("sessions", "user", "{x}")
+
+
 def test_session_ids_are_random() -> None:
     """128 bits."""
     sid = keys.new_sid()

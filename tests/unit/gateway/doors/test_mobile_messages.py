@@ -72,11 +72,11 @@ def test_no_audio_is_empty() -> None:
 
 def test_the_address_is_read() -> None:
     asked = wire.read_query({"astrologer_id": "luna", "audio_format": "wav", "input_format": "pcm16", "token": "x"})
-    assert asked == wire.Asked("luna", "wav", "pcm16")
+    assert asked == wire.Asked("luna", wire.Output("wav"), "pcm16")
     assert wire.read_query({"astrologer_id": "", "audio_format": ""}) == wire.Asked()
 
 
 def test_what_the_address_asks_in_vain_stays_at_its_default() -> None:
     asked = wire.read_query({"astrologer_id": "x" * 257, "audio_format": "ogg", "input_format": "wav"})
-    assert (asked.persona, asked.audio_format, asked.input_format) == (None, "pcm16", "auto")
+    assert (asked.persona, asked.output.audio_format, asked.input_format) == (None, "pcm16", "auto")
     assert [type(error) for error in asked.errors] == [InvalidMessage, UnknownFormat, UnknownFormat]

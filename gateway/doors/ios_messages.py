@@ -1,0 +1,153 @@
+"""PURE. The iOS door's wire format: requests as they come, and the JSON of the answers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from gateway.errors import EmptyUpload, InvalidRequest
+from gateway.records import Record, Wanted
+from streams.pcm import BYTES_PER_SAMPLE
+
+SampleRate = Literal[16_000, 24_000]
+SAMPLE_RATES: tuple[int, ...] = get_args(SampleRate)
+
+MAX_OBJECTIVE_CHARS = 4_000
+MAX_FILE_IDS = 100
+MAX_FILE_ID_CHARS = 256
+
+MAX_CREATE_BYTES = 256 << 10
+"""Of the request that creates a session: more than the above can come to."""
+
+MAX_CHUNK_BYTES = 256 << 10
+"""Of one upload: more than five seconds. The field's chunks have 20 to 100 ms."""
+
+TIMESTAMP = struct.Struct("<q")
+"""Before the PCM of clients that say so: signed milliseconds since 1970."""
+
+
+class _Create(msgspec.Struct):
+    objective: Annotated[str, msgspec.Meta(max_length=MAX_OBJECTIVE_CHARS)] | None = None
+    file_ids: (
+        Annotated[list[Annotated[str, msgspec.Meta(max_length=MAX_FILE_ID_CHARS)]], msgspec.Meta(max_length=MAX_FILE_IDS)]
+        | None
+    ) = msgspec.field(default=None, name="fileIds")
+    sample_rate: SampleRate | None = msgspec.field(default=None, name="sampleRate")
+    packet_timestamps: bool | None = msgspec.field(default=None, name="packetTimestamps")
+
+
+_create_decoder = msgspec.json.Decoder(_Create)
+
+
+class _ItemEvent(msgspec.Struct):
+    item_id: str = ""
+
+
+_item_decoder = msgspec.json.Decoder(_ItemEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query asks for, on top of what the session was created with."""
+
+    sample_rate: int | None = None
+    packet_timestamps: bool | None = None
+
+
+NOTHING = Asked()
+
+
+def read_create(body: bytes) -> Wanted:
+    """What a client wants to have created. Raises InvalidRequest."""
+    try:
+        asked = _create_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The session cannot be created: {error}.") from None
+    return Wanted(
+        objective=asked.objective or "",
+        file_ids=tuple(asked.file_ids or ()),
+        sample_rate=asked.sample_rate or SAMPLE_RATES[0],
+        packet_timestamps=bool(asked.packet_timestamps),
+    )
+
+
+def read_query(query: Mapping[str, str]) -> Asked:
+    """Raises InvalidRequest."""
+    if not query:
+        return NOTHING
+    rate, stamped = query.get("sampleRate"), query.get("packetTimestamps")
+    if rate is not None and rate not in map(str, SAMPLE_RATES):
+        raise InvalidRequest(f"sampleRate is {' or '.join(map(str, SAMPLE_RATES))}.")
+    if stamped is not None and stamped.lower() not in ("true", "1", "false", "0"):
+        raise InvalidRequest("packetTimestamps is true or false.")
+    return Asked(
+        sample_rate=None if rate is None else int(rate),
+        packet_timestamps=None if stamped is None else stamped.lower() in ("true", "1"),
+    )
+
+
+def read_chunk(body: bytes, *, stamped: bool) -> tuple[int | None, bytes]:
+    """When it was sent (ms since 1970), and its whole samples; half a one at the end is dropped. Raises EmptyUpload."""
+    begin = TIMESTAMP.size if stamped else 0
+    samples = max(0, len(body) - begin) // BYTES_PER_SAMPLE
+    if not samples:
+        raise EmptyUpload
+    sent_ms = int(TIMESTAMP.unpack_from(body)[0]) if stamped else None
+    return sent_ms, body[begin : begin + samples * BYTES_PER_SAMPLE]
+
+
+def received(body: bytes) -> bytes:
+    """The answer to an upload."""
+    return b'{"status":"ok","bytes_received":%d}' % len(body)
+
+
+def created(record: Record) -> bytes:
+    """A session as its creator is told of it."""
+    return msgspec.json.encode(_created(record))
+
+
+def described(record: Record) -> bytes:
+    """A session with all that is known of it."""
+    about = {
+        "sampleRate": record.sample_rate,
+        "packetTimestamps": record.packet_timestamps,
+        "latencyMs": record.latency,
+    }
+    return msgspec.json.encode(_created(record) | about)
+
+
+def listed(records: list[Record]) -> bytes:
+    """Sessions as their user is told of them."""
+    lines = [
+        {"id": record.id, "objective": record.objective, "createdAt": _time(record.created_ms), "status": record.status}
+        for record in records
+    ]
+    return msgspec.json.encode({"sessions": lines})
+
+
+def item_of(body: bytes) -> str:
+    """Which item an event of the model's is about; empty when about none."""
+    try:
+        return _item_decoder.decode(body).item_id
+    except msgspec.DecodeError:
+        return ""
+
+
+def _created(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "objective": record.objective,
+        "fileIds": record.file_ids,
+        "status": record.status,
+        "createdAt": _time(record.created_ms),
+    }
+
+
+def _time(ms: int) -> str:
+    """ISO 8601 in whole seconds: with fractions the usual parser of the app's platform reads none of it."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,133 @@
+"""❽ Writes what the pacer says is due, when it is due, to a client that plays what it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway.connections import Connection
+from gateway.errors import SlowClient
+from gateway.outbox import Frame
+from gateway.pacer import BYTES_PER_SAMPLE, Pacer
+from streams.ids import EntryId
+
+ROOM_BYTES = 4 << 20
+"""Of audio that waits to be played, above which `down` is read no further: a minute and a half. An interruption is found by
+reading on, so that this is far more than other doors need."""
+
+IN_FLIGHT_S = 0.5
+"""Of audio that was written and has not reached the client's machine: above it nothing is written."""
+
+LOOK_EVERY_S = 0.05
+"""While too much is in flight."""
+
+
+class PacedWire(Protocol):
+    """What a player writes to."""
+
+    sample_rate: int
+    send_timeout_s: float
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that were written and have not reached the other machine."""
+
+    async def write(self, frame: Frame) -> None:
+        """Raises SlowClient, ClientLeft."""
+
+
+class Player:
+    """One client's. Made in the loop; `play` is the `sender` of its connection."""
+
+    def __init__(self, wire: PacedWire) -> None:
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._pacer = Pacer[EntryId](wire.sample_rate, self._loop.time())
+        self._alarm: asyncio.Future[None] | None = None
+        self._alarm_at = 0.0
+        self._room = asyncio.Event()
+        self._played = asyncio.Event()
+        self._room.set()
+        self._played.set()
+
+    def feed(self, item: str, audio: bytes, entry: EntryId) -> None:
+        """Have this played behind all that waits; it is the last of the entry."""
+        self._pacer.feed(item, audio, entry)
+        self._fed()
+
+    def mark(self, entry: EntryId) -> None:
+        """The entry is told when all that waits is."""
+        self._pacer.mark(entry)
+        self._fed()
+
+    def void(self, item: str) -> None:
+        """No more of this item is played."""
+        self._pacer.void(item)
+        self._ring()
+
+    def cut(self) -> None:
+        """Nothing that waits is played."""
+        self._pacer.cut()
+        self._ring()
+
+    async def has_room(self) -> None:
+        """Wait until more may be fed."""
+        await self._room.wait()
+
+    async def has_played(self) -> None:
+        """Wait until all that was fed is written."""
+        await self._played.wait()
+
+    async def play(self, connection: Connection) -> None:
+        """Write until cancelled. Raises SlowClient, ClientLeft."""
+        pacer = self._pacer
+        while True:
+            await self._until(pacer.deadline())
+            await self._flowing()
+            due = pacer.due(self._loop.time())
+            if due.audio:
+                await self._wire.write(Frame("audio", due.audio))
+            if due.mark is not None:
+                await connection.wrote(Frame("audio", due.audio, entry=due.mark))
+            if pacer.waiting_bytes < ROOM_BYTES:
+                self._room.set()
+            if pacer.is_empty:
+                self._played.set()
+
+    def _fed(self) -> None:
+        self._played.clear()
+        if self._pacer.waiting_bytes >= ROOM_BYTES:
+            self._room.clear()
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._alarm is not None and self._pacer.deadline() < self._alarm_at:
+            _wake(self._alarm)
+
+    async def _until(self, when: float) -> None:
+        """Sleep, or be rung."""
+        if when <= self._loop.time():
+            return
+        self._alarm, self._alarm_at = self._loop.create_future(), when
+        timer = self._loop.call_at(when, _wake, self._alarm)
+        try:
+            await self._alarm
+        finally:
+            timer.cancel()
+            self._alarm = None
+
+    async def _flowing(self) -> None:
+        """Wait while too much is in flight. Raises SlowClient when nothing of it arrives for the send timeout."""
+        allowed = int(IN_FLIGHT_S * self._wire.sample_rate) * BYTES_PER_SAMPLE
+        least, since = self._wire.unacknowledged, self._loop.time()
+        while (unsent := self._wire.unacknowledged) > allowed:
+            if unsent < least:
+                least, since = unsent, self._loop.time()
+            elif self._loop.time() - since > self._wire.send_timeout_s:
+                raise SlowClient
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _wake(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
+        alarm.set_result(None)

@@ -1,0 +1,15 @@
+"""These tests need a Chromium. Where there is none, `tests/conftest.py` does not collect them and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.browsers import HOW, find_chromium
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser's executable."""
+    path = find_chromium()
+    assert path is not None, f"There is no Chromium: {HOW}."
+    return path

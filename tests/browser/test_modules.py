@@ -1,0 +1,239 @@
+"""What the pages are made of, without sound and without a server behind it: each module, in the browser that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from gateway.app import serving
+from gateway.settings import GatewaySettings
+from runtime.embedded import EmbeddedServer
+from tests.browser.stage import chromium
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def page(redis_server: EmbeddedServer, chromium_path: str) -> AsyncIterator[Page]:
+    """Of this server, so that its modules can be imported."""
+    async with serving(GatewaySettings(PORT=0, REDIS_URL=redis_server.url)) as url, chromium(chromium_path) as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(url)
+        yield page
+
+
+async def run(page: Page, module: str, body: str) -> Any:
+    """What the body of this function, which gets the module as `m`, returns."""
+    return await page.evaluate(f"async () => {{ const m = await import('/static/js/{module}.js'); {body} }}")
+
+
+async def test_numbers_have_no_holes_and_what_is_not_safe_is_kept(page: Page) -> None:
+    """Events stay until they are acknowledged and ten seconds old; where one is gone stands one that says nothing."""
+    assert await run(
+        page,
+        "ring",
+        """
+        const ring = new m.Ring();
+        for (let n = 0; n < 4; n += 1) ring.add({ type: "input_audio_buffer.append", audio: "AAAA" }, n * 1000);
+        const numbers = (from) => ring.from(from).again.map(({ useq }) => useq);
+        const out = { all: numbers(1), unacked: [ring.oldestUnacked] };
+        ring.ack(2, 4000);
+        out.acked = numbers(1);
+        out.unacked.push(ring.oldestUnacked);
+        ring.ack(2, 10_500);
+        out.old = { numbers: numbers(1), lost: ring.from(1).lost, text: JSON.parse(ring.from(1).again[0].text) };
+        ring.ack(4, 10_600);
+        out.unacked.push(ring.oldestUnacked);
+        ring.retreat(2);  // a failover: the server has less than it had acknowledged
+        out.unacked.push(ring.oldestUnacked);
+        return out;
+        """,
+    ) == {
+        "all": [1, 2, 3, 4],
+        "acked": [1, 2, 3, 4],
+        "old": {"numbers": [1, 2, 3, 4], "lost": 1, "text": {"type": "input_audio_buffer.append", "audio": "", "useq": 1}},
+        "unacked": [0, 2000, None, 2000],
+    }
+
+
+async def test_speech_that_has_no_room_is_not_taken(page: Page) -> None:
+    """All else is: a commit or a text is small, and nobody says many while the line is down."""
+    assert await run(
+        page,
+        "ring",
+        """
+        const ring = new m.Ring(200);
+        const speech = { type: "input_audio_buffer.append", audio: "A".repeat(60) };
+        const out = [ring.add(speech, 0)?.useq, ring.add(speech, 0)?.useq];
+        out.push(ring.add({ type: "input_audio_buffer.commit" }, 0)?.useq);
+        ring.ack(2, 0);
+        out.push(ring.add(speech, 0)?.useq);
+        return out;
+        """,
+    ) == [1, None, 2, 3]
+
+
+async def test_a_redial_waits_longer_each_time_and_never_in_step(page: Page) -> None:
+    waits = await run(page, "backoff", "return [1, 2, 3, 20].map((n) => [m.delay(n, 0), m.delay(n, 1)])")
+    assert waits == [[150, 300], [300, 600], [600, 1200], [4000, 8000]]
+
+
+async def test_audio_survives_base64_and_any_cut(page: Page) -> None:
+    """Also a cut through the middle of a sample."""
+    assert (
+        await run(
+            page,
+            "pcm",
+            """
+        const said = Int16Array.from({ length: 70_000 }, (_, i) => (i * 7919) % 65536 - 32768);
+        const bytes = m.decode(m.encode(said));
+        const same = (a) => a.length === said.length && a.every((sample, i) => sample === said[i]);
+        return [1, 2, 3, 961, 4096].map((size) => {
+          const joiner = new m.Joiner();
+          const heard = [];
+          for (let at = 0; at < bytes.length; at += size) heard.push(...joiner.join(bytes.subarray(at, at + size)));
+          return same(heard);
+        });
+        """,
+        )
+        == [True] * 5
+    )
+
+
+async def test_server_sent_events_are_read_in_any_cut(page: Page) -> None:
+    assert await run(
+        page,
+        "sse",
+        r"""
+        const text = ": keepalive\n\nevent: a\nid: s/1-2\ndata: {\"x\":1}\n\n"
+          + "data: one\r\ndata:two\r\n\r\nevent: nothing\n\ndata: é\n\n";
+        const results = [1, 3, 7, 1000].map((size) => {
+          const parser = new m.EventParser();
+          const events = [];
+          for (let at = 0; at < text.length; at += size) events.push(...parser.feed(text.slice(at, at + size)));
+          return JSON.stringify(events);
+        });
+        return { events: JSON.parse(results[0]), same: new Set(results).size };
+        """,
+    ) == {
+        "same": 1,
+        "events": [
+            {"type": "a", "data": '{"x":1}', "id": "s/1-2"},
+            {"type": "message", "data": "one\ntwo", "id": None},
+            {"type": "message", "data": "é", "id": None},
+        ],
+    }
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+async def test_a_microphone_of_another_rate_is_resampled(page: Page, rate: int) -> None:
+    """Without clicks where blocks meet: a tone stays this tone to 60 dB."""
+    length, error = await run(
+        page,
+        "resampler",
+        f"""
+        const resampler = new m.Resampler({rate}, 24_000);
+        const heard = [];
+        for (let at = 0; at < {rate}; at += 128) {{
+          const tone = (_, i) => Math.sin((2 * Math.PI * 1000 * (at + i)) / {rate}) / 2;
+          const block = Float32Array.from({{ length: 128 }}, tone);
+          heard.push(...resampler.process(block));
+        }}
+        const late = 24_000 * 24 / {rate};
+        let worst = 0;
+        heard.forEach((sample, i) => {{
+          const at = (i - late) / 24_000;
+          if (i > 200) worst = Math.max(worst, Math.abs(sample - Math.sin(2 * Math.PI * 1000 * at) / 2));
+        }});
+        return [heard.length, worst];
+        """,
+    )
+    assert abs(length - 24_000) < 130
+    assert error < 1e-3
+
+
+async def test_what_is_said_is_shown_in_its_order(page: Page) -> None:
+    """Also when a caption comes after the answer, and when an item's place is told late."""
+    assert await run(
+        page,
+        "conversation",
+        """
+        const c = new m.Conversation();
+        const hear = (type, fields) => c.hear({ type, ...fields }, 0);
+        const added = (id, role, previous_item_id, text) =>
+          hear("conversation.item.added", { previous_item_id, item: { id, role, type: "message", content: [{ text }] } });
+        const says = (delta) =>
+          hear("response.output_audio_transcript.delta", { response_id: "r1", item_id: "a1", content_index: 0, delta });
+        const caption = (kind, fields) =>
+          hear(`conversation.item.input_audio_transcription.${kind}`, { item_id: "u1", content_index: 0, ...fields });
+        hear("input_audio_buffer.speech_started", { item_id: "u1", audio_start_ms: 1000 });
+        hear("input_audio_buffer.speech_stopped", { item_id: "u1", audio_end_ms: 3500 });
+        hear("response.created", { response: { id: "r1" } });
+        hear("response.output_item.added", { response_id: "r1", item: { id: "a1", type: "message", role: "assistant" } });
+        says("Good ");
+        added("u1", "user", null);
+        added("a1", "assistant", "u1");
+        says("morning.");
+        caption("delta", { delta: "Hel" });
+        caption("completed", { transcript: "Hello" });
+        added("u3", "user", "a1", "third");
+        added("u2", "user", "a1", "second");
+        hear("response.done", { response: { id: "r1", status: "completed", output: [{ id: "a1" }] } });
+        return { items: c.items.map(({ id, text }) => `${id} ${text}`), seconds: c.items[0].seconds, phase: c.phase };
+        """,
+    ) == {"items": ["u1 Hello", "a1 Good morning.", "u2 second", "u3 third"], "seconds": 2, "phase": "listening"}
+
+
+async def test_late_audio_of_an_interrupted_answer_is_not_played(page: Page) -> None:
+    assert await run(
+        page,
+        "conversation",
+        """
+        const c = new m.Conversation();
+        const place = { did: "1-1", content_index: 0, delta: "AAAA" };
+        const delta = (response_id, item_id) => ({ type: "response.output_audio.delta", response_id, item_id, ...place });
+        const log = [];
+        const hear = (event) => log.push([c.hear(event, 1000).map((effect) => effect.do), c.phase]);
+        hear({ type: "response.created", response: { id: "r1" } });
+        hear(delta("r1", "a1"));
+        hear({ type: "input_audio_buffer.speech_started", item_id: "u1", audio_start_ms: 0 });
+        hear(delta("r1", "a1"));
+        hear({ type: "response.done", response: { id: "r1", status: "cancelled", output: [{ id: "a1" }] } });
+        hear({ type: "input_audio_buffer.speech_stopped", item_id: "u1", audio_end_ms: 900 });
+        hear({ type: "response.created", response: { id: "r2" } });
+        hear(delta("r2", "a2"));
+        c.began("a2", 1234);
+        return { log, latency: c.latencyMs, status: c.items.map(({ id, status }) => `${id} ${status}`) };
+        """,
+    ) == {
+        "log": [
+            [[], "thinking"],
+            [["play"], "speaking"],
+            [["flush"], "interrupted"],
+            [[], "interrupted"],
+            [[], "interrupted"],
+            [[], "thinking"],
+            [[], "thinking"],
+            [["play"], "speaking"],
+        ],
+        "latency": 734,
+        "status": ["a1 interrupted", "u1 live", "a2 live"],
+    }
+
+
+async def test_a_wave_file_has_the_right_header(page: Page) -> None:
+    """As Python reads it, `test_voice.py` shows; here, that an hour is the end of a tape."""
+    assert await run(
+        page,
+        "tape",
+        """
+        const tape = new m.Tape();
+        const piece = new Int16Array(m.MAX_SAMPLES / 100);
+        for (let n = 0; n < 101; n += 1) tape.add(piece);
+        return [tape.samples === m.MAX_SAMPLES, tape.wav().size === 44 + 2 * m.MAX_SAMPLES];
+        """,
+    ) == [True, True]

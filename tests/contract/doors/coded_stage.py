@@ -1,0 +1,93 @@
+"""A transcoder in this process, and a client of packets as the documentation has it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+
+import av
+
+from runtime.embedded import EmbeddedServer
+from streams.dispatch import Assignments
+from streams.hub import open_hub
+from streams.workforce import Workforce
+from transcoder.encoder import Codec
+from transcoder.sandbox import DecoderPool
+from transcoder.stream import StreamDecoder
+from transcoder.worker import Resources, SessionTranscoder
+
+LIMIT_S = 20.0
+
+
+@asynccontextmanager
+async def transcoding(redis: EmbeddedServer) -> AsyncIterator[None]:
+    """As `transcoder.service` does, but for decoder children: nothing that is sent here needs one."""
+    stop = asyncio.Event()
+    async with open_hub(redis.url) as hub:
+        assignments = Assignments(hub, "transcoder", token_hex(4))
+        await assignments.open()
+        resources = Resources(hub, DecoderPool(1))
+        workforce = Workforce(assignments, lambda assignment: SessionTranscoder(assignment.session, resources), 100)
+        task = asyncio.create_task(workforce.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, LIMIT_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """A frame of the openai door."""
+
+    is_tail: bool
+    part: int
+    did: str
+    position: int
+    samples: int
+    padding: int
+    item: str
+    packets: list[bytes]
+
+
+def read_frame(frame: bytes) -> Packets:
+    version, flags, part, left, right, position, samples, padding, named = struct.unpack_from(">BBHQQiHHB", frame)
+    assert version == 1
+    assert flags in (0, 1)
+    at = 29 + named
+    packets: list[bytes] = []
+    while at < len(frame):
+        size = int.from_bytes(frame[at : at + 2], "big")
+        packets.append(frame[at + 2 : at + 2 + size])
+        at += 2 + size
+    assert at == len(frame)
+    return Packets(flags == 1, part, f"{left}-{right}", position, samples, padding, frame[29 : 29 + named].decode(), packets)
+
+
+def sound(codec: Codec, frames: list[Packets]) -> bytes:
+    """PCM16 24 kHz of one part, from its beginning to its end or as far as it was said."""
+    decoder = StreamDecoder("opus" if codec == "opus" else "stream")
+    expected, pcm = frames[0].position, b""
+    for frame in frames:
+        assert frame.position == expected, "something is missing, or comes twice"
+        expected += frame.samples * len(frame.packets)
+        for packet in frame.packets:
+            pcm += decoder.feed(packet, max_seconds=1e9).pcm
+    pcm += decoder.close(max_seconds=1e9).pcm
+    return pcm[-2 * frames[0].position : len(pcm) - 2 * frames[-1].padding]
+
+
+def played(file: bytes, container: str, rate: int) -> bytes:
+    """What a player gives of a file."""
+    pcm = b""
+    with av.open(io.BytesIO(file), "r", format=container) as opened:
+        resampler = av.AudioResampler("s16", "mono", rate)
+        for frame in opened.decode(audio=0):
+            for made in resampler.resample(frame):
+                pcm += bytes(made.planes[0])[: 2 * made.samples]
+    return pcm

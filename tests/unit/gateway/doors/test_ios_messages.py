@@ -1,0 +1,81 @@
+"""What the iOS app writes and reads."""
+
+from __future__ import annotations
+
+import json
+import struct
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.doors import ios_messages as wire
+from gateway.errors import EmptyUpload, InvalidRequest
+from gateway.records import Record, Wanted
+
+RECORD = Record("0f" * 16, "ann", "sell", ("f",), "running", 1_767_323_045_678, 16_000, False, False, None)
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    assert wire.read_create(b"{}") == Wanted("", (), 16_000, packet_timestamps=False)
+    assert wire.read_create(b'{"objective":null,"fileIds":null}') == Wanted("", (), 16_000, packet_timestamps=False)
+
+
+def test_what_newer_builds_say() -> None:
+    body = b'{"objective":"sell","fileIds":["f"],"sampleRate":24000,"packetTimestamps":true,"unknown":1}'
+    assert wire.read_create(body) == Wanted("sell", ("f",), 24_000, packet_timestamps=True)
+
+
+@given(st.binary(max_size=300))
+def test_any_body_is_read_or_refused(body: bytes) -> None:
+    with suppress(InvalidRequest):
+        assert wire.read_create(body).sample_rate in wire.SAMPLE_RATES
+
+
+@given(body=st.binary(max_size=40), stamped=st.booleans())
+def test_a_chunk_is_whole_samples_behind_its_timestamp(body: bytes, stamped: bool) -> None:
+    begin = 8 if stamped else 0
+    if len(body) < begin + 2:
+        with pytest.raises(EmptyUpload, match=r"^empty audio data$"):
+            wire.read_chunk(body, stamped=stamped)
+        return
+    sent_ms, audio = wire.read_chunk(body, stamped=stamped)
+    assert sent_ms == (struct.unpack("<q", body[:8])[0] if stamped else None)
+    assert body[begin:].startswith(audio)
+    assert len(body) - begin - len(audio) == len(body) % 2
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ({}, wire.NOTHING),
+        ({"token": "x"}, wire.NOTHING),
+        ({"sampleRate": "24000"}, wire.Asked(24_000, None)),
+        ({"packetTimestamps": "TRUE"}, wire.Asked(None, True)),
+        ({"sampleRate": "16000", "packetTimestamps": "0"}, wire.Asked(16_000, False)),
+    ],
+)
+def test_the_query_may_say_more(query: dict[str, str], asked: wire.Asked) -> None:
+    assert wire.read_query(query) == asked
+
+
+def test_sessions_are_told_as_the_app_reads_them() -> None:
+    created = {
+        "id": RECORD.id,
+        "objective": "sell",
+        "fileIds": ["f"],
+        "status": "running",
+        "createdAt": "2026-01-02T03:04:05Z",
+    }
+    assert json.loads(wire.created(RECORD)) == created
+    told = json.loads(wire.described(replace(RECORD, latency={"packets": 1})))
+    assert told == created | {"sampleRate": 16_000, "packetTimestamps": False, "latencyMs": {"packets": 1}}
+    del created["fileIds"]
+    assert json.loads(wire.listed([RECORD])) == {"sessions": [created]}
+
+
+@pytest.mark.parametrize(("body", "item"), [(b'{"item_id":"i1"}', "i1"), (b"{}", ""), (b'{"item_id":1}', ""), (b"[", "")])
+def test_an_event_may_be_about_an_item(body: bytes, item: str) -> None:
+    assert wire.item_of(body) == item
