@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from transcoder.child_process import Child
+from transcoder import wire
+from transcoder.child_process import Child, ChildDied
 
 LIMIT_S = 60.0
 
@@ -147,3 +148,12 @@ async def test_a_wall_that_cannot_be_had_is_named() -> None:
     run = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, check=True)
     assert b"seccomp (no list of system calls for vax)" in run.stdout
     assert b"'capabilities'" in run.stdout
+
+
+async def test_what_a_child_dies_of_is_still_told() -> None:
+    """Its last words go to stderr, and it may end as it likes."""
+    async with asyncio.timeout(LIMIT_S):
+        child = await Child.start(LIMIT_S)
+        with pytest.raises(ChildDied):
+            await child.ask(wire.Ready("no", "request"), LIMIT_S)  # type: ignore[arg-type]
+        assert "WireError: a child is not told Ready" in await child.kill()
