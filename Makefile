@@ -1,4 +1,4 @@
-# run · test · compose-test · soak · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+# run · test · compose-test · soak · corpus · fuzz · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help run test compose-test docker soak lint bench lock clean
+.PHONY: help run test compose-test docker soak corpus fuzz lint bench lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo 'make test   run all tests'
 	@echo 'make compose-test  start the containers of docker-compose.yml, use and kill them (needs a Docker Engine)'
 	@echo 'make soak   kill processes and cut lines again and again, and count (15 minutes)'
+	@echo 'make corpus decode every codec in every container at every rate, and what is broken, 1,000 times (a few minutes)'
+	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
 	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 2 minutes)'
@@ -44,6 +46,13 @@ soak: $(VENV)/.installed-dev
 	PARLEY_ROUNDS=50 CUTS=200 PARLEY_MINUTES=10 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py \
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
 	    tests/integration/transcoder/test_play_parts.py
+
+corpus: $(VENV)/.installed-dev
+	CORPUS=all $(BIN)/pytest -n auto $(ARGS) tests/integration/transcoder/test_corpus.py \
+	    tests/integration/transcoder/test_broken.py tests/integration/transcoder/test_hostile.py
+
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.media.fuzz $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

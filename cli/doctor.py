@@ -27,6 +27,9 @@ from gateway.settings import GatewaySettings
 from realtime_bridge.settings import BridgeSettings
 from runtime.embedded import EmbeddedServer, find_server
 from runtime.errors import ParleyError, SettingsError
+from transcoder.child_process import Child
+from transcoder.errors import DecoderFailed
+from transcoder.wire import Ready
 
 LIMIT_S = 10.0
 """For each check."""
@@ -90,6 +93,7 @@ async def examine() -> list[Finding]:
         _limited("redis", server(settings)),
         _limited("model", upstream(settings)),
         _limited("gateway", gateway(settings.host, settings.port)),
+        _limited("decoder", decoder()),
     )
     return [*first, *rest]
 
@@ -253,6 +257,24 @@ async def gateway(host: str, port: int) -> Finding:
     listener.close()
     await listener.wait_closed()
     return Finding("gateway", "ok", f"{host}:{port} is free")
+
+
+async def decoder() -> Finding:
+    """A decoder child starts, and which of the kernel's walls stand around it."""
+    try:
+        child = await Child.start(LIMIT_S)
+    except DecoderFailed as error:
+        return Finding("decoder", "fatal", str(error), "Run `pip install -r requirements.lock`.")
+    await child.kill()
+    return _walls(child.walls)
+
+
+def _walls(walls: Ready) -> Finding:
+    found = f"behind {walls.standing or 'limits alone'}"
+    if not walls.missing:
+        return Finding("decoder", "ok", found)
+    todo = "It works; with them, what strangers send is held better. See docs/operations.md, Decoder children."
+    return Finding("decoder", "warning", f"{found}; without {walls.missing}", todo)
 
 
 async def _is_parley(url: str) -> bool:

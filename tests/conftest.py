@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -47,3 +48,12 @@ async def redis(redis_server: EmbeddedServer) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
+def tell_of_strace(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if shutil.which("strace") is None:
+        terminalreporter.write_line(
+            "Not run: a decoder child watched from outside. There is no strace: apt-get install strace.", yellow=True
+        )

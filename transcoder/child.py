@@ -23,8 +23,8 @@ def main(argv: list[str]) -> int:
     confine.own_descriptors(int(argv[1]))
     sock = socket.socket(fileno=confine.SOCKET_FD)  # not closed by hand: a traceback must be out before the worker sees
     warm_up()
-    confine.confine()
-    sock.sendall(wire.pack(wire.Ready()))
+    walls = confine.confine()
+    sock.sendall(wire.pack(wire.Ready(", ".join(walls.standing), ", ".join(walls.missing))))
     streams: dict[int, StreamDecoder] = {}
     while (request := _receive(sock)) is not None:
         confine.start_job()

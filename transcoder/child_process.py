@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from transcoder import wire
 from transcoder.errors import DecoderFailed, rebuild
+
+logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PASSED_ON = ("LD_LIBRARY_PATH",)
@@ -41,6 +45,11 @@ class Child:
         self._writer = writer
         self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
         self._killing: asyncio.Task[str] | None = None
+        self._born = asyncio.get_running_loop().time()
+        self.asked = 0
+        """how many questions it was asked"""
+        self.walls = wire.Ready("", "")
+        """what the kernel keeps it from; told when it is ready"""
 
     @property
     def ended(self) -> bool:
@@ -52,6 +61,14 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._born
+
+    def spare(self) -> None:
+        """It begins a further life: nobody could take its place."""
+        self._born, self.asked = asyncio.get_running_loop().time(), 0
 
     @classmethod
     async def start(cls, timeout_s: float) -> Child:
@@ -82,6 +99,8 @@ class Child:
                 message = await child._receive()
             if not isinstance(message, wire.Ready):
                 raise ChildDied(f"it began with {type(message).__name__}")
+            child.walls = message
+            _tell(message)
         except (ChildDied, TimeoutError) as error:
             trace = await child.kill()
             raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
@@ -95,6 +114,7 @@ class Child:
 
         One asks at a time.
         """
+        self.asked += 1
         try:
             async with asyncio.timeout(hang_s):
                 self._writer.write(wire.pack(request))
@@ -156,6 +176,15 @@ class Child:
             raise ChildDied("it closed its socket") from error
         except wire.WireError as error:
             raise ChildDied(f"it does not speak our language: {error}") from error
+
+
+@cache
+def _tell(walls: wire.Ready) -> None:
+    """To the log, once a process."""
+    if walls.missing:
+        logger.warning("decoder children are without some walls: %s; they stand behind %s", walls.missing, walls.standing)
+    else:
+        logger.info("decoder children stand behind %s", walls.standing)
 
 
 def _environment() -> dict[str, str]:

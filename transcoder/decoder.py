@@ -11,7 +11,8 @@ from av.error import FFmpegError
 
 from transcoder.errors import BrokenMedia, UnsupportedMedia
 from transcoder.frames import check, silence, slice_of
-from transcoder.trim import Span, Trim
+from transcoder.plans import Plan
+from transcoder.trim import Trim
 
 _CONTAINED = {
     # Nothing but the bytes given: no protocol, no reference to another file, no container within this one.
@@ -28,18 +29,22 @@ _MAX_BARREN_PACKETS = 1000
 """Packets that give no sound: damaged or empty. A file has room for millions; 1000 of AAC are 20 s."""
 
 
+_PACKETS_PER_S = 2_000
+"""Three times what the smallest packets of all (IMA ADPCM of 64 samples, at 44.1 kHz) come to. Each costs some 10 us: a file
+that makes a packet of each sample would cost a second for a second."""
+
+
 class FileDecoder:
     """One track of one whole file: iterate over `frames()`, then read `codec`, `sample_rate`, `samples`.
 
-    `container_format` is the name of one demuxer of libavformat, `codecs` the names of the decoders that may run: no
-    other parser ever sees the bytes. `span` says which part was recorded.
+    The plan names one demuxer of libavformat and the decoders that may run: no other parser ever sees the bytes. It also
+    says which part was recorded.
     """
 
-    def __init__(self, data: bytes, container_format: str, codecs: frozenset[str], span: Span) -> None:
+    def __init__(self, data: bytes, plan: Plan) -> None:
         self._data = data
-        self._format = container_format
-        self._codecs = codecs
-        self._trim = Trim(span)
+        self._plan = plan
+        self._trim = Trim(plan.span)
         self.codec = ""
         self.sample_rate = 0
         """Hertz, of the first frame."""
@@ -58,10 +63,14 @@ class FileDecoder:
         A packet that does not decode costs itself: silence takes its place as soon as a later one does decode, so
         that what follows keeps its time. Nothing is added for what is missing at the end of a file that was cut off.
         """
-        options = _CONTAINED | {"codec_whitelist": ",".join(sorted(self._codecs))}
+        options = _CONTAINED | {"codec_whitelist": ",".join(sorted(self._plan.codecs))}
         try:
             with av.open(
-                io.BytesIO(self._data), "r", format=self._format, options=options, metadata_errors="replace"
+                io.BytesIO(self._plan.lean(self._data)),
+                "r",
+                format=self._plan.demuxer,
+                options=options,
+                metadata_errors="replace",
             ) as container:
                 stream = next(iter(container.streams.audio), None)
                 # No context: a codec that libavcodec does not know. (Its type says there is always one.)
@@ -69,7 +78,7 @@ class FileDecoder:
                 if stream is None or context is None:
                     raise BrokenMedia("this file's index is damaged: its audio track cannot be read")
                 self.codec = context.name
-                if self.codec not in self._codecs:
+                if self.codec not in self._plan.codecs:
                     raise UnsupportedMedia(f"the audio in this file is coded as {self.codec}, which is not taken here")
                 context.thread_count = 1
                 # Else libavcodec drops what libavformat's own idea of the priming says, and we would drop it again.
@@ -81,7 +90,9 @@ class FileDecoder:
     def _decode(self, container: av.container.InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
         lost_s = 0.0  # of packets that did not decode, not yet made up for
         barren = 0
-        for packet in container.demux(stream):
+        for number, packet in enumerate(container.demux(stream)):
+            if number > _PACKETS_PER_S * (1 + self.duration_s):
+                raise BrokenMedia("this file is cut into far too many pieces; record it again")
             if barren > _MAX_BARREN_PACKETS:
                 raise BrokenMedia(f"{barren} packets of this file are damaged or empty; record it again")
             if packet.size == 0 and packet.pts is not None:

@@ -4,7 +4,8 @@ Codec libraries parse what strangers send. So they run in a few child processes 
 (`transcoder.confine`), and the worker passes bytes over a socket pair (`transcoder.wire`). All sessions share the
 children. A job goes to the first child that is free, in the order they came; a child does one at a time. A child that
 dies, or shows no progress for `hang_s`, is killed and replaced, and its job is tried once more in the new one; if
-that dies too, this client is told so, and nobody else notices more than a wait.
+that dies too, this client is told so, and nobody else notices more than a wait. One that has grown old (`Lifetime`) is
+relieved between two jobs by another that is ready by then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from transcoder import wire
 from transcoder.child_process import Child, ChildDied
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE, Decoded, SourceInfo
 from transcoder.errors import DecoderBusy, DecoderFailed, Empty, MediaError, TooLarge
+from transcoder.lifetime import USUAL, Lifetime
 from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
 
 __all__ = ["Decoded", "DecoderPool", "SourceInfo"]
@@ -59,7 +61,13 @@ class DecoderPool:
     """
 
     def __init__(
-        self, children: int = 2, *, hang_s: float = 2.0, start_timeout_s: float = 20.0, max_waiting: int = 256
+        self,
+        children: int = 2,
+        *,
+        hang_s: float = 2.0,
+        start_timeout_s: float = 20.0,
+        max_waiting: int = 256,
+        lifetime: Lifetime = USUAL,
     ) -> None:
         if children < 1:
             raise ValueError(f"a pool has at least one child, not {children}")
@@ -67,14 +75,19 @@ class DecoderPool:
         self._hang_s = hang_s
         self._start_timeout_s = start_timeout_s
         self._max_waiting = max_waiting
+        self._lifetime = lifetime
         self._waiting: deque[_Job] = deque()
         self._work = asyncio.Event()
         self._children: dict[int, Child] = {}
+        self._heirs: dict[int, asyncio.Task[Child]] = {}
+        """who is being started to relieve whom"""
         self._tasks: list[asyncio.Task[None]] = []
         self._streams = 0
         self._open = False
         self.replaced = 0
         """How many children died or hung since the start."""
+        self.relieved = 0
+        """How many grew old."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -146,8 +159,13 @@ class DecoderPool:
 
     async def _end(self) -> None:
         self._fail_waiting(_SHUTTING_DOWN)
-        await asyncio.gather(*(child.kill() for child in self._children.values()))
+        for heir in self._heirs.values():
+            heir.cancel()
+        heirs = await asyncio.gather(*self._heirs.values(), return_exceptions=True)
+        children = [*self._children.values(), *(heir for heir in heirs if isinstance(heir, Child))]
+        await asyncio.gather(*(child.kill() for child in children))
         self._children.clear()
+        self._heirs.clear()
 
     async def _serve(self, slot: int) -> None:
         """The life of one place in the pool: whoever sits there does the jobs that come."""
@@ -164,26 +182,45 @@ class DecoderPool:
                     failures += 1
                     continue
             child = self._children[slot]
-            if (job := await self._next_job(child)) is None:
+            if (job := await self._next_job(slot, child)) is not None:
+                failures = 0
+                await self._do(slot, child, job)
+            elif child.ended:
                 await self._bury(slot, child, ChildDied("it ended while it had nothing to do"))
                 await self._pause(failures)
                 failures += 1
             else:
-                failures = 0
-                await self._do(slot, child, job)
+                await self._relieve(slot, child)
 
     async def _pause(self, failures: int) -> None:
         if failures:
             await asyncio.sleep(_RESTART_WAITS_S[min(failures, len(_RESTART_WAITS_S)) - 1])
 
-    async def _next_job(self, child: Child) -> _Job | None:
-        """The job that has waited longest; None when the child ends before there is one."""
-        while not child.ended:
+    async def _next_job(self, slot: int, child: Child) -> _Job | None:
+        """The job that has waited longest; None when the child ends before there is one, or can be relieved."""
+        while not child.ended and not self._has_heir(slot, child):
             if self._waiting:
                 return self._waiting.popleft()
             self._work.clear()
             await self._work.wait()
         return None
+
+    def _has_heir(self, slot: int, child: Child) -> bool:
+        """Whether somebody is ready to relieve this child. Who is old enough gets an heir."""
+        if slot not in self._heirs and self._lifetime.is_over(child.age_s, child.asked):
+            self._heirs[slot] = asyncio.create_task(Child.start(self._start_timeout_s), name=f"heir of decoder child {slot}")
+            self._heirs[slot].add_done_callback(lambda _: self._work.set())
+        return slot in self._heirs and self._heirs[slot].done()
+
+    async def _relieve(self, slot: int, child: Child) -> None:
+        try:
+            await self._start(slot)
+        except DecoderFailed as error:
+            logger.warning("decoder child %d stays, for no other can be started: %s", child.pid, error)
+            child.spare()
+        else:
+            self.relieved += 1
+            await child.kill()
 
     async def _do(self, slot: int, child: Child, job: _Job) -> None:
         job.tries += 1
@@ -221,8 +258,10 @@ class DecoderPool:
             self._waiting.popleft().fail(DecoderFailed(message))
 
     async def _start(self, slot: int) -> None:
-        child = await Child.start(self._start_timeout_s)
+        heir = self._heirs.pop(slot, None)
+        child = await (heir or Child.start(self._start_timeout_s))
         child.when_ended(self._work.set)
+        asyncio.get_running_loop().call_later(self._lifetime.seconds, self._work.set)
         self._children[slot] = child
 
 

@@ -15,6 +15,7 @@ from streams.errors import ServerUnfit, StreamUnavailable
 from streams.hub import open_hub
 from streams.workforce import Workforce
 from transcoder.errors import DecoderFailed
+from transcoder.lifetime import Lifetime
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.settings import TranscoderSettings
@@ -25,12 +26,13 @@ from transcoder.worker import Resources, SessionTranscoder
 async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
     """Transcode sessions until `stop` is set. Raises StartError when Redis or the decoders are not there."""
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    lifetime = Lifetime(settings.decoder_minutes * 60, settings.decoder_files)
     beat = heart(settings.heartbeat)
     try:
         async with AsyncExitStack() as stack:
             hub = await stack.enter_async_context(open_hub(settings.redis_url))
-            pool = await stack.enter_async_context(DecoderPool(settings.decoders))
-            streams = await stack.enter_async_context(StreamPool(settings.stream_decoders))
+            pool = await stack.enter_async_context(DecoderPool(settings.decoders, lifetime=lifetime))
+            streams = await stack.enter_async_context(StreamPool(settings.stream_decoders, lifetime=lifetime))
             assignments = Assignments(hub, "transcoder", owner)
             await assignments.open()
             recordings = Recordings(settings.recordings)

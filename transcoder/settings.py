@@ -24,6 +24,18 @@ class TranscoderSettings(WorkerSettings):
         alias="PARLEY_STREAM_DECODERS",
         description="Child processes of a transcoder that decode what clients stream; each holds a hundred of them.",
     )
+    decoder_minutes: float = Field(
+        10,
+        gt=0,
+        alias="PARLEY_DECODER_MINUTES",
+        description="How long a decoder process is kept before another relieves it.",
+    )
+    decoder_files: int = Field(
+        2000,
+        ge=1,
+        alias="PARLEY_DECODER_FILES",
+        description="How many whole files a decoder process takes before another relieves it.",
+    )
     max_sessions: int = Field(
         500,
         ge=1,

@@ -147,6 +147,11 @@ class StreamDecoder:
         track = self._track
         return "" if track is None else f"{track.pcm or track.codec} {track.sample_rate} Hz {track.channels} ch"
 
+    @property
+    def track(self) -> Track | None:
+        """As the container says, once that is known."""
+        return self._track
+
     def feed(self, chunk: bytes, *, max_seconds: float) -> Heard:
         """The next bytes, as they came. Raises TooLong when they hold more than `max_seconds` of sound."""
         return self._hear(self._demux(chunk, closing=False), max_seconds)

@@ -14,6 +14,7 @@ from transcoder import wire
 from transcoder.child_process import Child, ChildDied
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 from transcoder.errors import DecoderFailed
+from transcoder.lifetime import USUAL, Lifetime
 from transcoder.limits import MAX_DECODED_S, MAX_FILE_BYTES
 from transcoder.stream import MAX_SILENCE_S, Heard
 from transcoder.stream_state import MAX_STATE_BYTES
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 MAX_STREAMS = 250
 """In one child. Measured: a stream has 0.5 MB in it, and a child may have 384 MiB, of which 142 are there at the start.
 Where all are full another one is started, which stays."""
+
+LOOK_EVERY_S = 5.0
+"""How often the pool looks for children that are old."""
 
 RESTART_WAIT_S = 0.5
 """Between tries to start a child that does not start."""
@@ -51,6 +55,8 @@ class _Place:
         self.life = 0
         self.streams = 0
         self.turn = asyncio.Lock()
+        self.retired_at: float | None = None
+        """since then it takes no new streams (of the loop's clock), and has no further life"""
 
 
 class StreamPool:
@@ -59,20 +65,32 @@ class StreamPool:
     Entering waits until all children are ready, and raises DecoderFailed when one does not start.
     """
 
-    def __init__(self, children: int = 1, *, hang_s: float = 2.0, start_timeout_s: float = 20.0) -> None:
+    def __init__(
+        self,
+        children: int = 1,
+        *,
+        hang_s: float = 2.0,
+        start_timeout_s: float = 20.0,
+        lifetime: Lifetime = USUAL,
+    ) -> None:
         if children < 1:
             raise ValueError(f"a pool has at least one child, not {children}")
         self._places = [_Place() for _ in range(children)]
+        self._retired: list[_Place] = []
+        self._lifetime = lifetime
+        self._relieving: asyncio.Task[None] | None = None
         self._hang_s, self._start_timeout_s = hang_s, start_timeout_s
         self._last = 0
         self._asking: set[asyncio.Task[_Answer]] = set()
         self.replaced = 0
         """how many children died or hung since the start"""
+        self.relieved = 0
+        """how many grew old"""
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Of the children that are alive, as far as is known."""
-        return tuple(place.child.pid for place in self._places if place.child is not None)
+        return tuple(place.child.pid for place in (*self._places, *self._retired) if place.child is not None)
 
     def open(self, source: str, kept: bytes = b"") -> DecodedStream:
         """A stream, where the fewest are. It is about to begin, or goes on from where it stood when this was `kept`."""
@@ -125,6 +143,7 @@ class StreamPool:
             await asyncio.wait(starts)
             await self._end()
             raise
+        self._relieving = asyncio.create_task(self._relieve_the_old(), name="relief of decoder children")
         return self
 
     async def __aexit__(
@@ -133,10 +152,16 @@ class StreamPool:
         await self._end()
 
     async def _end(self) -> None:
+        if self._relieving is not None:
+            self._relieving.cancel()
+            await asyncio.wait([self._relieving])
         for asking in self._asking:
             asking.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
-        await asyncio.gather(*(place.child.kill() for place in self._places if place.child is not None))
+        places = (*self._places, *self._retired)
+        await asyncio.gather(*(place.child.kill() for place in places if place.child is not None))
+        if self._relieving is not None and not self._relieving.cancelled():
+            self._relieving.result()  # raises what is wrong with us
 
     async def _start(self, place: _Place) -> None:
         place.child = await Child.start(self._start_timeout_s)
@@ -149,6 +174,8 @@ class StreamPool:
         if life is not None and (place.child is None or place.life != life):
             raise Lost(at_work=False)
         if place.child is None:
+            if place.retired_at is not None:
+                raise Lost(at_work=False)
             try:
                 await self._start(place)
             except DecoderFailed:
@@ -156,6 +183,41 @@ class StreamPool:
                 raise
         assert place.child is not None
         return place.child
+
+    async def _relieve_the_old(self) -> None:
+        """A child that is old gets no new streams; it ends with its last one, or takes leave of them."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(min(self._lifetime.seconds, self._lifetime.grace_s, LOOK_EVERY_S))
+            for number, place in enumerate(self._places):
+                if place.child is not None and place.child.age_s >= self._lifetime.seconds:
+                    await self._retire(number, place)
+            for place in [*self._retired]:
+                assert place.retired_at is not None
+                if place.streams == 0 or place.child is None or clock() - place.retired_at >= self._lifetime.grace_s:
+                    async with place.turn:  # nobody is in the middle of a chunk
+                        await self._let_go(place)
+
+    async def _retire(self, number: int, place: _Place) -> None:
+        heir = _Place()
+        try:
+            await self._start(heir)
+        except DecoderFailed as error:
+            logger.warning("a decoder child stays, for no other can be started: %s", error)
+            if place.child is not None:
+                place.child.spare()
+            return
+        self._places[number] = heir
+        place.retired_at = asyncio.get_running_loop().time()
+        self._retired.append(place)
+        self.relieved += 1
+
+    async def _let_go(self, place: _Place) -> None:
+        """Its streams, if it has any, are Lost at their next chunk."""
+        child, place.child = place.child, None
+        self._retired.remove(place)
+        if child is not None:
+            await child.kill()
 
     async def _bury(self, place: _Place, child: Child, reason: ChildDied) -> None:
         place.child = None

@@ -92,7 +92,7 @@ class UplinkTranscoder:
         try:
             await self._open_recording()
             while not await self._follow():
-                self._log.warning("a decoder child has died; its stream goes on in another one")
+                self._log.warning("a decoder child is gone; its stream goes on in another one")
         except Over:
             self._log.info("the session's streams are gone")
         finally:

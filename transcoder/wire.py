@@ -41,7 +41,10 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The child takes jobs from now on."""
+    """The child takes jobs from now on. Which of the kernel's walls stand around it (`confine.Walls`), in words."""
+
+    standing: str
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,29 @@ def encode(
         return path.read_bytes()
 
 
+def encode_any(
+    pcm: NDArray[np.int16],
+    *,
+    rate: int,
+    layout: str = "mono",
+    codec: str,
+    container: str,
+    bit_rate: int | None = None,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """Interleaved s16 in any container that PyAV can write."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=options or {}) as output:
+        stream = output.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
+        assert isinstance(stream, AudioStream)
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        for frame in _frames(pcm, rate, layout, size=960):
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
 def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
     out: list[AudioFrame | None] = list(resampler.resample(frame))  # a resampler with nothing to do flushes None
     return [part for part in out if part is not None]
@@ -135,6 +158,15 @@ def libav_decode(data: bytes, rate: int = 24_000) -> Samples:
             if frame is not None:
                 frame.pts = None
             parts += [out.to_ndarray().reshape(-1) for out in _resample(resampler, frame)]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def resampled(samples: Samples, rate: int) -> Samples:
+    """At 24 kHz, in one go."""
+    resampler = AudioResampler(format="s16", layout="mono", rate=24_000)
+    frame = AudioFrame.from_ndarray(samples.astype(np.int16).reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate = rate
+    parts = [out.to_ndarray().reshape(-1) for given in (frame, None) for out in _resample(resampler, given)]
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -20,6 +20,9 @@ _MP3_KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MP3_DECODER_DELAY = 529
 """Samples by which every MP3 decoder comes late; LAME counts its own delay without them."""
 
+_MAX_TAGS = 16
+"""ID3 tags before the first frame; one is what there is."""
+
 
 class _Frame(NamedTuple):
     size: int
@@ -36,6 +39,7 @@ class FramedDemuxer:
     _buffer: bytearray = field(default_factory=bytearray)
     _lost: bool = False
     _skip: int = 0
+    _tags: int = 0
     _track: Track | None = None
     _priming: int = 0
     _padding: int = 0
@@ -82,6 +86,9 @@ class FramedDemuxer:
             tag = _id3_bytes(buffer)
             if tag != 0:
                 self._skip = tag or 0
+                self._tags += tag is not None
+                if self._tags > _MAX_TAGS:
+                    raise DemuxError(f"this MP3 stream begins with more than {_MAX_TAGS} tags")
                 return tag is not None
         if len(buffer) < self._header_bytes:
             return False

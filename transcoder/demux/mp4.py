@@ -4,10 +4,12 @@ ISO 14496-12. A file is a tree of boxes: 4 bytes of size (1: 8 more follow the t
 the content. Read here is only what tells the exact length of the recording,
 
     moov ─ mvhd                  ticks a second of the movie
-         └ trak ─ edts ─ elst    which part of the media is played: the encoder's priming, and a cut
-                └ mdia ─ mdhd    ticks a second of the track, and how many it has
-                       ├ hdlr    sound, picture, text …
-                       └ minf ─ stbl ─ stsd    the codec
+         ├ trak ─ edts ─ elst    which part of the media is played: the encoder's priming, and a cut
+         │      └ mdia ─ mdhd    ticks a second of the track, and how many it has
+         │             ├ hdlr    sound, picture, text …
+         │             └ minf ─ stbl ─ stsd    the codec
+
+         └ udta ─ meta ─ ilst    what iTunes wrote before it wrote edit lists: `iTunSMPB`
 
 and nothing is believed: a box reaches no further than the one around it, a count no further than the bytes that are
 there, all boxes together are at most `MAX_BOXES`. So the work and the memory are bounded by the bytes given, and any
@@ -46,6 +48,15 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Gapless:
+    """iTunes's own way to say what was recorded, in ticks of the track; where there is no edit list."""
+
+    priming: int
+    padding: int
+    recorded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     handler: str
     """"soun", "vide", "text", …"""
@@ -65,6 +76,7 @@ class Movie:
     timescale: int
     tracks: tuple[Track, ...]
     fragmented: bool
+    gapless: Gapless | None = None
 
 
 def read_movie(data: bytes) -> Movie:
@@ -93,12 +105,16 @@ def recorded(movie: Movie, track: Track) -> Span:
     cut the end, or left it to the edit to drop the padding of the last packet, as Apple's encoders do (QuickTime File
     Format, appendix G).
 
-    Without an edit list (Android's recorder) all of it was recorded. Empty edits delay a track against its picture;
-    there is no picture here, so they are passed over. Of several parts the first is taken, and up to the end of the
-    media where more follow: what an editor cut out is heard, rather than what it kept being lost.
+    Without an edit list `iTunSMPB` is believed if it adds up. Without either (Android's recorder) all of it was recorded.
+    Empty edits delay a track against its picture; there is no picture here, so they are passed over. Of several parts the
+    first is taken, and up to the end of the media where more follow: what an editor cut out is heard, rather than what it
+    kept being lost.
     """
     parts = [edit for edit in track.edits if edit.media_time >= 0]
     if not parts:
+        told = movie.gapless
+        if told is not None and told.priming + told.recorded + told.padding == track.duration:
+            return Span(told.priming, told.priming + told.recorded, track.timescale)
         return Span(0, track.duration, track.timescale)
     start, stop = parts[0].media_time, track.duration
     if stop is not None and start >= stop:
@@ -113,7 +129,7 @@ def recorded(movie: Movie, track: Track) -> Span:
 
 def _read_moov(moov: memoryview, brand: str) -> Movie:
     budget = Budget(MAX_BOXES)
-    timescale, fragmented = 0, False
+    timescale, fragmented, gapless = 0, False, None
     tracks: list[Track] = []
     for kind, content, _ in walk(moov, budget):
         match kind:
@@ -125,9 +141,29 @@ def _read_moov(moov: memoryview, brand: str) -> Movie:
                 tracks.append(_read_trak(content, budget))
             case b"mvex":
                 fragmented = True
+            case b"udta":
+                gapless = _read_gapless(content, budget) or gapless
             case b"cmov":
                 raise Mp4Error("its index is compressed (cmov), which nobody has written since 2001")
-    return Movie(brand, timescale, tuple(tracks), fragmented)
+    return Movie(brand, timescale, tuple(tracks), fragmented, gapless)
+
+
+def _read_gapless(udta: memoryview, budget: Budget) -> Gapless | None:
+    """A free-form tag called iTunSMPB: hexadecimal numbers, of which the second to fourth are meant. None for anything else.
+
+    Tags are no reason to refuse a file: damage among them is as good as none.
+    """
+    try:
+        if (meta := find(udta, b"meta", budget)) is None or (ilst := find(meta[4:], b"ilst", budget)) is None:
+            return None
+        for kind, tag, _ in walk(ilst, budget):
+            if kind == b"----" and (name := find(tag, b"name", budget)) is not None and bytes(name[4:]) == b"iTunSMPB":
+                numbers = bytes(find(tag, b"data", budget) or b"")[8:128].split()[1:4]
+                priming, padding, recorded = (int(number, 16) for number in numbers)
+                return Gapless(priming, padding, recorded) if recorded > 0 and min(priming, padding) >= 0 else None
+    except ValueError:
+        return None
+    return None
 
 
 def _read_trak(trak: memoryview, budget: Budget) -> Track:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, replace
 
-from transcoder.demux.packets import MAX_ELEMENT_BYTES, Damage, DemuxError, Event, Packet, Track
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, MAX_IDLE_ELEMENTS, Damage, DemuxError, Event, Packet, Track
+from transcoder.trim import Span
 
 _MAGIC = b"OggS"
 _HEADER = struct.Struct("<4sBBqIIIB")
@@ -35,12 +36,18 @@ class OggDemuxer:
     _headers_due: int = 0
     _granule: int | None = None
     """of the last page of sound: samples up to its end, priming and all"""
+    _idle: int = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
         events: list[Event] = []
+        known = 0
         while self._page(events):
-            pass
+            heard = any(not isinstance(event, Damage) for event in events[known:])
+            self._idle = 0 if heard else self._idle + 1
+            known = len(events)
+            if self._idle > MAX_IDLE_ELEMENTS:
+                raise DemuxError("this Ogg stream has far too many pages without sound")
         return events
 
     def close(self) -> list[Event]:
@@ -153,6 +160,22 @@ class OggDemuxer:
                 events[n] = replace(events[n], padding=padding)
                 surplus -= padding
         return list(events)
+
+
+def vorbis_span(data: bytes) -> Span:
+    """Of a whole Vorbis file: up to the position of its last page, which cuts the last packet. All of a chained one.
+
+    Only a whole file can tell: how many samples a packet has depends on its neighbours and on the codec's own tables.
+    """
+    last = data.rfind(_MAGIC)
+    if len(data) - last < _HEADER.size or len(data) < 64 or data.count(_MAGIC + b"\0\2") != 1:
+        return Span(0, None, 1)
+    _, _, flags, granule, serial, _, _, _ = _HEADER.unpack_from(data, last)
+    head = data.find(b"\x01vorbis", 0, 64)
+    rate = int.from_bytes(data[head + 12 : head + 16], "little")
+    if not flags & _LAST or serial != _HEADER.unpack_from(data)[4] or granule <= 0 or head < 0 or not rate:
+        return Span(0, None, 1)
+    return Span(0, granule, rate)
 
 
 def opus_samples(packet: bytes) -> int:

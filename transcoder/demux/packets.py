@@ -13,6 +13,10 @@ from typing import Literal, Protocol
 MAX_ELEMENT_BYTES = 1 << 20
 """Of one element that has to be there as a whole. A minute of Opus in one block is a third of it."""
 
+MAX_IDLE_ELEMENTS = 100_000
+"""In a row, of which none brings sound: ten minutes of a film's pictures are a fifth of it. Stepping over so many takes a
+tenth of a second."""
+
 Codec = Literal["opus", "aac", "mp3", "flac", "vorbis", "alac", "pcm"]
 
 

@@ -13,11 +13,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from transcoder.demux.packets import MAX_ELEMENT_BYTES, Codec, Damage, DemuxError, Event, Packet, Track
+from transcoder.demux.packets import MAX_ELEMENT_BYTES, MAX_IDLE_ELEMENTS, Codec, Damage, DemuxError, Event, Packet, Track
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _INFO, _TIMESTAMP_SCALE = 0x1549A966, 0x2AD7B1
 _TRACKS, _TRACK_ENTRY, _NUMBER, _TYPE, _CODEC_ID, _CODEC_PRIVATE = 0x1654AE6B, 0xAE, 0xD7, 0x83, 0x86, 0x63A2
+_CODEC_DELAY = 0x56AA
 _AUDIO, _SAMPLING_FREQUENCY, _CHANNELS, _BIT_DEPTH = 0xE1, 0xB5, 0x9F, 0x6264
 _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK, _DISCARD_PADDING = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
 
@@ -88,12 +89,18 @@ class WebmDemuxer:
     """bytes of a block so far"""
     _rate: int = 0
     _began: bool = False
+    _idle: int = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         self._buffer += chunk
         events: list[Event] = []
+        known = 0
         while self._step(events):
-            pass
+            heard = any(not isinstance(event, Damage) for event in events[known:])
+            self._idle = 0 if heard else self._idle + 1
+            known = len(events)
+            if self._idle > MAX_IDLE_ELEMENTS:
+                raise DemuxError("this WebM stream has far too many elements without sound")
         return events
 
     def close(self) -> list[Event]:
@@ -282,7 +289,9 @@ def _track(fields: dict[int, bytes]) -> Track:
         raise DemuxError(
             f"the audio in this WebM stream is coded as {name[:40] or 'nothing known'}, which is not taken here"
         )
-    return Track(codec, rate, channels, private)
+    delay = round(_number(fields.get(_CODEC_DELAY, b"")) * rate / 1e9)
+    # Of Vorbis's first packet nothing is heard anyway.
+    return Track(codec, rate, channels, private, delay if delay <= rate and codec != "vorbis" else 0)
 
 
 def _header(buffer: bytearray) -> tuple[int, int, int] | None:

@@ -156,3 +156,14 @@ async def test_the_command_prints_one_object_and_says_by_its_exit_code_whether_a
         answer = msgspec.json.decode(out)
         assert (process.returncode, answer["ok"]) == (code, not code), answer
         assert {finding["name"] for finding in answer["findings"]} >= {"python", "packages", "codecs"}
+
+
+async def test_a_decoder_child_is_started_and_its_walls_are_told() -> None:
+    finding = await doctor.decoder()
+    assert finding.state == "ok"
+    assert "seccomp" in finding.found
+
+
+async def test_a_decoder_that_does_not_start_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert (await doctor.decoder()).state == "fatal"

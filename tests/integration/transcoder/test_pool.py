@@ -18,6 +18,7 @@ import uvloop
 from tests.media.make_media import Clip, as_samples, box, correlation, libav_decode, make_clip, repeated
 from transcoder import confine, errors
 from transcoder.child_process import Child
+from transcoder.lifetime import Lifetime
 from transcoder.pipeline import decode_file
 from transcoder.sandbox import DecoderPool
 
@@ -97,8 +98,8 @@ async def test_an_error_crosses_whole(pool: DecoderPool, clip: Clip) -> None:
     with pytest.raises(errors.TooLong) as caught:
         await pool.decode_file(clip.data, max_seconds=0.5)
     assert (caught.value.found_s, caught.value.allowed_s) == (1.0, 0.5)
-    with pytest.raises(errors.UnsupportedMedia, match="this is a WebM file"):
-        await pool.decode_file(b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm", max_seconds=10.0)
+    with pytest.raises(errors.UnsupportedMedia, match="this is an AVI video"):
+        await pool.decode_file(b"RIFF\x24\x00\x00\x00AVI LIST", max_seconds=10.0)
     with pytest.raises(errors.Empty):
         await pool.decode_file(b"", max_seconds=10.0)
     with pytest.raises(errors.TooLarge):
@@ -392,3 +393,45 @@ def test_it_runs_on_uvloop(clip: Clip) -> None:
         return open_descriptors()
 
     assert run() == run()  # libuv keeps a pipe of its own from the first time on
+
+
+async def test_a_child_is_relieved_after_so_many_files_and_nobody_notices(clip: Clip) -> None:
+    """The next one is ready before the old one goes."""
+    async with DecoderPool(children=1, lifetime=Lifetime(files=3)) as pool:
+        pids = set()
+        async with asyncio.timeout(60):
+            while pool.relieved < 2:
+                assert len((await pool.decode_file(clip.data, max_seconds=10.0)).pcm) == 48_000
+                pids |= set(pool.pids)
+        assert len(pids) >= 2
+        assert pool.replaced == 0
+        await until(lambda: sum(map(is_alive, pids)) == 1)
+
+
+async def test_an_idle_child_is_relieved_when_it_is_old(clip: Clip) -> None:
+    async with DecoderPool(children=2, lifetime=Lifetime(seconds=0.3)) as pool:
+        first = set(pool.pids)
+        await until(lambda: not first & set(pool.pids))
+        assert len((await pool.decode_file(clip.data, max_seconds=10.0)).pcm) == 48_000
+        assert pool.replaced == 0
+    await until(lambda: not any(map(is_alive, first)))
+
+
+async def test_an_old_child_stays_while_no_other_can_be_started(monkeypatch: pytest.MonkeyPatch, clip: Clip) -> None:
+    async with DecoderPool(children=1, lifetime=Lifetime(files=1)) as pool:
+        pids = pool.pids
+        monkeypatch.setattr("sys.executable", "/bin/false")
+        for _ in range(5):
+            assert len((await pool.decode_file(clip.data, max_seconds=10.0)).pcm) == 48_000
+        assert (pool.pids, pool.relieved) == (pids, 0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 10, 40])
+async def test_leaving_while_a_child_is_relieved(clip: Clip, turns: int) -> None:
+    before = open_descriptors()
+    async with DecoderPool(children=1, lifetime=Lifetime(files=1)) as pool:
+        await pool.decode_file(clip.data, max_seconds=10.0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    await until(lambda: open_descriptors() == before)
+    gc.collect()

@@ -10,7 +10,9 @@ import pytest
 
 from tests.media.make_media import STREAMS, make_stream
 from transcoder import stream_pool
-from transcoder.errors import BrokenMedia, MediaError, NotAudio, TooLong, UnsupportedMedia
+from transcoder.child_process import Child
+from transcoder.errors import BrokenMedia, DecoderFailed, MediaError, NotAudio, TooLong, UnsupportedMedia
+from transcoder.lifetime import Lifetime
 from transcoder.stream import StreamDecoder
 from transcoder.stream_pool import DecodedStream, Lost, StreamPool
 
@@ -157,3 +159,50 @@ async def test_what_was_kept_and_has_gone_bad_is_refused() -> None:
         with pytest.raises(BrokenMedia):
             await pool.open("stream", b"nonsense").feed(b"x", max_seconds=100)
         assert pool.replaced == 0
+
+
+async def test_an_old_child_gets_no_new_streams_and_goes_with_its_last_one() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(lifetime=Lifetime(seconds=0.2)) as pool:
+        (old,) = pool.pids
+        chunks = cut(make_stream("opus.ogg"))
+        stream = pool.open("stream")
+        first = await stream.feed(chunks[0], max_seconds=100)
+        while not pool.relieved:  # noqa: ASYNC110 (the pool tells nobody)
+            await asyncio.sleep(0.01)
+        assert await through(pool.open("stream"), chunks) == here(make_stream("opus.ogg"))
+        assert is_alive(old)
+        assert first.pcm + await through(stream, chunks[1:]) == here(make_stream("opus.ogg"))
+        while is_alive(old):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert pool.replaced == 0
+
+
+async def test_after_the_grace_an_old_childs_streams_go_on_elsewhere() -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(lifetime=Lifetime(seconds=0.2, grace_s=0.1)) as pool:
+        (old,) = pool.pids
+        chunks = cut(make_stream("opus.ogg"))
+        stream, idle = pool.open("stream"), pool.open("stream")
+        await stream.feed(chunks[0], max_seconds=100)
+        while is_alive(old):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for each in (stream, idle):
+            with pytest.raises(Lost):
+                await each.feed(chunks[1], max_seconds=100)
+        assert pool.replaced == 0
+        assert old not in pool.pids
+
+
+async def test_an_old_child_that_cannot_be_relieved_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(LIMIT_S), StreamPool(lifetime=Lifetime(seconds=0.1)) as pool:
+        pids = pool.pids
+        tried: asyncio.Queue[None] = asyncio.Queue()
+
+        async def cannot_start(_: float) -> Child:
+            tried.put_nowait(None)
+            raise DecoderFailed("there is no memory")
+
+        monkeypatch.setattr(Child, "start", cannot_start)
+        for _ in range(2):
+            await tried.get()
+        assert (pool.pids, pool.relieved) == (pids, 0)
+        assert await through(pool.open("stream"), cut(make_stream("opus.ogg"))) == here(make_stream("opus.ogg"))

@@ -30,6 +30,7 @@ from tests.integration.transcoder.test_stream import FILES, RECORDED, decode, st
 from tests.media.make_media import STREAMS
 from transcoder.demux.packets import Packet
 from transcoder.demux.webm import WebmDemuxer
+from transcoder.lifetime import Lifetime
 from transcoder.sandbox import DecoderPool
 from transcoder.stream import StreamDecoder
 from transcoder.stream_pool import StreamPool
@@ -241,6 +242,25 @@ async def test_a_killed_decoder_leaves_no_seam(resources: Resources, name: str) 
     assert resources.streams.replaced > 2
     assert_alike(name, audio(pieces), decode([stream(name)]))
     assert others(pieces) == [*(Text(str(n)) for n in range(len(chunks))), End("x")]
+
+
+async def test_a_decoder_that_is_relieved_leaves_no_seam(hub: Hub) -> None:
+    """Old children take leave of their streams, which go on in young ones."""
+    name = "flac.ogg"
+    async with StreamPool(lifetime=Lifetime(seconds=0.3, grace_s=0.1)) as streams:
+        resources, session = Resources(hub, DecoderPool(1), streams=streams), await new_session(hub)
+        transcoder = asyncio.create_task(SessionTranscoder(session, resources).run())
+        for n, chunk in enumerate(cut(stream(name), 2_000)):
+            await say(hub, session, [up.Chunk(chunk), Text(str(n))])
+            await asyncio.wait_for(until_said(hub, session, Text(str(n))), LIMIT_S)
+            if n in (20, 30):
+                before, pids = streams.relieved, streams.pids
+                while streams.relieved == before or set(pids) & set(streams.pids):  # noqa: ASYNC110 - the pool tells nobody
+                    await asyncio.sleep(0.01)
+        await say(hub, session, [End("x")])
+        assert await asyncio.wait_for(transcoder, LIMIT_S)
+        assert audio(await made(hub, session)) == decode([stream(name)])
+        assert streams.replaced == 0
 
 
 @pytest.mark.parametrize("name", DEADLY)

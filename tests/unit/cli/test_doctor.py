@@ -9,6 +9,7 @@ import pytest
 from cli import doctor
 from cli.doctor import Finding
 from cli.settings import CommandSettings
+from transcoder.wire import Ready
 
 
 def test_an_old_python_is_fatal() -> None:
@@ -58,6 +59,14 @@ async def test_an_address_without_a_key_is_fatal(monkeypatch: pytest.MonkeyPatch
     finding = await doctor.upstream(CommandSettings.load())
     assert finding.state == "fatal"
     assert "OPENAI_API_KEY" in finding.todo
+
+
+def test_a_wall_that_does_not_stand_is_a_warning() -> None:
+    finding = doctor._walls(Ready("capabilities, seccomp", "landlock (Function not implemented)"))
+    assert finding.state == "warning"
+    assert "landlock" in finding.found
+    assert finding.todo
+    assert doctor._walls(Ready("network, capabilities, landlock, seccomp", "")).state == "ok"
 
 
 @pytest.mark.parametrize(

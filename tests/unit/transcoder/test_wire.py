@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transcoder import wire
 
 MESSAGES: list[wire.Message] = [
-    wire.Ready(),
+    wire.Ready("seccomp", "landlock (Function not implemented)"),
     wire.DecodeFile(1, b"\x00\xff", 2.5),
     wire.Progress(1, 5.0),
     wire.FileDecoded(1, b"\x01\x02", "m4a", "aac", 44_100, 2, 1.0, 0),

@@ -173,3 +173,25 @@ def test_damaged_fields_are_an_mp4_error_or_a_span(chance: random.Random) -> Non
         assert span.start >= 0
         assert span.timescale > 0
         assert span.stop is None or span.stop > span.start
+
+
+def gapless(text: bytes) -> bytes:
+    name = box(b"name", bytes(4), b"iTunSMPB")
+    tag = box(b"----", box(b"mean", bytes(4), b"com.apple.iTunes"), name, box(b"data", bytes(8), text))
+    return box(b"udta", box(b"meta", bytes(4), box(b"ilst", tag)))
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        (b" 00000000 00000840 000001C0 0000000000001000 00000000", Span(0x840, 0x1840, 44_100)),
+        (b" 00000000 00000840 000001C1 0000000000001000 00000000", Span(0, 0x1A00, 44_100)),
+        (b" 00000000 -0000840 000001C0 0000000000001000", Span(0, 0x1A00, 44_100)),
+        (b" 00000000 00000840", Span(0, 0x1A00, 44_100)),
+        (b" nonsense all the way", Span(0, 0x1A00, 44_100)),
+        (b"", Span(0, 0x1A00, 44_100)),
+    ],
+)
+def test_what_itunes_says_is_believed_if_it_adds_up(text: bytes, span: Span) -> None:
+    told = read_movie(movie(trak(header=mdhd(duration=0x1A00)), gapless(text)))
+    assert recorded(told, told.tracks[0]) == span
