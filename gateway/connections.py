@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,6 +73,28 @@ async def place_of(backend: Backend, opened: Opened) -> Place:
     in_up = await sessions.last_id(session, "up") is not None
     in_pcm = await sessions.last_id(session, "pcm") is not None
     return Place(arrived or BIRTH, ClientSession.resumed(in_up=in_up, in_pcm=in_pcm))
+
+
+@asynccontextmanager
+async def on_the_way(backend: Backend, opened: Opened) -> AsyncIterator[None]:
+    """Between taking a session and the connection that holds it: when that comes to nothing, the session is let go.
+
+    A new one ends, as nobody knows of it.
+    """
+    arrived = False
+    try:
+        yield
+        arrived = True
+    finally:
+        if not arrived:
+            await to_its_end(_let_go(backend, opened))
+
+
+async def _let_go(backend: Backend, opened: Opened) -> None:
+    with suppress(StreamUnavailable):
+        await opened.attachment.detach()
+        if not opened.resumed:
+            await backend.sessions.end(opened.session, linger_ms=0)
 
 
 class Control:

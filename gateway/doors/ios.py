@@ -20,7 +20,7 @@ from gateway.admission import admit, admitted
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS, UPLOADS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import Connection, place_of
+from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import ios_messages as wire
 from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowDown, TooFast
 from gateway.limits import Room
@@ -216,13 +216,14 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
         mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
-        if (codec := CODECS[rate]) is not None:
-            await open_play(backend.redis, mine.session, codec)
-        place = await place_of(backend, mine)
+        wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
+        async with on_the_way(backend, mine):
+            if (codec := CODECS[rate]) is not None:
+                await open_play(backend.redis, mine.session, codec)
+            place = await place_of(backend, mine)
+            response = await wav.open(request)
     except (StreamUnavailable, Over) as error:
         raise NotNow from error
-    wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
-    response = await wav.open(request)
     player = Player(wav)
     connection = Connection(
         DOOR,

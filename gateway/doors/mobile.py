@@ -19,7 +19,7 @@ from gateway.admission import admitted, host_of, scheme_of
 from gateway.allowance import Allowance, seconds_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
-from gateway.connections import Connection, place_of
+from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import mobile_messages as wire
 from gateway.errors import (
     BinaryFrame,
@@ -204,7 +204,8 @@ async def _converse_in(
     opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
     try:
         mine = await open_session(app[BACKEND], opened, conversation, newest_wins=newest_wins)
-        place = await place_of(app[BACKEND], mine)
+        async with on_the_way(app[BACKEND], mine):
+            place = await place_of(app[BACKEND], mine)
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
         with suppress(ClientLeft, SlowClient):

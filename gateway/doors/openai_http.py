@@ -31,7 +31,7 @@ from gateway.admission import admit, admitted
 from gateway.allowance import seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection
+from gateway.connections import Connection, on_the_way
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
 from gateway.doors.openai_entries import Samples
@@ -122,12 +122,8 @@ async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials:
     except (StreamUnavailable, Over):
         raise NotNow from None
     events = Events(send_timeout_s=app[SETTINGS].send_timeout_s)
-    try:
+    async with on_the_way(app[BACKEND], begun.opened):
         response = await events.open(request)
-    except (ConnectionError, ClientLeft, asyncio.CancelledError):
-        with suppress(StreamUnavailable):
-            await begun.opened.attachment.detach()
-        raise
     connection = _connection(request, events, begun)
     with app[CONNECTIONS].joined(connection):
         await connection.run(downlink(connection, begun.frames), room.is_for(begun.frames.sid))

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection, Place, place_of
+from gateway.connections import Connection, Place, on_the_way, place_of
 from gateway.doors import openai_messages as wire
 from gateway.errors import ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound
 from gateway.naming import Opened, new_session, resume
@@ -175,7 +175,8 @@ async def start(request: web.Request, asked: Asked) -> Start:
     app[METRICS].sessions.labels(DOOR).inc()
     gen = None
     if asked.parley:
-        gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
+        async with on_the_way(backend, opened):
+            gen = await open_left(backend.writer, opened.session.keys.pcm, GenOpened(source="pcm16"), now_ms())
     frames = Frames(opened.session.sid, asked.parley, asked.streamed)
     greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
     return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings)
@@ -187,6 +188,12 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     opened = await resume(backend, session.sid)
     if opened is None:
         raise SessionNotFound
+    async with on_the_way(backend, opened):
+        return await _gone_on_with(request, asked, opened)
+
+
+async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened) -> Start:
+    backend, session = request.app[BACKEND], opened.session
     stored = await numbers(backend.redis, session)
     place = await place_of(backend, opened)
     frames = Frames(session.sid, asked.parley, asked.streamed)

@@ -25,7 +25,7 @@ from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import NO_BRIDGE_S, Connection, Place, place_of, to_its_end
+from gateway.connections import NO_BRIDGE_S, Connection, Place, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
 from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
@@ -136,14 +136,8 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
     if start is None:
         return web.Response(status=204)  # an EventSource dials again after everything but this
     stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s)
-    try:
+    async with on_the_way(backend, start.opened):
         response = await stream.open(request)
-    except (ConnectionError, ClientLeft):
-        await _let_go(backend, start.opened)
-        return web.Response()  # which nobody reads
-    except asyncio.CancelledError:
-        await to_its_end(_let_go(backend, start.opened))
-        raise
     connection = _listener(request, stream, start)
     with app[CONNECTIONS].joined(connection):
         await connection.run(
@@ -162,14 +156,16 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
     if heard is None:
         history = wire.history_in_address(request.query.get("history", ""))
         opened = await take(backend, request.app[METRICS], caller, conversation, history)
-        return Start(opened, await place_of(backend, opened), (started,))
+        async with on_the_way(backend, opened):
+            return Start(opened, await place_of(backend, opened), (started,))
     session = await backend.sessions.find(caller.user_or(ANYBODY), conversation)
     if session is None or heard.sid not in (None, session.sid):
         return None
     again = await resume(backend, session.sid)
     if again is None:
         return None
-    begins = await resync_from(backend.redis, session, heard.did)
+    async with on_the_way(backend, again):
+        begins = await resync_from(backend.redis, session, heard.did)
     if begins is None:
         return Start(again, Place(heard.did, ClientSession()), (started,))
     resync = wire.Resync(str(heard.did), str(begins))
@@ -192,14 +188,6 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
     for greeting in start.greetings:
         connection.outbox.reply(_frame(greeting))
     return connection
-
-
-async def _let_go(backend: Backend, opened: Opened) -> None:
-    """The client has left before its stream was open."""
-    with suppress(StreamUnavailable):
-        await opened.attachment.detach()
-        if not opened.resumed:
-            await backend.sessions.end(opened.session, linger_ms=0)
 
 
 async def _tell_when_nobody_comes(connection: Connection, backend: Backend) -> None:

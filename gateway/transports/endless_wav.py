@@ -41,15 +41,16 @@ class EndlessWav:
         self._milestones: Milestones
 
     async def open(self, request: web.Request) -> web.StreamResponse:
-        """Send the headers, HTTP's and WAV's; what this returns is the handler's response. Raises ConnectionError."""
-        self._outflow = Outflow(request, send_timeout_s=self.send_timeout_s, kernel_bytes=KERNEL_BYTES)
+        """Send the headers, HTTP's and WAV's; what this returns is the handler's response. Raises ClientLeft."""
         if request.version >= HttpVersion11:
             self._response.enable_chunked_encoding()
-        writer = await self._response.prepare(request)
-        assert writer is not None
-        self._writer = writer
-        self._milestones = Milestones(writer, self._outflow, self._arrived)
-        await self._response.write(endless_header(self.sample_rate))
+        with gone_is_left():
+            self._outflow = Outflow(request, send_timeout_s=self.send_timeout_s, kernel_bytes=KERNEL_BYTES)
+            writer = await self._response.prepare(request)
+            assert writer is not None
+            self._writer = writer
+            self._milestones = Milestones(writer, self._outflow, self._arrived)
+            await self._response.write(endless_header(self.sample_rate))
         return self._response
 
     @property

@@ -43,13 +43,13 @@ class EventStream:
         self._milestones: Milestones
 
     async def open(self, request: web.Request) -> EventSourceResponse:
-        """Send the headers; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
-        self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s, kernel_bytes=KERNEL_BYTES)
-        writer = await self._response.prepare(request)
-        assert writer is not None
-        self._writer = writer
-        self._milestones = Milestones(writer, self._outflow, self._arrived)
+        """Send the headers; what this returns is the handler's response. Raises HTTPException, ClientLeft."""
         with gone_is_left():
+            self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s, kernel_bytes=KERNEL_BYTES)
+            writer = await self._response.prepare(request)
+            assert writer is not None
+            self._writer = writer
+            self._milestones = Milestones(writer, self._outflow, self._arrived)
             await self._response.write(b": ok\n\n")  # the headers go out with the first write only
         return self._response
 
