@@ -252,9 +252,10 @@ class Upload:
 
     async def _leave(self, reading: asyncio.Task[None]) -> None:
         """Store what was read. The session is not ours to end: it is the stream's."""
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait([reading])
+        reading.cancel()
+        await asyncio.gather(
+            reading, return_exceptions=True
+        )  # that it broke off is no news when this ends for another reason
         await self._uplink.leave(replaced=True)
 
     async def _read(self, body: AsyncIterator[bytes]) -> None:

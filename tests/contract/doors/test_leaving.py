@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import struct
@@ -16,7 +17,9 @@ from gateway.app import serving
 from gateway.settings import GatewaySettings
 from streams import keys
 from streams.connection import connect
+from streams.sessions import Sessions
 from tests.contract.doors.stage import LIMIT_S
+from tests.contract.doors.watch_app import streaming, uploading
 
 TRIES = 24
 RESET = struct.pack("ii", 1, 0)
@@ -76,3 +79,25 @@ async def _come_and_go(settings: GatewaySettings, path: str, headers: str) -> No
                 tasks.create_task(_leave(url, one, headers, reset=n % 3 == 0))
         assert await redis.keys("parley:{*") == []
         assert await redis.zrange(keys.SESSIONS, 0, -1) == []
+
+
+def test_who_leaves_in_the_middle_of_a_body(settings: GatewaySettings, caplog: pytest.LogCaptureFixture) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_break_off(settings))
+    gc.collect()  # a task whose exception nobody has looked at says so when it goes
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def _break_off(settings: GatewaySettings) -> None:
+    async with connect(settings.redis_url) as redis:
+        await redis.flushall()
+        async with serving(settings) as url, streaming(url) as stream:
+            await stream.hear()
+            session = await Sessions(redis).find("anonymous", "c1")
+            assert session is not None
+            for _ in range(TRIES):
+                before = await redis.xlen(session.keys.pcm)
+                async with uploading(url) as body, asyncio.timeout(LIMIT_S):
+                    await body.send_chunk(b"ab")
+                    while await redis.xlen(session.keys.pcm) == before:  # noqa: ASYNC110 - another process: no event
+                        await asyncio.sleep(0.002)
