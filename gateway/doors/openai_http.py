@@ -31,6 +31,7 @@ from gateway.admission import admit, admitted
 from gateway.allowance import seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
+from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
@@ -169,11 +170,10 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
 # ---- up -------------------------------------------------------------------------------------------------------------
 
 
-async def _named(request: web.Request) -> tuple[Session, turns.Opened]:
+async def _named(request: web.Request, caller: Caller) -> tuple[Session, turns.Opened]:
     """The caller's session, and how it was opened. Raises NoSuchSession, NotNow."""
-    caller, backend = await admit(request, DOOR), request.app[BACKEND]
     try:
-        return await found(backend, caller.user_or(USER), request.query.get("session", ""))
+        return await found(request.app[BACKEND], caller.user_or(USER), request.query.get("session", ""))
     except SessionNotFound:
         raise NoSuchSession from None
     except StreamUnavailable:
@@ -202,7 +202,7 @@ def _refusals(session: Session) -> Iterator[None]:
 
 async def _events(request: web.Request) -> web.Response:
     backend = request.app[BACKEND]
-    session, opened = await _named(request)
+    session, opened = await _named(request, await admit(request, DOOR))
     events = events_of(await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S))
     with _refusals(session):
         stored = await _numbers(backend, session)
@@ -268,8 +268,13 @@ async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | 
 
 
 async def _audio(request: web.Request) -> web.Response:
+    """It lasts as long as somebody speaks, so it counts as a connection."""
+    async with admitted(request, DOOR) as caller:
+        return await _listen_to(request, *await _named(request, caller))
+
+
+async def _listen_to(request: web.Request, session: Session, opened: turns.Opened) -> web.Response:
     backend = request.app[BACKEND]
-    session, opened = await _named(request)
     if opened.numbered:
         raise MustNumber
     samples = 0
@@ -305,7 +310,7 @@ async def _end(request: web.Request) -> web.Response:
     """Also when it has ended already; but what is somebody else's is not ended."""
     backend = request.app[BACKEND]
     try:
-        session, _ = await _named(request)
+        session, _ = await _named(request, await admit(request, DOOR))
         with _refusals(session):
             await post_end(backend, session, await _numbers(backend, session), "client_left")
     except NoSuchSession:
