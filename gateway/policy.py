@@ -40,7 +40,8 @@ class Policy:
     def of(cls, settings: GatewaySettings) -> Policy:
         """Raises SettingsError: something is wrong with a key, or the settings would let everybody in by accident."""
         keys = _keys(settings)
-        mode: Mode = settings.auth or ("contract" if keys else "off")
+        by_key: Mode = "contract" if keys else "off"
+        mode: Mode = by_key if settings.auth is None or settings.auth == "auto" else settings.auth
         if mode != "off" and not keys:
             raise SettingsError(
                 f"PARLEY_AUTH is {mode}, but there is nothing to check tokens with. Set JWT_SECRET (`openssl rand -hex 32`)"

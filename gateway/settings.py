@@ -27,11 +27,12 @@ class GatewaySettings(Settings):
         alias="PARLEY_TRANSCRIPTION_MODEL",
         description="The captions' model, as the bridge has it: clients of `/v1/realtime` are told; `none` for none.",
     )
-    auth: Literal["required", "contract", "off"] | None = Field(
+    auth: Literal["required", "contract", "auto", "off"] | None = Field(
         None,
         alias="PARLEY_AUTH",
         description="`required`: a token at every door; `contract`: not at those whose clients carry none; `off`: nobody"
-        " is asked. Not set: `contract` when there is a key, else `off`.",
+        " is asked; `auto`: `contract` when there is a key, else `off`. Not set: `auto`, but without a key on loopback"
+        " only.",
     )
     jwt_secret: SecretStr | None = Field(
         None,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -18,29 +17,14 @@ from simulator.options import Options
 from simulator.server import Running
 from tests.acceptance.conftest import open_simulator
 from tests.acceptance.doors import scenario
-from tests.acceptance.doors.caller import SILENCE, Caller
+from tests.acceptance.doors.caller import SILENCE
+from tests.acceptance.doors.callers import DOORS, PUSH_TO_TALK
 from tests.acceptance.doors.ios import IosCaller
-from tests.acceptance.doors.mobile import MobileCaller
-from tests.acceptance.doors.openai import OpenAiCaller, OpenAiHttpCaller
 from tests.acceptance.doors.round_robin import round_robin
-from tests.acceptance.doors.watch import WatchCaller, WatchPhoneCaller
 from tests.acceptance.fleet import Fleet
 from tests.media.make_media import as_samples
 
 SCENARIO = scenario.read()
-
-DOORS: dict[str, Callable[[str], Caller]] = {
-    "mobile, PCM": lambda url: MobileCaller(url, token_hex(8), m4a=False),
-    "mobile, M4A": lambda url: MobileCaller(url, token_hex(8), m4a=True),
-    "openai, WebSocket": OpenAiCaller,
-    "openai, SSE and POST": OpenAiHttpCaller,
-    "watch, SSE and upload": lambda url: WatchCaller(url, token_hex(8)),
-    "watch, WebSocket": lambda url: WatchPhoneCaller(url, token_hex(8)),
-    "ios, 24 kHz": lambda url: IosCaller(url, 24_000),
-    "ios, 16 kHz": lambda url: IosCaller(url, 16_000),
-}
-PUSH_TO_TALK = {"mobile, PCM", "mobile, M4A"}
-"""Doors at which silence need not be sent."""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from secrets import token_hex
 
 import aiohttp
 import pytest
 
+from tests.acceptance.doors import scenario
+from tests.acceptance.doors.callers import DOORS as CALLERS
+from tests.acceptance.doors.heard import LIMIT_S
+from tests.acceptance.doors.ios import IosCaller
+from tests.acceptance.doors.lines import Event, events
+from tests.acceptance.phone import calling
 from tests.compose.doors import DOORS, Door
 from tests.compose.stack import ROOT, Stack
+from tests.media.make_media import as_samples, speech
 
 pytestmark = pytest.mark.timeout(900)
 """The image is built on the way, from an index that may be slow."""
@@ -141,6 +153,171 @@ async def test_a_gateway_is_killed_and_the_redial_goes_on(stack: Stack, door: Do
         assert await asyncio.to_thread(lambda: stack.gateway_of(call.sid())) != victim
         await call.begin(1)
         await call.finish()
+
+
+SPEECH = speech("speech_espeak", scenario.RATE, "mono")[: 3 * scenario.RATE].astype("<i2").tobytes()
+"""One utterance: no pause in it that could end a turn."""
+
+MANY_REQUESTS = ("openai, SSE", "watch, SSE", "ios")
+"""Doors at which a conversation is more than one connection."""
+
+
+@pytest.mark.parametrize("door", CALLERS)
+async def test_what_is_said_comes_back_through_every_door(stack: Stack, door: str) -> None:
+    """Nobody holds a conversation together but Redis: its requests come to more than one gateway."""
+    await asyncio.to_thread(stack.up, 3)
+    name = door.partition(",")[0]
+    before = await asyncio.to_thread(stack.used, name)
+    async with CALLERS[door](stack.url.replace("http", "ws", 1)) as caller:
+        heard = caller.heard
+        await caller.speak(SPEECH)
+        await heard.until_answers(1)
+        after = await asyncio.to_thread(stack.used, name)
+        await caller.end()
+    came_to = [gateway for gateway in after if after[gateway] > before[gateway]]
+    assert len(came_to) > 1 if door.startswith(MANY_REQUESTS) else came_to
+    assert heard.errors == []
+    echo, said = scenario.at_24k(heard.answers[0].audio, heard.sample_rate), as_samples(SPEECH)
+    assert len(said) - scenario.RATE // 10 <= len(echo) <= len(said) + scenario.RATE
+    assert scenario.likeness(echo, said, scenario.RATE) >= 0.98
+    if isinstance(caller, IosCaller):
+        await is_kept(stack, caller)
+
+
+async def is_kept(stack: Stack, caller: IosCaller) -> None:
+    """The recording of what was uploaded is in the volume, to the sample."""
+    look = (
+        "import glob, hashlib, json, sys, wave\n"
+        "for path in glob.glob(sys.argv[1]):\n"
+        "    with wave.open(path) as file:\n"
+        "        samples = file.readframes(file.getnframes())\n"
+        "        print(json.dumps([file.getframerate(), len(samples), hashlib.sha256(samples).hexdigest()]))"
+    )
+    files = f"/var/lib/parley/recordings/ios_*_{caller.sid[:8]}_*.wav"
+    (transcoder,) = stack.of("transcoder")
+    wanted = [caller.heard.sample_rate, len(caller.uploaded), hashlib.sha256(caller.uploaded).hexdigest()]
+    async with asyncio.timeout(LIMIT_S):
+        while True:  # its header is put right once a second
+            found = await asyncio.to_thread(stack.docker, "exec", transcoder, "python", "-c", look, files)
+            (recorded,) = map(json.loads, found.splitlines())
+            if recorded == wanted:
+                return
+            await asyncio.sleep(0.2)
+
+
+async def test_a_recording_is_kept(stack: Stack) -> None:
+    """In the volume that all gateways have: each connection may come to another one, and each of them sees the file."""
+    await asyncio.to_thread(stack.up, 3)
+    recording = (ROOT / "tests/media/mediarecorder/chromium_opus_100ms.webm").read_bytes()
+    half = len(recording) // 2
+    async with aiohttp.ClientSession(stack.url) as http:
+        for _ in range(3):
+            async with http.ws_connect("/ws") as socket:
+                assert (await socket.receive_str()).startswith("Connected! ")
+                for chunk in (recording[:half], recording[half:]):
+                    await socket.send_bytes(chunk)
+                    assert await socket.receive_str() == f"Received {len(chunk)} bytes"
+                await socket.send_str("STOP_RECORDING")
+                told = await socket.receive_str()
+            assert told.startswith("✅ Recording saved! File: uploads/"), told
+            name = Path(told.partition("File: ")[2].partition(",")[0]).name
+            digest = await asyncio.to_thread(stack.digest, "gateway", f"/var/lib/parley/uploads/{name}")
+            assert digest == hashlib.sha256(recording).hexdigest()
+
+
+async def test_the_pages_are_served(stack: Stack) -> None:
+    """And what they are made of."""
+    async with aiohttp.ClientSession(stack.url) as http:
+        for path in ("/", "/voice-realtime", "/static/websocket_audio.html"):
+            async with http.get(path) as answer:
+                assert (answer.status, answer.content_type) == (200, "text/html"), path
+        for path, kind in (("/static/style.css", "text/css"), ("/static/js/line.js", "text/javascript")):
+            async with http.get(path) as answer:
+                assert (answer.status, answer.content_type) == (200, kind), path
+
+
+PROMPT_S = 0.5
+"""What nobody holds back is on the other side by then, at least once in a few times: this machine may be busy."""
+
+
+async def test_nothing_is_held_back(stack: Stack) -> None:
+    """The first event is there before anything else happens; a body is heard while it is still sent."""
+    await asyncio.to_thread(stack.up, 3)
+    opened_s, heard_s = [], []
+    for _ in range(5):
+        query = {"conversationId": token_hex(8)}
+        async with aiohttp.ClientSession(stack.url, connector=aiohttp.TCPConnector(force_close=True)) as http:
+            began = time.monotonic()
+            async with asyncio.timeout(LIMIT_S), http.get("/realtime/stream", params=query) as stream:
+                told = events(stream)
+                assert (await anext(told)).name == "conversation_started"
+                opened_s.append(time.monotonic() - began)
+                began = time.monotonic()
+                finished = asyncio.Event()
+                upload = asyncio.create_task(speak_and_wait(http, query, finished))
+                assert (await until_event(told, "speech_started")).name == "speech_started"
+                heard_s.append(time.monotonic() - began)
+                assert not upload.done()
+                finished.set()
+                assert await upload == (200, "OK")
+    assert min(opened_s) < PROMPT_S
+    assert min(heard_s) < PROMPT_S
+
+
+async def speak_and_wait(http: aiohttp.ClientSession, query: dict[str, str], finished: asyncio.Event) -> tuple[int, str]:
+    """An upload whose second half is not sent before `finished`. The first is less than a proxy's buffer, and ends in the
+    middle of a sample."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield SPEECH[:11_999]
+        await finished.wait()
+        yield SPEECH[11_999:24_000]
+
+    async with http.post("/realtime/upload", params=query, data=body()) as answer:
+        return answer.status, await answer.text()
+
+
+async def until_event(told: AsyncIterator[Event], name: str) -> Event:
+    async for event in told:
+        if event.name == name:
+            return event
+    raise AssertionError(f"The stream has ended without {name}.")
+
+
+async def test_without_a_token_nobody_comes_in(stack: Stack) -> None:
+    """Where the operator says so; with one, on any gateway, all is as before."""
+    secret = token_hex(32)
+    with stack.told(JWT_SECRET=secret, PARLEY_AUTH="required"):
+        token = stack.compose("exec", "-T", "gateway", "parley", "token", "--user", "ann").strip()
+        url = stack.url.replace("http", "ws", 1)
+        async with aiohttp.ClientSession(stack.url) as http:
+            for path in ("/realtime/stream?conversationId=one", "/api/sessions", "/v1/realtime/sse"):
+                for shown in ({}, {"Authorization": f"Bearer {token}x"}):
+                    async with http.get(path, headers=shown) as answer:
+                        assert answer.status == 401, path
+            query = {"conversationId": "one", "token": token}
+            async with http.get("/realtime/stream", params=query) as stream:
+                assert (await anext(events(stream))).name == "conversation_started"
+            for path in ("/ws-mobile/ann", "/ws", "/realtime"):
+                async with http.ws_connect(path) as socket:
+                    message = await socket.receive(LIMIT_S)
+                    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008), path
+        async with calling(url, "ann", f"?input_format=pcm16&token={token}") as phone:
+            heard = await phone.ask(SPEECH)
+            assert (heard.errors, heard.audio) == ([], SPEECH)
+        logs = stack.compose("logs", "--no-log-prefix", "gateway", "lb")
+        assert token not in logs
+        assert secret not in logs
+
+
+async def test_a_secret_alone_has_tokens_asked_for(stack: Stack) -> None:
+    """But not at the doors whose clients carry none."""
+    with stack.told(JWT_SECRET=token_hex(32)):
+        query = {"conversationId": "one"}
+        async with aiohttp.ClientSession(stack.url) as http, http.get("/realtime/stream", params=query) as refused:
+            assert refused.status == 401
+        async with calling(stack.url.replace("http", "ws", 1), "ann", "?input_format=pcm16") as phone:
+            assert (await phone.ask(SPEECH)).audio == SPEECH
 
 
 async def test_health_follows_redis(stack: Stack) -> None:

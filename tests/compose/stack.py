@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.embedded import free_port
 from streams import keys
@@ -43,6 +47,18 @@ class Stack:
         """All of it, healthy."""
         self.compose("up", "--wait", "--scale", f"gateway={gateways}")
 
+    @contextmanager
+    def told(self, **settings: str) -> Iterator[None]:
+        """Two gateways, and these settings, for as long as the context lasts."""
+        self._environment |= settings
+        try:
+            self.up(2)
+            yield
+        finally:
+            for name in settings:
+                del self._environment[name]
+            self.up(1)
+
     def containers(self) -> list[dict[str, Any]]:
         """What `docker compose ps` tells of each that runs."""
         return [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
@@ -73,6 +89,23 @@ class Stack:
         name = self.redis("GET", keys.SessionKeys(sid).attach).rpartition("|")[2].partition(":")[0]
         (container,) = [container for container in self.of("gateway") if container.startswith(name)]
         return container
+
+    def used(self, door: str) -> dict[str, float]:
+        """How much each gateway has had to do with a door's clients: those that are there now, and what was said by them."""
+        return {gateway: sum(self._samples(gateway, door)) for gateway in self.of("gateway")}
+
+    def _samples(self, gateway: str, door: str) -> Iterator[float]:
+        fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+        for family in text_string_to_metric_families(self.docker("exec", gateway, "python", "-c", fetch)):
+            for sample in family.samples:
+                is_one = sample.name in ("parley_gateway_connections", "parley_gateway_messages_total")
+                if is_one and sample.labels["door"] == door and sample.labels.get("direction") != "sent":
+                    yield sample.value
+
+    def digest(self, service: str, path: str) -> str:
+        """The SHA-256 of a file, as each of the service's containers sees it. An AssertionError when they do not agree."""
+        (digest,) = {self.docker("exec", each, "sha256sum", path).split()[0] for each in self.of(service)}
+        return digest
 
     def down(self) -> None:
         """Nothing of it is left but the image."""

@@ -56,9 +56,9 @@ def is_like(heard: bytes, wanted: bytes, rate: int) -> bool:
     return abs(len(one) - len(other)) <= RATE // 50 and likeness(one, other) >= 0.98
 
 
-def likeness(one: Samples, other: Samples) -> float:
-    """Correlation where they fit best, at most 20 ms apart."""
-    shift = lag(one, other, RATE // 50)
+def likeness(one: Samples, other: Samples, apart: int = RATE // 50) -> float:
+    """Correlation where they fit best, at most so many samples apart."""
+    shift = lag(one, other, apart)
     return correlation(one[max(shift, 0) :], other[max(-shift, 0) :])
 
 

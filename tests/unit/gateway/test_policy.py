@@ -38,6 +38,12 @@ def test_required_and_off() -> None:
     assert not policy(JWT_SECRET=SECRET, PARLEY_AUTH="off").needs_token("openai")
 
 
+def test_the_key_decides_wherever_it_listens() -> None:
+    """In a container every address is listened on, and who reaches it is decided outside."""
+    assert policy(HOST="0.0.0.0", PARLEY_AUTH="auto").mode == "off"
+    assert policy(HOST="0.0.0.0", PARLEY_AUTH="auto", JWT_SECRET=SECRET).mode == "contract"
+
+
 def test_a_public_key_is_itself_or_a_path(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text(pem("RS256"))
