@@ -53,7 +53,8 @@ from gateway.listening import Listening
 from gateway.posting import keep_place, post, post_end, post_numbered, post_stream
 from gateway.replay import Numbers, numbers
 from gateway.transports.chunked import chunks, whole
-from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
+from gateway.transports.lasting import CLOSE_TIMEOUT_S
+from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
 from streams import pcm, turns
 from streams.attach import tell

@@ -52,7 +52,8 @@ from gateway.outbox import Frame
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
-from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
+from gateway.transports.lasting import CLOSE_TIMEOUT_S
+from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
 from streams import pcm
 from streams.dispatch import is_handed_out
