@@ -29,7 +29,7 @@ from gateway.errors import (
     TooLate,
 )
 from gateway.metrics import Metrics
-from gateway.naming import Opened
+from gateway.naming import Opened, let_go
 from gateway.outbox import Frame, Outbox
 from gateway.session import ClientSession
 from gateway.uplink import Uplink
@@ -77,24 +77,14 @@ async def place_of(backend: Backend, opened: Opened) -> Place:
 
 @asynccontextmanager
 async def on_the_way(backend: Backend, opened: Opened) -> AsyncIterator[None]:
-    """Between taking a session and the connection that holds it: when that comes to nothing, the session is let go.
-
-    A new one ends, as nobody knows of it.
-    """
+    """Between taking a session and the connection that holds it: when that comes to nothing, the session is let go."""
     arrived = False
     try:
         yield
         arrived = True
     finally:
         if not arrived:
-            await to_its_end(_let_go(backend, opened))
-
-
-async def _let_go(backend: Backend, opened: Opened) -> None:
-    with suppress(StreamUnavailable):
-        await opened.attachment.detach()
-        if not opened.resumed:
-            await backend.sessions.end(opened.session, linger_ms=0)
+            await to_its_end(let_go(backend, opened))
 
 
 class Control:
@@ -152,8 +142,8 @@ class Way(Protocol):
     def is_over(self) -> None:
         """The session has ended by itself."""
 
-    async def leave(self, *, replaced: bool) -> None:
-        """Store what was said, and end. `replaced`: another connection has the session, which is not ours to end."""
+    async def leave(self) -> bool:
+        """Store what was said, and end. Whether the session has nothing to wait for: nothing was said over this."""
 
 
 class Connection:
@@ -361,15 +351,17 @@ class Connection:
         if isinstance(over, SessionEnded | SessionFailed | SessionGone):
             self.way.is_over()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._leave(replaced=isinstance(over, Replaced)))
+            tasks.create_task(self._leave())
             tasks.create_task(self.wire.close(over))
         lasted = time.monotonic() - self._since
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
-    async def _leave(self, *, replaced: bool) -> None:
-        """Store what was said last, then leave the session to its grace time."""
-        await self.way.leave(replaced=replaced)
+    async def _leave(self) -> None:
+        """Store what was said last, then leave the session to its grace time; or end it, when nothing was ever said."""
+        unspoken = await self.way.leave()
         try:
+            if unspoken and await self._sessions.end_unspoken(self.session, self._attachment.value):
+                return
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
             await self._attachment.detach()

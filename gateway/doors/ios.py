@@ -32,7 +32,6 @@ from gateway.records import Record, Status
 from gateway.transports.chunked import whole
 from gateway.transports.endless_wav import EndlessWav
 from gateway.uploads import STOPPED, not_found, opening, set_rate, source
-from runtime.logs import SessionLogger
 from streams import down, pcm
 from streams.consumer import Entry
 from streams.errors import Over, StreamUnavailable
@@ -235,7 +234,7 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
         place=place,
         max_waiting_bytes=_NO_LIMIT,
         codec=codec,
-        way=Listening(backend, mine.session, SessionLogger(logger, mine.session.sid)),
+        way=Listening(backend, mine.session),
         sender=player.play,
     )
     with app[CONNECTIONS].joined(connection):

@@ -153,7 +153,7 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
         begun.frames.error,
         place=begun.place,
         max_waiting_bytes=NO_LIMIT,
-        way=Listening(backend, session, SessionLogger(logger, session.sid), comes_back=True, asks=True),
+        way=Listening(backend, session, comes_back=True, asks=True),
     )
 
     def told(event: str) -> None:

@@ -25,7 +25,7 @@ from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import NO_BRIDGE_S, Connection, Place, on_the_way, place_of, to_its_end
+from gateway.connections import Connection, Place, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
 from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
@@ -34,7 +34,6 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
-    NoBridge,
     NoConversation,
     NotNow,
     NotStored,
@@ -56,8 +55,6 @@ from gateway.transports.lasting import CLOSE_TIMEOUT_S
 from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
 from streams import pcm
-from streams.dispatch import is_handed_out
-from streams.errors import StreamUnavailable
 from streams.sessions import Session
 from streams.up import JOINED_BYTES
 
@@ -143,7 +140,6 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
     with app[CONNECTIONS].joined(connection):
         await connection.run(
             downlink(connection, lambda told, item: _frame(told, item, start.opened.session)),
-            _tell_when_nobody_comes(connection, backend),
             room.is_for(start.opened.session.sid),
         )
     return response
@@ -184,22 +180,11 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
         _error_frame,
         place=start.place,
         max_waiting_bytes=0,  # nothing is said over it
-        way=Listening(backend, session, SessionLogger(logger, session.sid)),
+        way=Listening(backend, session, asks=True),
     )
     for greeting in start.greetings:
         connection.outbox.reply(_frame(greeting))
     return connection
-
-
-async def _tell_when_nobody_comes(connection: Connection, backend: Backend) -> None:
-    """The client speaks in other requests, to which nothing is answered before they end."""
-    spoken = False
-    while not connection.downlink.is_bridged:
-        await asyncio.sleep(NO_BRIDGE_S)
-        if spoken and not connection.downlink.is_bridged:
-            connection.trouble(NoBridge())
-        with suppress(StreamUnavailable):
-            spoken = await is_handed_out(backend.redis, connection.session, "bridge")
 
 
 def _frame(told: wire.ToClient, item: str | None = None, session: Session | None = None) -> Frame:
@@ -257,7 +242,7 @@ class Upload:
         await asyncio.gather(
             reading, return_exceptions=True
         )  # that it broke off is no news when this ends for another reason
-        await self._uplink.leave(replaced=True)
+        await self._uplink.leave()
 
     async def _read(self, body: AsyncIterator[bytes]) -> None:
         carry = b""
