@@ -203,8 +203,6 @@ async def _is_open(backend: Backend, record: Record) -> bool:
 
 async def _play(request: web.Request, record: Record, asked: wire.Asked, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
-    if app[CONNECTIONS].draining:
-        raise NotNow
     record = await _changed(request, record, closed=0)
     if record.closed:
         raise not_found()

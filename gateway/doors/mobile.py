@@ -178,10 +178,6 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     async with admitted(request, DOOR) as caller:
         conversation = _user(request)
-        if request.app[CONNECTIONS].draining:
-            raise web.HTTPServiceUnavailable(
-                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
-            )
         user = caller.user_or(conversation)
         async with request.app[LIMITS].session(caller, partial(_resumes, request, user, conversation)) as room:
             return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)

@@ -105,8 +105,6 @@ class Events(EventStream):
 
 async def _listen(request: web.Request) -> web.StreamResponse:
     """One stream, from its first event to the last."""
-    if request.app[CONNECTIONS].draining:
-        raise NotNow
     async with admitted(request, DOOR) as caller:
         asked, redials = _asked(request, caller.user_or(USER))
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:

@@ -37,7 +37,6 @@ from gateway.errors import (
     NoConversation,
     NotNow,
     NotStored,
-    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
@@ -121,8 +120,6 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     async with admitted(request, DOOR) as caller:
         with refusing():
             conversation = wire.conversation(request.query)
-            if app[CONNECTIONS].draining:
-                raise NotNow(str(Restarting()))
         async with app[LIMITS].session(caller, partial(is_there, app[BACKEND], caller, conversation)) as room:
             return await _listen(request, caller, conversation, room)
 

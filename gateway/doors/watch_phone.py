@@ -22,16 +22,14 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
-from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, refusing, take
+from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
     InvalidMessage,
-    NotNow,
     Refused,
     RequestRefused,
-    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
@@ -299,9 +297,6 @@ async def converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app = request.app
     async with admitted(request, DOOR) as caller:
-        with refusing():
-            if app[CONNECTIONS].draining:
-                raise NotNow(str(Restarting()))
         socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=app[SETTINGS].send_timeout_s)
         response = await socket.open(request)
         phone = Phone(app, caller, socket)

@@ -1,4 +1,7 @@
-"""Clients that hang up before they are answered: nothing is left of them, and nobody is told of a fault."""
+"""Clients that hang up before they are answered: nothing is left of them, and nobody is told of a fault.
+
+And a gateway that leaves: it takes no more of them.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import uvloop
+from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
 
-from gateway.app import serving
+from gateway.app import create_app, serving
+from gateway.appkeys import CONNECTIONS
 from gateway.settings import GatewaySettings
 from streams import keys
 from streams.connection import connect
@@ -101,3 +107,27 @@ async def _break_off(settings: GatewaySettings) -> None:
                     await body.send_chunk(b"ab")
                     while await redis.xlen(session.keys.pcm) == before:  # noqa: ASYNC110 - another process: no event
                         await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/ws-mobile/ann"),
+        ("GET", "/realtime"),
+        ("GET", "/v1/realtime"),
+        ("GET", "/ws"),
+        ("GET", "/realtime/stream?conversationId=c"),
+        ("POST", "/realtime/upload?conversationId=c"),
+        ("GET", "/v1/realtime/sse"),
+        ("POST", "/v1/realtime/audio?session=s"),
+        ("GET", "/api/sessions/x/stream_audio"),
+    ],
+)
+async def test_a_gateway_that_stops_takes_no_more(settings: GatewaySettings, redis: Redis, method: str, path: str) -> None:
+    """Neither a WebSocket, nor a stream, nor a body that lasts: with a word that another gateway will."""
+    app = create_app(settings)
+    async with TestClient(TestServer(app)) as client:
+        app[CONNECTIONS].draining = True
+        response = await client.request(method, path)
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert await response.json() == {"error": "This server restarts. Please connect again."}
