@@ -269,10 +269,10 @@ async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | 
 async def _audio(request: web.Request) -> web.Response:
     """It lasts as long as somebody speaks, so it counts as a connection."""
     async with admitted(request, DOOR) as caller:
-        return await _listen_to(request, *await _named(request, caller))
+        return await _speak_in(request, *await _named(request, caller))
 
 
-async def _listen_to(request: web.Request, session: Session, opened: turns.Opened) -> web.Response:
+async def _speak_in(request: web.Request, session: Session, opened: turns.Opened) -> web.Response:
     backend = request.app[BACKEND]
     if opened.numbered:
         raise MustNumber
