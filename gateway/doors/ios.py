@@ -17,7 +17,7 @@ from functools import partial
 from aiohttp import web
 
 from gateway.admission import admit, admitted
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS, UPLOADS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTINGS, UPLOADS
 from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way, place_of
@@ -81,18 +81,21 @@ async def _health(_: web.Request) -> web.Response:
 
 
 async def _create(request: web.Request) -> web.Response:
-    user = await _user(request)
+    caller = await admit(request, DOOR)
     wanted = wire.read_create(await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S))
+    await request.app[LIMITS].create_record(caller)
     try:
-        return _json(wire.created(await request.app[UPLOADS].records.create(user, wanted)))
+        return _json(wire.created(await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted)))
     except StreamUnavailable as error:
         raise NotNow from error
 
 
 async def _list(request: web.Request) -> web.Response:
-    user = await _user(request)
+    caller = await admit(request, DOOR)
+    if caller.user is None and request.app[POLICY].verifier is not None:
+        return _json(wire.listed([]))  # whose they are cannot be told, and an id is all it takes to listen
     try:
-        return _json(wire.listed(await request.app[UPLOADS].records.of(user)))
+        return _json(wire.listed(await request.app[UPLOADS].records.of(caller.user_or(ANONYMOUS))))
     except StreamUnavailable as error:
         raise NotNow from error
 

@@ -377,3 +377,16 @@ async def test_speech_over_http_counts_too(redis_server: EmbeddedServer, redis: 
                 more.set()
             async with speaking.result() as answered:
                 assert await answered.json() == {"samples": 480}
+
+
+async def test_sessions_that_are_created_by_request(
+    redis_server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is kept for a day: so many of them, and no more, whether they are used or not."""
+    monkeypatch.setattr(limits, "MAX_RECORDS", 2)
+    async with gateway(redis_server, redis, JWT_SECRET=NEW) as stage:
+        for user, status in (("ann", 200), ("ann", 200), ("ann", 429), ("bob", 200)):
+            headers = {"Authorization": f"Bearer {token(user)}"}
+            async with stage.http.post(f"{stage.url}/api/sessions", json={}, headers=headers) as answer:
+                assert answer.status == status
+        assert await redis.pttl(keys.limit("records", "user", "ann")) > HOLD_MS["sessions"]
