@@ -14,10 +14,10 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.addresses import client_address, is_trusted
-from gateway.appkeys import BACKEND, LIMITS, POLICY
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, POLICY
 from gateway.auth import Verifier
 from gateway.caller import Caller
-from gateway.errors import ForbiddenOrigin, NotAdmitted, NoToken
+from gateway.errors import ForbiddenOrigin, NotAdmitted, NotNow, NoToken, Restarting
 from gateway.origins import is_allowed
 from gateway.replay import opened_as
 from gateway.tickets import is_ticket, redeem
@@ -42,8 +42,12 @@ async def admit(request: web.Request, door: str) -> Caller:
 async def admitted(request: web.Request, door: str) -> AsyncIterator[Caller]:
     """`admit`, for a connection that lasts: it counts as one of its user's, and of its address's, while the context does.
 
-    To be entered before a WebSocket's handshake is answered. Raises NotAdmitted, TooMany.
+    To be entered before a WebSocket's handshake is answered. Raises NotNow while this process stops, NotAdmitted, TooMany.
     """
+    if request.app[CONNECTIONS].draining:
+        restarting = NotNow(str(Restarting()))
+        restarting.door = door
+        raise restarting
     caller = await admit(request, door)
     async with request.app[LIMITS].connection(caller):
         yield caller

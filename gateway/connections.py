@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.metrics import Metrics
-from gateway.naming import Opened
+from gateway.naming import Opened, let_go
 from gateway.outbox import Frame, Outbox
 from gateway.session import ClientSession
 from gateway.uplink import Uplink
@@ -76,6 +76,18 @@ async def place_of(backend: Backend, opened: Opened) -> Place:
     in_up = await sessions.last_id(session, "up") is not None
     in_pcm = await sessions.last_id(session, "pcm") is not None
     return Place(arrived or BIRTH, ClientSession.resumed(in_up=in_up, in_pcm=in_pcm))
+
+
+@asynccontextmanager
+async def on_the_way(backend: Backend, opened: Opened) -> AsyncIterator[None]:
+    """Between taking a session and the connection that holds it: when that comes to nothing, the session is let go."""
+    arrived = False
+    try:
+        yield
+        arrived = True
+    finally:
+        if not arrived:
+            await to_its_end(let_go(backend, opened))
 
 
 class Control:
@@ -133,8 +145,8 @@ class Way(Protocol):
     def is_over(self) -> None:
         """The session has ended by itself."""
 
-    async def leave(self, *, replaced: bool) -> None:
-        """Store what was said, and end. `replaced`: another connection has the session, which is not ours to end."""
+    async def leave(self) -> bool:
+        """Store what was said, and end. Whether the session has nothing to wait for: nothing was said over this."""
 
 
 class Connection:
@@ -358,15 +370,17 @@ class Connection:
         if isinstance(over, SessionEnded | SessionFailed | SessionGone):
             self.way.is_over()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._leave(replaced=isinstance(over, Replaced)))
+            tasks.create_task(self._leave())
             tasks.create_task(self.wire.close(over))
         lasted = time.monotonic() - self._since
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
-    async def _leave(self, *, replaced: bool) -> None:
-        """Store what was said last, then leave the session to its grace time."""
-        await self.way.leave(replaced=replaced)
+    async def _leave(self) -> None:
+        """Store what was said last, then leave the session to its grace time; or end it, when nothing was ever said."""
+        unspoken = await self.way.leave()
         try:
+            if unspoken and await self._sessions.end_unspoken(self.session, self._attachment.value):
+                return
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
             await self._attachment.detach()

@@ -32,14 +32,17 @@ from streams.keys import SessionKeys
 
 logger = logging.getLogger(__name__)
 
-What = Literal["connections", "sessions"]
+What = Literal["connections", "sessions", "records"]
 
-HOLD_MS = {"connections": 45_000, "sessions": 90_000}
+HOLD_MS = {"connections": 45_000, "sessions": 90_000, "records": keys.RECORD_TTL_MS}
 """How long one counts that nobody renews. A session that waits for its client counts, as long as it usually waits."""
+
+MAX_RECORDS = 1_000
+"""Sessions that one user, or one address, may create by request in a day: each is kept so long, used or not."""
 
 RENEW_S = 15.0
 
-RETRY_AFTER_S = {"connections": 5, "sessions": 30}
+RETRY_AFTER_S = {"connections": 5, "sessions": 30, "records": 3_600}
 
 MAX_ALLOWANCES = 10_000
 """Sessions whose speech one gateway remembers; those that have not spoken for two minutes need not be remembered."""
@@ -104,12 +107,14 @@ class Limits:
         self._of_user: dict[What, int] = {
             "connections": settings.max_connections_per_user,
             "sessions": settings.max_sessions_per_user,
+            "records": MAX_RECORDS,
         }
         self._of_address: dict[What, int] = {
             "connections": settings.max_connections_per_address,
             "sessions": settings.max_sessions_per_address,
+            "records": MAX_RECORDS,
         }
-        self._held: dict[What, dict[str, set[str]]] = {"connections": {}, "sessions": {}}
+        self._held: dict[What, dict[str, set[str]]] = {"connections": {}, "sessions": {}, "records": {}}
         """key → members"""
         self._allowances: OrderedDict[str, Allowance] = OrderedDict()
 
@@ -140,6 +145,14 @@ class Limits:
             yield room
         finally:
             await room.leave()
+
+    async def create_record(self, caller: Caller) -> None:
+        """One more session is created by request; it is kept for a day. Raises TooMany."""
+        counts, member = self._counts("records", caller), secrets.token_hex(8)
+        fits = await self._hold("records", counts, member, limited=True)
+        self._forget("records", counts, member)
+        if not fits:
+            raise self._too_many("records", caller)
 
     def allowance(self, sid: str) -> Allowance:
         """How fast this session may be spoken to at this gateway, over all of its connections."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from gateway.backend import Backend
@@ -26,12 +25,11 @@ class Listening:
         self,
         backend: Backend,
         session: Session,
-        log: logging.LoggerAdapter[logging.Logger],
         *,
         comes_back: bool = False,
         asks: bool = False,
     ) -> None:
-        self._backend, self._session, self._log = backend, session, log
+        self._backend, self._session = backend, session
         self._comes_back, self._asks = comes_back, asks
         self._known = False
         self._over = False
@@ -47,17 +45,11 @@ class Listening:
         """The session has ended by itself."""
         self._over = True
 
-    async def leave(self, *, replaced: bool) -> None:
-        """A session in which nothing was said has nothing to wait for, and ends; one that is another's by now goes on."""
+    async def leave(self) -> bool:
+        """Whether the session has nothing to wait for, as far as this connection knows: nothing was said over it."""
         self._left.set()
         await self.worker
-        if self._over or replaced or self._comes_back:
-            return
-        try:
-            if not await is_handed_out(self._backend.redis, self._session, "bridge"):
-                await self._backend.sessions.end(self._session, linger_ms=0)
-        except StreamUnavailable as error:
-            self._log.warning("the session runs out by itself: %s", error)
+        return not (self._over or self._comes_back)
 
     async def _wait(self) -> None:
         while self._asks and not self._known:

@@ -58,7 +58,7 @@ class LiveUplink:
         self._said_or_left = asyncio.Event()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
-        self._replaced = False
+        self._unspoken = False
         self._last_words: str | None = None
         self.on_stored: Callable[[int], None] = lambda number: None
         """called with the number of each message that is stored"""
@@ -97,12 +97,11 @@ class LiveUplink:
         """The session has ended by itself: there is nothing more to say."""
         self._over = True
 
-    async def leave(self, *, replaced: bool = False) -> None:
+    async def leave(self) -> bool:
         """Store what was said, within LEAVE_TIMEOUT_S.
 
-        A session that no worker knows of ends, unless the client numbers, or another connection has it (`replaced`).
+        Whether the session has nothing to wait for: nothing was said, by a client that does not number or has said goodbye.
         """
-        self._replaced = replaced
         if not self._left.done():
             self._left.set_result(None)
         self._said_or_left.set()
@@ -113,6 +112,7 @@ class LiveUplink:
             self._log.warning("what was said last could not be stored in %g s", LEAVE_TIMEOUT_S)
         elif (error := self.worker.exception()) is not None and not isinstance(error, ConnectionOver):
             raise error
+        return self._unspoken
 
     def _new_producer(self, first: int) -> Producer:
         return Producer(self._backend.writer, self._stream, self._scheme, first=first)
@@ -138,8 +138,7 @@ class LiveUplink:
     async def _hand_out(self) -> None:
         await self._said_or_left.wait()
         if not self._early:
-            if not (self._over or self._replaced or (self._comes_back and self._last_words is None)):
-                await self._backend.sessions.end(self._session, linger_ms=0)
+            self._unspoken = not (self._over or (self._comes_back and self._last_words is None))
             return
         for role in ROLES[self._route]:
             await hand_out(self._backend.redis, self._session, role)

@@ -76,11 +76,15 @@ async def _surely(backend: Backend, work: Coroutine[Any, Any, Opened]) -> Opened
     except asyncio.CancelledError:
         await asyncio.wait([opening])
         with contextlib.suppress(StreamUnavailable):
-            result = opening.result()
-            await result.attachment.detach()
-            if not result.resumed:
-                await backend.sessions.end(result.session, linger_ms=0)
+            await let_go(backend, opening.result())
         raise
+
+
+async def let_go(backend: Backend, opened: Opened) -> None:
+    """Nobody has it any more. A new one ends, unless somebody has spoken in it. Without Redis it runs out by itself."""
+    with contextlib.suppress(StreamUnavailable):
+        if opened.resumed or not await backend.sessions.end_unspoken(opened.session, opened.attachment.value):
+            await opened.attachment.detach()
 
 
 async def resume(backend: Backend, sid: str) -> Opened | None:

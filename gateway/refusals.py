@@ -53,7 +53,14 @@ FAREWELLS = web.AppKey("farewells", Farewells)
 
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Handlers raise RequestRefused, before they have begun to answer."""
+    """Handlers raise RequestRefused, before they have begun to answer; and ClientLeft when nobody is left to be answered."""
+    try:
+        return await _answered(request, handler)
+    except ClientLeft:
+        return web.Response()  # which nobody reads
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         check_origin(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:

@@ -57,9 +57,6 @@ class Persona:
 class Left:
     """The client has left, or was told to."""
 
-    replaced: bool = False
-    """another connection has the session"""
-
 
 Said = Recording | Speech | Persona | Left
 
@@ -82,12 +79,7 @@ class Append:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class EndSession:
-    """No worker knows the session: remove it."""
-
-
-Effect = HandOut | OpenGen | Append | EndSession
+Effect = HandOut | OpenGen | Append
 
 
 class ClientSession:
@@ -143,9 +135,8 @@ class ClientSession:
                 ]
             case Persona(name):
                 return [*self._need("bridge"), *self._mend(self.route), Append(self.route, SetPersona(name))]
-            case Left(replaced):
-                # A session that a worker knows of waits for its client; one that nobody knows of has nothing to wait for.
-                return [] if self.is_known or replaced else [EndSession()]
+            case Left():
+                return []
 
     def performed(self, effect: Effect) -> None:
         """Call it for each effect, in order: an Append as soon as it may be stored, the others when they are done."""

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from gateway.backend import Backend
 from gateway.errors import Busy, NotStored, Refused, TooLate
-from gateway.session import Append, ClientSession, Effect, EndSession, HandOut, Left, OpenGen, Recording, Route, Said, Speech
+from gateway.session import Append, ClientSession, Effect, HandOut, Left, OpenGen, Recording, Route, Said, Speech
 from streams import up
 from streams.dispatch import hand_out
 from streams.errors import Over, StreamError, StreamFull
@@ -74,12 +74,9 @@ class Uplink:
         """Whether a worker has been told of the session: then it outlives this connection."""
         return self._state.is_known
 
-    async def leave(self, *, replaced: bool) -> None:
-        """Do all that was put, within LEAVE_TIMEOUT_S.
-
-        A session that no worker knows of ends with it, unless another connection has it (`replaced`).
-        """
-        self._queue.put_nowait(Left(replaced))
+    async def leave(self) -> bool:
+        """Do all that was put, within LEAVE_TIMEOUT_S. Whether the session has nothing to wait for: nothing was said."""
+        self._queue.put_nowait(Left())
         try:
             done, _ = await asyncio.wait([self.worker], timeout=LEAVE_TIMEOUT_S)
         finally:
@@ -89,6 +86,7 @@ class Uplink:
         else:
             await asyncio.wait([self.worker])
             self._log.warning("what was said last could not be stored in %g s", LEAVE_TIMEOUT_S)
+        return not (self._over or self.is_known)
 
     async def _work(self) -> None:
         said: Said | None = None
@@ -124,8 +122,6 @@ class Uplink:
                     await hand_out(self._backend.redis, self._session, role)
                 case OpenGen():
                     await self._open_gen()
-                case EndSession():
-                    await self._backend.sessions.end(self._session, linger_ms=0)
                 case _:
                     assert_never(effect)
             self._state.performed(effect)

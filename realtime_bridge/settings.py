@@ -27,7 +27,8 @@ class BridgeSettings(WorkerSettings):
     simulator_url: str | None = Field(
         None,
         alias="PARLEY_SIMULATOR_URL",
-        description="Where a simulator is: it answers while neither `OPENAI_API_KEY` nor `OPENAI_BASE_URL` is set.",
+        description="Where a simulator is, as `http://127.0.0.1:8765/v1`: it answers while neither `OPENAI_API_KEY` nor"
+        " `OPENAI_BASE_URL` is set.",
     )
     openai_realtime_model: str = Field(
         "gpt-realtime-2.1", alias="OPENAI_REALTIME_MODEL", description="The speech-to-speech model."

@@ -69,7 +69,7 @@ async def hand_out(redis: Redis, session: Session, role: keys.Role) -> None:
     Two gateways that do so at once may both put it there; then the second worker finds it taken, and lets go.
     Raises StreamUnavailable.
     """
-    stream, field = keys.dispatch(role), f"dispatch/{role}"
+    stream, field = keys.dispatch(role), keys.dispatch_field(role)
     try:
         known = await redis.hget(session.keys.marks, field)
         if known is not None and await redis.xrange(stream, min=text(known), max=text(known)):
@@ -83,7 +83,7 @@ async def hand_out(redis: Redis, session: Session, role: keys.Role) -> None:
 async def is_handed_out(redis: Redis, session: Session, role: keys.Role) -> bool:
     """Whether a worker of this role was ever told of the session. Raises StreamUnavailable."""
     try:
-        return bool(await redis.hexists(session.keys.marks, f"dispatch/{role}"))
+        return bool(await redis.hexists(session.keys.marks, keys.dispatch_field(role)))
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{keys.dispatch(role)}: {error}") from error
 
@@ -91,7 +91,7 @@ async def is_handed_out(redis: Redis, session: Session, role: keys.Role) -> bool
 async def is_handed_out_as(redis: Redis, assignment: Assignment, role: keys.Role) -> bool:
     """Whether this entry, and no other, stands for its session. Raises StreamUnavailable."""
     try:
-        known = await redis.hget(assignment.session.keys.marks, f"dispatch/{role}")
+        known = await redis.hget(assignment.session.keys.marks, keys.dispatch_field(role))
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{keys.dispatch(role)}: {error}") from error
     return known is None or EntryId.parse(known) == assignment.id

@@ -143,6 +143,11 @@ class SessionKeys:
         return (*self.streams, *self.all_plays, self.meta, self.attach, self.cursors, self.lease, self.marks)
 
 
+def dispatch_field(role: Role) -> str:
+    """Of a session's marks hash: where in the dispatch stream of this role it was put, as soon as it was."""
+    return f"dispatch/{role}"
+
+
 def marks_of(stream: str) -> str:
     """The marks hash that belongs to a session's stream."""
     return stream[: stream.index("}:")] + "}:marks"

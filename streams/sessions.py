@@ -38,6 +38,14 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ttl)
 """
 
+# KEYS: attach, marks, all others. ARGV: whose attachment it is, the field that says that a bridge was told.
+_END_UNSPOKEN = """
+local who = redis.call('GET', KEYS[1])
+if (who and who ~= ARGV[1]) or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
+redis.call('UNLINK', unpack(KEYS))
+return 1
+"""
+
 Cursor = Literal["sent", "arrived", "played"]
 """Written to the socket; known to have reached the client's machine; heard."""
 
@@ -203,6 +211,21 @@ class Sessions:
             await self._redis.zrem(keys.SESSIONS, session.sid)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
+
+    async def end_unspoken(self, session: Session, holder: str) -> bool:
+        """End a session in which nothing was said; `holder`: the attachment that ends it. False: it is not over.
+
+        Decided at once: it goes on when another connection has taken it up, or a bridge was told of it, a moment before.
+        """
+        k = session.keys
+        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.attach, k.marks)))
+        try:
+            ended = await self._redis.eval(_END_UNSPOKEN, len(every), *every, holder, keys.dispatch_field("bridge"))
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        if ended:
+            await self.end(session, linger_ms=0)
+        return bool(ended)
 
     async def reap(self) -> int:
         """Strike sessions off the list whose keys have run out: their holders died, and nobody ended them."""

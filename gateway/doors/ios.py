@@ -17,10 +17,10 @@ from functools import partial
 from aiohttp import web
 
 from gateway.admission import admit, admitted
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS, UPLOADS
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTINGS, UPLOADS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import Connection, place_of
+from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import ios_messages as wire
 from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowDown, TooFast
 from gateway.limits import Room
@@ -32,7 +32,6 @@ from gateway.records import Record, Status
 from gateway.transports.chunked import whole
 from gateway.transports.endless_wav import EndlessWav
 from gateway.uploads import STOPPED, not_found, opening, set_rate, source
-from runtime.logs import SessionLogger
 from streams import down, pcm
 from streams.consumer import Entry
 from streams.errors import Over, StreamUnavailable
@@ -82,18 +81,21 @@ async def _health(_: web.Request) -> web.Response:
 
 
 async def _create(request: web.Request) -> web.Response:
-    user = await _user(request)
+    caller = await admit(request, DOOR)
     wanted = wire.read_create(await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S))
+    await request.app[LIMITS].create_record(caller)
     try:
-        return _json(wire.created(await request.app[UPLOADS].records.create(user, wanted)))
+        return _json(wire.created(await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted)))
     except StreamUnavailable as error:
         raise NotNow from error
 
 
 async def _list(request: web.Request) -> web.Response:
-    user = await _user(request)
+    caller = await admit(request, DOOR)
+    if caller.user is None and request.app[POLICY].verifier is not None:
+        return _json(wire.listed([]))  # whose they are cannot be told, and an id is all it takes to listen
     try:
-        return _json(wire.listed(await request.app[UPLOADS].records.of(user)))
+        return _json(wire.listed(await request.app[UPLOADS].records.of(caller.user_or(ANONYMOUS))))
     except StreamUnavailable as error:
         raise NotNow from error
 
@@ -204,8 +206,6 @@ async def _is_open(backend: Backend, record: Record) -> bool:
 
 async def _play(request: web.Request, record: Record, asked: wire.Asked, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
-    if app[CONNECTIONS].draining:
-        raise NotNow
     record = await _changed(request, record, closed=0)
     if record.closed:
         raise not_found()
@@ -216,13 +216,14 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
         mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
-        if (codec := CODECS[rate]) is not None:
-            await open_play(backend.redis, mine.session, codec)
-        place = await place_of(backend, mine)
+        wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
+        async with on_the_way(backend, mine):
+            if (codec := CODECS[rate]) is not None:
+                await open_play(backend.redis, mine.session, codec)
+            place = await place_of(backend, mine)
+            response = await wav.open(request)
     except (StreamUnavailable, Over) as error:
         raise NotNow from error
-    wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
-    response = await wav.open(request)
     player = Player(wav)
     connection = Connection(
         DOOR,
@@ -234,7 +235,7 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
         place=place,
         max_waiting_bytes=_NO_LIMIT,
         codec=codec,
-        way=Listening(backend, mine.session, SessionLogger(logger, mine.session.sid)),
+        way=Listening(backend, mine.session),
         sender=player.play,
     )
     with app[CONNECTIONS].joined(connection):

@@ -66,8 +66,9 @@ def read_create(body: bytes) -> Wanted:
     """What a client wants to have created. Raises InvalidRequest."""
     try:
         asked = _create_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The session cannot be created: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise InvalidRequest(f"The session cannot be created: {why}.") from None
     return Wanted(
         objective=asked.objective or "",
         file_ids=tuple(asked.file_ids or ()),

@@ -19,7 +19,7 @@ from gateway.admission import admitted, host_of, scheme_of
 from gateway.allowance import Allowance, seconds_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
-from gateway.connections import Connection, place_of
+from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import mobile_messages as wire
 from gateway.errors import (
     BinaryFrame,
@@ -211,10 +211,6 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     async with admitted(request, DOOR) as caller:
         conversation = user_of(request)
-        if request.app[CONNECTIONS].draining:
-            raise web.HTTPServiceUnavailable(
-                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
-            )
         user = caller.user_or(conversation)
         async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
             return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
@@ -237,7 +233,8 @@ async def _converse_in(
     opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
     try:
         mine = await open_session(app[BACKEND], opened, conversation, newest_wins=newest_wins)
-        place = await place_of(app[BACKEND], mine)
+        async with on_the_way(app[BACKEND], mine):
+            place = await place_of(app[BACKEND], mine)
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
         with suppress(ClientLeft, SlowClient):

@@ -270,8 +270,6 @@ async def _keep_played(client: Client) -> None:
 
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
-    if request.app[CONNECTIONS].draining:
-        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     async with admitted(request, DOOR) as caller:
         asked = _asked(request, caller.user_or(USER))
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:

@@ -33,7 +33,8 @@ from gateway.admission import admit, admitted
 from gateway.allowance import seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection
+from gateway.caller import Caller
+from gateway.connections import Connection, on_the_way
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
@@ -69,7 +70,8 @@ from gateway.posting import keep_place, post, post_end, post_numbered, post_stre
 from gateway.replay import Numbers, numbers
 from gateway.route import route_of, stream_of
 from gateway.transports.chunked import chunks, whole
-from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
+from gateway.transports.lasting import CLOSE_TIMEOUT_S
+from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
 from streams import pcm, turns, up
 from streams.attach import tell
@@ -120,8 +122,6 @@ class Events(EventStream):
 
 async def _listen(request: web.Request) -> web.StreamResponse:
     """One stream, from its first event to the last."""
-    if request.app[CONNECTIONS].draining:
-        raise NotNow
     async with admitted(request, DOOR) as caller:
         asked, redials = _asked(request, caller.user_or(USER))
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
@@ -139,12 +139,8 @@ async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials:
     except (StreamUnavailable, Over):
         raise NotNow from None
     events = Events(send_timeout_s=app[SETTINGS].send_timeout_s)
-    try:
+    async with on_the_way(app[BACKEND], begun.opened):
         response = await events.open(request)
-    except (ConnectionError, ClientLeft, asyncio.CancelledError):
-        with suppress(StreamUnavailable):
-            await begun.opened.attachment.detach()
-        raise
     connection = _connection(request, events, begun)
     with app[CONNECTIONS].joined(connection):
         await connection.run(downlink(connection, begun.frames), room.is_for(begun.frames.sid))
@@ -174,7 +170,7 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
         begun.frames.error,
         place=begun.place,
         max_waiting_bytes=NO_LIMIT,
-        way=Listening(backend, session, SessionLogger(logger, session.sid), comes_back=True, asks=True),
+        way=Listening(backend, session, comes_back=True, asks=True),
     )
 
     def told(event: str) -> None:
@@ -192,11 +188,10 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
 # ---- up -------------------------------------------------------------------------------------------------------------
 
 
-async def _named(request: web.Request) -> tuple[Session, turns.Opened]:
+async def _named(request: web.Request, caller: Caller) -> tuple[Session, turns.Opened]:
     """The caller's session, and how it was opened. Raises NoSuchSession, NotNow."""
-    caller, backend = await admit(request, DOOR), request.app[BACKEND]
     try:
-        return await found(backend, caller.user_or(USER), request.query.get("session", ""))
+        return await found(request.app[BACKEND], caller.user_or(USER), request.query.get("session", ""))
     except SessionNotFound:
         raise NoSuchSession from None
     except StreamUnavailable:
@@ -225,7 +220,7 @@ def _refusals(session: Session) -> Iterator[None]:
 
 async def _events(request: web.Request) -> web.Response:
     backend = request.app[BACKEND]
-    session, opened = await _named(request)
+    session, opened = await _named(request, await admit(request, DOOR))
     events = events_of(await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S))
     with _refusals(session):
         stored = await _numbers(backend, session, opened)
@@ -292,8 +287,13 @@ async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | 
 
 
 async def _audio(request: web.Request) -> web.Response:
+    """It lasts as long as somebody speaks, so it counts as a connection."""
+    async with admitted(request, DOOR) as caller:
+        return await _speak_in(request, *await _named(request, caller))
+
+
+async def _speak_in(request: web.Request, session: Session, opened: turns.Opened) -> web.Response:
     backend = request.app[BACKEND]
-    session, opened = await _named(request)
     if opened.numbered:
         raise MustNumber
     if opened.input == "opus":
@@ -345,7 +345,7 @@ async def _end(request: web.Request) -> web.Response:
     """Also when it has ended already; but what is somebody else's is not ended."""
     backend = request.app[BACKEND]
     try:
-        session, opened = await _named(request)
+        session, opened = await _named(request, await admit(request, DOOR))
         with _refusals(session):
             await post_end(backend, session, await _numbers(backend, session, opened), "client_left")
     except NoSuchSession:

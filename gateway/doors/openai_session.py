@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection, Place, place_of
+from gateway.connections import Connection, Place, on_the_way, place_of
 from gateway.doors import openai_audio as heard
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
@@ -228,7 +228,8 @@ async def start(request: web.Request, asked: Asked) -> Start:
     gen = None
     if asked.parley:
         first = GenOpened(source=asked.input or "pcm16")
-        gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
+        async with on_the_way(backend, opened):
+            gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
     frames = Frames(opened.session.sid, asked.parley, asked.heard, asked.streamed)
     greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
     return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings, route=route)
@@ -241,6 +242,12 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     opened = await resume(backend, session.sid)
     if opened is None:
         raise SessionNotFound
+    async with on_the_way(backend, opened):
+        return await _gone_on_with(request, asked, opened, route)
+
+
+async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, route: Route) -> Start:
+    backend, session = request.app[BACKEND], opened.session
     stored = await numbers(backend.redis, session, route)
     place = await place_of(backend, opened)
     frames = Frames(session.sid, asked.parley, asked.heard, asked.streamed)

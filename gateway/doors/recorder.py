@@ -252,8 +252,6 @@ class Recorder:
 async def _record(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app, settings = request.app, request.app[SETTINGS]
-    if app[CONNECTIONS].draining:
-        raise web.HTTPServiceUnavailable(text="This server restarts. Please connect again.", headers={"Retry-After": "1"})
     async with admitted(request, DOOR):
         # aiohttp refuses what is as large as its limit
         socket = TextSocket(max_message_bytes=MAX_CHUNK_BYTES + 1, send_timeout_s=settings.send_timeout_s)

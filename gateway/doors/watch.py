@@ -25,7 +25,7 @@ from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import NO_BRIDGE_S, Connection, Place, place_of, to_its_end
+from gateway.connections import Connection, Place, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
 from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
@@ -34,11 +34,9 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
-    NoBridge,
     NoConversation,
     NotNow,
     NotStored,
-    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
@@ -52,11 +50,10 @@ from gateway.outbox import Frame
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
-from gateway.transports.sse import CLOSE_TIMEOUT_S, EventStream
+from gateway.transports.lasting import CLOSE_TIMEOUT_S
+from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
 from streams import pcm
-from streams.dispatch import is_handed_out
-from streams.errors import StreamUnavailable
 from streams.sessions import Session
 from streams.up import JOINED_BYTES
 
@@ -123,8 +120,6 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     async with admitted(request, DOOR) as caller:
         with refusing():
             conversation = wire.conversation(request.query)
-            if app[CONNECTIONS].draining:
-                raise NotNow(str(Restarting()))
         async with app[LIMITS].session(caller, partial(is_there, app[BACKEND], caller, conversation)) as room:
             return await _listen(request, caller, conversation, room)
 
@@ -136,19 +131,12 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
     if start is None:
         return web.Response(status=204)  # an EventSource dials again after everything but this
     stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s)
-    try:
+    async with on_the_way(backend, start.opened):
         response = await stream.open(request)
-    except (ConnectionError, ClientLeft):
-        await _let_go(backend, start.opened)
-        return web.Response()  # which nobody reads
-    except asyncio.CancelledError:
-        await to_its_end(_let_go(backend, start.opened))
-        raise
     connection = _listener(request, stream, start)
     with app[CONNECTIONS].joined(connection):
         await connection.run(
             downlink(connection, lambda told, item: _frame(told, item, start.opened.session)),
-            _tell_when_nobody_comes(connection, backend),
             room.is_for(start.opened.session.sid),
         )
     return response
@@ -162,14 +150,16 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
     if heard is None:
         history = wire.history_in_address(request.query.get("history", ""))
         opened = await take(backend, request.app[METRICS], caller, conversation, history)
-        return Start(opened, await place_of(backend, opened), (started,))
+        async with on_the_way(backend, opened):
+            return Start(opened, await place_of(backend, opened), (started,))
     session = await backend.sessions.find(caller.user_or(ANYBODY), conversation)
     if session is None or heard.sid not in (None, session.sid):
         return None
     again = await resume(backend, session.sid)
     if again is None:
         return None
-    begins = await resync_from(backend.redis, session, heard.did)
+    async with on_the_way(backend, again):
+        begins = await resync_from(backend.redis, session, heard.did)
     if begins is None:
         return Start(again, Place(heard.did, ClientSession()), (started,))
     resync = wire.Resync(str(heard.did), str(begins))
@@ -187,30 +177,11 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
         _error_frame,
         place=start.place,
         max_waiting_bytes=0,  # nothing is said over it
-        way=Listening(backend, session, SessionLogger(logger, session.sid)),
+        way=Listening(backend, session, asks=True),
     )
     for greeting in start.greetings:
         connection.outbox.reply(_frame(greeting))
     return connection
-
-
-async def _let_go(backend: Backend, opened: Opened) -> None:
-    """The client has left before its stream was open."""
-    with suppress(StreamUnavailable):
-        await opened.attachment.detach()
-        if not opened.resumed:
-            await backend.sessions.end(opened.session, linger_ms=0)
-
-
-async def _tell_when_nobody_comes(connection: Connection, backend: Backend) -> None:
-    """The client speaks in other requests, to which nothing is answered before they end."""
-    spoken = False
-    while not connection.downlink.is_bridged:
-        await asyncio.sleep(NO_BRIDGE_S)
-        if spoken and not connection.downlink.is_bridged:
-            connection.trouble(NoBridge())
-        with suppress(StreamUnavailable):
-            spoken = await is_handed_out(backend.redis, connection.session, "bridge")
 
 
 def _frame(told: wire.ToClient, item: str | None = None, session: Session | None = None) -> Frame:
@@ -264,10 +235,11 @@ class Upload:
 
     async def _leave(self, reading: asyncio.Task[None]) -> None:
         """Store what was read. The session is not ours to end: it is the stream's."""
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait([reading])
-        await self._uplink.leave(replaced=True)
+        reading.cancel()
+        await asyncio.gather(
+            reading, return_exceptions=True
+        )  # that it broke off is no news when this ends for another reason
+        await self._uplink.leave()
 
     async def _read(self, body: AsyncIterator[bytes]) -> None:
         carry = b""

@@ -20,18 +20,16 @@ from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
-from gateway.connections import Connection, place_of, to_its_end
+from gateway.connections import Connection, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
-from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, refusing, take
+from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
     InvalidMessage,
-    NotNow,
     Refused,
     RequestRefused,
-    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
@@ -223,8 +221,9 @@ class Phone:
     async def _begin(self, said: wire.StartConversation) -> Talk:
         try:
             opened = await take(self._backend, self._metrics, self._caller, said.conversationId, said.history)
-            place = await place_of(self._backend, opened)
-            known = opened.resumed and await is_handed_out(self._backend.redis, opened.session, "bridge")
+            async with on_the_way(self._backend, opened):
+                place = await place_of(self._backend, opened)
+                known = opened.resumed and await is_handed_out(self._backend.redis, opened.session, "bridge")
         except StreamUnavailable:
             await self._trouble(Unavailable())
             raise Unavailable from None
@@ -298,9 +297,6 @@ async def converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     app = request.app
     async with admitted(request, DOOR) as caller:
-        with refusing():
-            if app[CONNECTIONS].draining:
-                raise NotNow(str(Restarting()))
         socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=app[SETTINGS].send_timeout_s)
         response = await socket.open(request)
         phone = Phone(app, caller, socket)

@@ -17,6 +17,9 @@ from gateway.errors import BodyTooLarge, BrokenBody, CodedBody, StalledBody
 RATE_WINDOW_S = 10.0
 """The least rate is looked at over so long."""
 
+WHOLE_BYTES_S = 1024.0
+"""The least rate of a body that is sent as one. Speech needs thirty times that; who sends less only holds a connection."""
+
 
 async def chunks(
     request: web.Request, *, max_bytes: int | None, idle_s: float, min_bytes_s: float = 0.0
@@ -58,9 +61,9 @@ async def chunks(
         yield data
 
 
-async def whole(request: web.Request, *, max_bytes: int, idle_s: float, min_bytes_s: float = 0.0) -> bytes:
-    """A body of at most `max_bytes`, all of it. Raises as `chunks` does."""
+async def whole(request: web.Request, *, max_bytes: int, idle_s: float) -> bytes:
+    """A body of at most `max_bytes`, all of it, at WHOLE_BYTES_S or more. Raises as `chunks` does."""
     body = bytearray()
-    async for data in chunks(request, max_bytes=max_bytes, idle_s=idle_s, min_bytes_s=min_bytes_s):
+    async for data in chunks(request, max_bytes=max_bytes, idle_s=idle_s, min_bytes_s=WHOLE_BYTES_S):
         body += data
     return bytes(body)

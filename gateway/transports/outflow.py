@@ -28,7 +28,7 @@ class Outflow:
     """The sending half of one client's connection."""
 
     def __init__(self, request: web.Request, *, send_timeout_s: float, kernel_bytes: int = KERNEL_BYTES) -> None:
-        """Bounds its buffers. Raises ConnectionResetError when the client has left already."""
+        """Bounds its buffers. Raises ConnectionResetError when the client has left already; see `gone_is_left`."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has left")

@@ -77,9 +77,10 @@ class TextSocket:
         self._outflow: Outflow
 
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
-        """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ConnectionError."""
-        self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s)
-        self._writer = await self._ws.prepare(request)
+        """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ClientLeft."""
+        with gone_is_left():
+            self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s)
+            self._writer = await self._ws.prepare(request)
         return self._ws
 
     async def received(self) -> AsyncGenerator[bytes | None, None]:

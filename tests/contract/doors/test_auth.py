@@ -480,3 +480,16 @@ async def test_the_official_sdk_has_its_token_for_a_key(strict: Stage) -> None:
             await connection.recv()
         assert raised.value.rcvd is not None
         assert (raised.value.rcvd.code, raised.value.rcvd.reason) == (3000, "invalid_request_error.invalid_api_key")
+
+
+async def test_callers_without_a_token_are_told_of_nobodys_sessions(redis_server: EmbeddedServer, redis: Redis) -> None:
+    """An id is all it takes to listen in; where nobody is asked, it is a developer's own machine."""
+    for secret, told in ((NEW, 0), (None, 1)):
+        async with gateway(redis_server, redis, **({"JWT_SECRET": secret} if secret else {})) as stage:
+            async with stage.http.post(f"{stage.url}/api/sessions", json={}) as created:
+                sid = (await created.json())["id"]
+            async with stage.http.get(f"{stage.url}/api/sessions/{sid}") as own:
+                assert own.status == 200
+            async with stage.http.get(f"{stage.url}/api/sessions") as listed:
+                assert len((await listed.json())["sessions"]) == told
+            await redis.flushall()

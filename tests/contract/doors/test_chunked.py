@@ -68,9 +68,12 @@ async def door() -> AsyncIterator[Door]:
     async def small(request: web.Request) -> web.Response:
         return web.Response(body=await whole(request, max_bytes=10, idle_s=IDLE_S))
 
+    async def large(request: web.Request) -> web.Response:
+        return web.Response(body=await whole(request, max_bytes=MAX_BYTES, idle_s=LIMIT_S))
+
     app = web.Application(middlewares=[refusals])
     app[METRICS] = Metrics()
-    app.add_routes([web.post("/up", up), web.post("/slow", slow), web.post("/small", small)])
+    app.add_routes([web.post(f"/{handler.__name__}", handler) for handler in (up, slow, small, large)])
     runner = web.AppRunner(app, access_log=None, read_bufsize=16 << 10, auto_decompress=False, lingering_time=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -150,6 +153,17 @@ async def test_a_coded_body_is_415(door: Door) -> None:
     async with door.dial("Content-Encoding: gzip", "Content-Length: 2") as (reader, writer):
         writer.write(b"xx")
         assert (await answer(reader))[0] == 415
+
+
+async def test_a_whole_body_may_not_drip_either(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of it is still allowed."""
+    monkeypatch.setattr(chunked, "RATE_WINDOW_S", 0.1)
+    async with door.dial("Transfer-Encoding: chunked", path="/large") as (reader, writer):
+        answering = asyncio.create_task(answer(reader))
+        while not answering.done():
+            writer.write(chunk(b"a"))
+            await asyncio.wait([answering], timeout=0.01)
+        assert (await answering)[0] == 408
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])

@@ -1,8 +1,10 @@
-"""Heads that take too long, on raw sockets; and what takes its time rightly."""
+"""Heads that take too long or are none, on raw sockets; and what takes its time rightly."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -135,3 +137,29 @@ async def test_a_body_is_let_alone(port: int) -> None:
         await another_is_closed(port)
         line.say(HEAD)
         assert b"200 OK" in await line.hear_answer()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"secret" * 2000 + b"\r\n\r\n",
+        b"GET /realtime/stream?token=" + b"secret" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"POST /v1/tickets HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /realtime/end?conversationId=c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    ],
+    ids=["version", "header", "address", "headers", "length", "chunk"],
+)
+async def test_what_is_no_http(port: int, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    """It is refused, and fills no log; nor does what it holds get into one."""
+    caplog.set_level(logging.DEBUG)
+    async with dialled(port) as line:
+        line.say(sent)
+        head, _, body = (await line.hear_answer()).partition(b"\r\n\r\n")
+        assert b" 400 " in head
+        assert list(json.loads(body)) == ["error"]
+        assert b"secret" not in body
+        await line.is_closed()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "secret" not in caplog.text

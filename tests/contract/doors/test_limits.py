@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -352,3 +353,40 @@ async def test_streams_count_too(redis_server: EmbeddedServer, redis: Redis, doo
             await count(redis, keys.limit("connections", "user", "ann"), 0)
             async with stage.http.get(stage.url + second, headers=headers) as stream:
                 assert stream.status == 200
+
+
+async def test_speech_over_http_counts_too(redis_server: EmbeddedServer, redis: Redis) -> None:
+    """As long as its body lasts."""
+    async with gateway(redis_server, redis, JWT_SECRET=NEW, PARLEY_MAX_CONNECTIONS_PER_USER="2") as stage:
+        headers = {"Authorization": f"Bearer {token('ann')}"}
+        more = asyncio.Event()
+
+        async def speech() -> AsyncIterator[bytes]:
+            yield bytes(960)
+            await more.wait()
+
+        async with stage.http.get(f"{stage.url}/v1/realtime/sse?model=any", headers=headers) as stream:
+            while not (event := await stream.content.readline()).startswith(b"data:"):
+                pass
+            url = f"{stage.url}/v1/realtime/audio?session={json.loads(event[5:])['session']['id']}"
+            async with asyncio.TaskGroup() as tasks:
+                speaking = tasks.create_task(stage.http.post(url, data=speech(), headers=headers))
+                await count(redis, keys.limit("connections", "user", "ann"), 2)
+                async with stage.http.post(url, data=bytes(960), headers=headers) as refused:
+                    assert refused.status == 429
+                more.set()
+            async with speaking.result() as answered:
+                assert await answered.json() == {"samples": 480}
+
+
+async def test_sessions_that_are_created_by_request(
+    redis_server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is kept for a day: so many of them, and no more, whether they are used or not."""
+    monkeypatch.setattr(limits, "MAX_RECORDS", 2)
+    async with gateway(redis_server, redis, JWT_SECRET=NEW) as stage:
+        for user, status in (("ann", 200), ("ann", 200), ("ann", 429), ("bob", 200)):
+            headers = {"Authorization": f"Bearer {token(user)}"}
+            async with stage.http.post(f"{stage.url}/api/sessions", json={}, headers=headers) as answer:
+                assert answer.status == status
+        assert await redis.pttl(keys.limit("records", "user", "ann")) > HOLD_MS["sessions"]

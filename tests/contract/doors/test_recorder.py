@@ -23,7 +23,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_sync
 
 from gateway.app import create_app
-from gateway.appkeys import CONNECTIONS
 from gateway.doors.recorder import MAX_CHUNK_BYTES
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
@@ -327,14 +326,6 @@ async def test_recording_needs_no_redis(uploads: Path) -> None:
                 assert await ws.receive_str(timeout=LIMIT_S) == "Received 5 bytes"
                 await ws.send_str("STOP_RECORDING")
                 assert SAVED.fullmatch(await ws.receive_str(timeout=LIMIT_S))
-
-
-async def test_a_gateway_that_stops_takes_no_more(settings: GatewaySettings) -> None:
-    app = create_app(settings)
-    async with TestClient(TestServer(app)) as client:
-        app[CONNECTIONS].draining = True
-        response = await client.get("/ws")
-        assert (response.status, response.headers["Retry-After"]) == (503, "1")
 
 
 async def test_a_request_that_is_no_websocket_is_refused(stage: Stage) -> None:

@@ -251,6 +251,34 @@ async def test_a_client_that_answers_is_alive_and_a_silent_one_is_not(
         await hub.bus.unsubscribe(session.keys.control, phone)
 
 
+async def test_a_session_in_which_nothing_was_said_ends_with_its_connection(hub: Hub, session: Session) -> None:
+    """Nothing is left of it."""
+    sessions, mine = Sessions(hub.redis), Attachment(hub.redis, session, "g")
+    assert await mine.attach(take=True)
+    assert await sessions.end_unspoken(session, mine.value)
+    assert await hub.redis.exists(*session.keys.all, session.at) == 0
+    assert await hub.redis.zscore(keys.SESSIONS, session.sid) is None
+
+
+async def test_it_goes_on_when_another_connection_has_taken_it_up_a_moment_before(hub: Hub, session: Session) -> None:
+    sessions = Sessions(hub.redis)
+    old, new = Attachment(hub.redis, session, "g1"), Attachment(hub.redis, session, "g2")
+    assert await old.attach(take=True)
+    assert await new.attach(take=True)
+    assert not await sessions.end_unspoken(session, old.value)
+    assert await new.renew()
+    assert await sessions.find("ann", "ann") == session
+
+
+async def test_it_goes_on_when_something_was_said_a_moment_before(hub: Hub, session: Session) -> None:
+    """By a request, or over another connection."""
+    sessions, mine = Sessions(hub.redis), Attachment(hub.redis, session, "g")
+    assert await mine.attach(take=True)
+    await hand_out(hub.redis, session, "bridge")
+    assert not await sessions.end_unspoken(session, mine.value)
+    assert await sessions.find("ann", "ann") == session
+
+
 async def test_an_ended_session_is_attached_by_nobody(hub: Hub, session: Session) -> None:
     """And no key comes back."""
     await Sessions(hub.redis).end(session, linger_ms=0)

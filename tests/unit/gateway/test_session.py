@@ -9,7 +9,6 @@ from gateway.session import (
     Append,
     ClientSession,
     Effect,
-    EndSession,
     HandOut,
     Left,
     OpenGen,
@@ -72,7 +71,9 @@ def test_a_recording_after_words_that_went_straight_gets_a_gen_above_them() -> N
 
 
 def test_who_said_nothing_just_goes() -> None:
-    assert ClientSession().plan(Left()) == [EndSession()]
+    session = ClientSession()
+    assert session.plan(Left()) == []
+    assert not session.is_known
 
 
 def test_what_was_not_performed_is_planned_again() -> None:

@@ -34,6 +34,12 @@ def test_any_body_is_read_or_refused(body: bytes) -> None:
         assert wire.read_create(body).sample_rate in wire.SAMPLE_RATES
 
 
+@pytest.mark.parametrize("body", [b'{"x":' + b"[" * 100_000, b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
+def test_a_body_that_is_nested_too_deeply_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        wire.read_create(body)
+
+
 @given(body=st.binary(max_size=40), stamped=st.booleans())
 def test_a_chunk_is_whole_samples_behind_its_timestamp(body: bytes, stamped: bool) -> None:
     begin = 8 if stamped else 0

@@ -1,0 +1,133 @@
+"""Clients that hang up before they are answered: nothing is left of them, and nobody is told of a fault.
+
+And a gateway that leaves: it takes no more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import struct
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+import uvloop
+from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
+
+from gateway.app import create_app, serving
+from gateway.appkeys import CONNECTIONS
+from gateway.settings import GatewaySettings
+from streams import keys
+from streams.connection import connect
+from streams.sessions import Sessions
+from tests.contract.doors.stage import LIMIT_S
+from tests.contract.doors.watch_app import streaming, uploading
+
+TRIES = 24
+RESET = struct.pack("ii", 1, 0)
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+async def _leave(url: str, path: str, headers: str, *, reset: bool) -> None:
+    """Ask, and be gone.
+
+    From elsewhere, as this machine's own connections are not counted: so the gateway has something to ask Redis meanwhile.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n{headers}\r\n".encode())
+    if reset:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    else:
+        writer.write_eof()
+        async with asyncio.timeout(LIMIT_S):
+            await reader.read()
+    writer.close()
+
+
+async def _create(http: aiohttp.ClientSession, url: str) -> str:
+    async with http.post(f"{url}/api/sessions", json={}) as response:
+        return str((await response.json())["id"])
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/ws-mobile/ann{n}", UPGRADE),
+        ("/realtime", UPGRADE),
+        ("/v1/realtime", UPGRADE),
+        ("/ws", UPGRADE),
+        ("/realtime/stream?conversationId=c{n}", ""),
+        ("/api/sessions/{id}/stream_audio", ""),
+    ],
+)
+def test_who_leaves_before_the_answer(
+    settings: GatewaySettings, caplog: pytest.LogCaptureFixture, path: str, headers: str
+) -> None:
+    """On the loop that a gateway has: between the end of what a client says and the end of its connection lies a moment."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_come_and_go(settings, path, headers))
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def _come_and_go(settings: GatewaySettings, path: str, headers: str) -> None:
+    async with connect(settings.redis_url) as redis:
+        await redis.flushall()
+        async with serving(settings) as url, aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+            for n in range(TRIES):
+                one = path.format(n=n, id=await _create(http, url) if "{id}" in path else "")
+                tasks.create_task(_leave(url, one, headers, reset=n % 3 == 0))
+        assert await redis.keys("parley:{*") == []
+        assert await redis.zrange(keys.SESSIONS, 0, -1) == []
+
+
+def test_who_leaves_in_the_middle_of_a_body(settings: GatewaySettings, caplog: pytest.LogCaptureFixture) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_break_off(settings))
+    gc.collect()  # a task whose exception nobody has looked at says so when it goes
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def _break_off(settings: GatewaySettings) -> None:
+    async with connect(settings.redis_url) as redis:
+        await redis.flushall()
+        async with serving(settings) as url, streaming(url) as stream:
+            await stream.hear()
+            session = await Sessions(redis).find("anonymous", "c1")
+            assert session is not None
+            for _ in range(TRIES):
+                before = await redis.xlen(session.keys.pcm)
+                async with uploading(url) as body, asyncio.timeout(LIMIT_S):
+                    await body.send_chunk(b"ab")
+                    while await redis.xlen(session.keys.pcm) == before:  # noqa: ASYNC110 - another process: no event
+                        await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/ws-mobile/ann"),
+        ("GET", "/realtime"),
+        ("GET", "/v1/realtime"),
+        ("GET", "/ws"),
+        ("GET", "/realtime/stream?conversationId=c"),
+        ("POST", "/realtime/upload?conversationId=c"),
+        ("GET", "/v1/realtime/sse"),
+        ("POST", "/v1/realtime/audio?session=s"),
+        ("GET", "/api/sessions/x/stream_audio"),
+    ],
+)
+async def test_a_gateway_that_stops_takes_no_more(settings: GatewaySettings, redis: Redis, method: str, path: str) -> None:
+    """Neither a WebSocket, nor a stream, nor a body that lasts: with a word that another gateway will."""
+    app = create_app(settings)
+    async with TestClient(TestServer(app)) as client:
+        app[CONNECTIONS].draining = True
+        response = await client.request(method, path)
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert await response.json() == {"error": "This server restarts. Please connect again."}
