@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.admission import admitted
 from gateway.answers import AnswerFailed, Answers, Spoken
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
-from gateway.connections import Connection, place_of
+from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import mobile_web_messages as wire
 from gateway.doors.mobile import resumes, user_of
 from gateway.errors import (
@@ -136,10 +136,6 @@ async def _converse(request: web.Request) -> web.StreamResponse:
     async with admitted(request, DOOR) as caller:
         # A name of its own: a session of the mobile door takes whole recordings, and stays so.
         conversation = f"ws/{user_of(request)}"
-        if request.app[CONNECTIONS].draining:
-            raise web.HTTPServiceUnavailable(
-                text="This server restarts. Please connect again.", headers={"Retry-After": "1"}
-            )
         user = caller.user_or(user_of(request))
         async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
             return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
@@ -154,8 +150,9 @@ async def _converse_in(
     opened = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", input="stream")
     try:
         mine = await open_session(backend, opened, conversation, newest_wins=newest_wins)
-        place = await place_of(backend, mine)
-        known = (await numbers(backend.redis, mine.session, "up")).known
+        async with on_the_way(backend, mine):
+            place = await place_of(backend, mine)
+            known = (await numbers(backend.redis, mine.session, "up")).known
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
         with suppress(ClientLeft, SlowClient):

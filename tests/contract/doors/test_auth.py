@@ -61,6 +61,7 @@ class Way:
 
 WAYS = [
     Way("mobile", "WS", "/ws-mobile/ann", open_in_contract=True),
+    Way("web", "WS", "/ws/ann", open_in_contract=True),
     Way("openai", "WS", "/v1/realtime?model=any", open_in_contract=False, close=(3000, "invalid_request_error")),
     Way("openai", "GET", "/v1/realtime/sse?model=any", open_in_contract=False),
     Way("openai", "POST", "/v1/realtime/events?session=none", open_in_contract=False, body=b"[]", admitted=404),
