@@ -208,7 +208,7 @@ async def is_kept(stack: Stack, caller: IosCaller) -> None:
 async def test_a_recording_is_kept(stack: Stack) -> None:
     """In the volume that all gateways have: each connection may come to another one, and each of them sees the file."""
     await asyncio.to_thread(stack.up, 3)
-    recording = (ROOT / "tests/media/mediarecorder/chromium_opus_100ms.webm").read_bytes()
+    recording = (ROOT / "tests/media/mediarecorder/chromium_opus.webm").read_bytes()
     half = len(recording) // 2
     async with aiohttp.ClientSession(stack.url) as http:
         for _ in range(3):
