@@ -10,8 +10,11 @@ import pytest_asyncio
 from playwright.async_api import Page
 
 from gateway.app import serving
+from gateway.doors.openai_audio import frame
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
+from streams import down
+from streams.ids import EntryId
 from tests.browser.stage import chromium
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -222,6 +225,92 @@ async def test_late_audio_of_an_interrupted_answer_is_not_played(page: Page) -> 
         ],
         "latency": 734,
         "status": ["a1 interrupted", "u1 live", "a2 live"],
+    }
+
+
+async def test_late_packets_of_an_interrupted_answer_are_not_played(page: Page) -> None:
+    """A frame does not name its response: the item does."""
+    assert await run(
+        page,
+        "conversation",
+        """
+        const c = new m.Conversation();
+        const hear = (event) => c.hear(event, 1000).map((effect) => effect.do);
+        const frame = (item) => hear({ type: "parley.audio", item, part: 0, did: "1-1", packets: [] });
+        const adds = (response_id, id) =>
+          hear({ type: "response.output_item.added", response_id, item: { id, type: "message", role: "assistant" } });
+        adds("r1", "a1");
+        const out = [frame("a1"), hear({ type: "input_audio_buffer.speech_started", item_id: "u1", audio_start_ms: 0 })];
+        out.push(frame("a1"));
+        adds("r2", "a2");
+        return [...out, frame("a2"), c.phase];
+        """,
+    ) == [["play"], ["flush"], [], ["play"], "interrupted"]
+
+
+async def test_packets_are_read_as_the_door_writes_them(page: Page) -> None:
+    packets = down.Tail([1, 3], -312, 480, item="item_é", part=3, response="r", padding=17)
+    data = frame(EntryId(7, (1 << 53) - 1), "item_é", 3, b"\x01abc", packets)
+    assert await run(
+        page,
+        "packets",
+        f"""
+        const {{ packets, ...rest }} = m.readFrame(Uint8Array.from({list(data)}));
+        return {{ ...rest, packets: packets.map((packet) => [...packet]) }};
+        """,
+    ) == {
+        "type": "parley.audio",
+        "item": "item_é",
+        "part": 3,
+        "did": "7-9007199254740991",
+        "isTail": True,
+        "position": -312,
+        "samples": 480,
+        "padding": 17,
+        "packets": [[1], [97, 98, 99]],
+    }
+
+
+async def test_a_tail_counts_as_got_with_the_event_behind_it(page: Page) -> None:
+    """If the line breaks between them the tail comes again, and is heard once."""
+    assert await run(
+        page,
+        "line",
+        """
+        const lines = [];
+        const dialled = () => new Promise((resolve) => {
+          const look = () => (lines.at(-1).asked ? resolve() : setTimeout(look));
+          look();
+        });
+        class Fake {
+          constructor(handlers) { Object.assign(this, handlers); lines.push(this); }
+          async dial(asked) { this.asked = asked; }
+          send() {}
+          end() {}
+          drop() {}
+        }
+        const line = new m.Line({ ticket: async () => null, headers: {} }, Fake, { audio: "opus" });
+        const heard = [];
+        line.addEventListener("event", ({ detail }) => heard.push(`${detail.type} ${detail.did}`));
+        line.open();
+        await dialled();
+        const tail = { type: "parley.audio", did: "1-3", isTail: true };
+        lines[0].onEvent({ type: "session.created", session: { id: "s" }, did: "1-1" });
+        lines[0].onEvent({ type: "parley.audio", did: "1-2", isTail: false });
+        lines[0].onEvent(tail);
+        line.redial();
+        await dialled();
+        lines[1].onEvent({ type: "parley.resumed", next_useq: 1 });
+        lines[1].onEvent(tail);
+        lines[1].onEvent({ type: "response.output_audio.done", did: "1-3" });
+        lines[1].onEvent(tail);
+        lines[1].onEvent({ type: "response.output_audio.done", did: "1-3" });
+        line.end();
+        return { heard, asked: [lines[1].asked.after, lines[1].asked.query] };
+        """,
+    ) == {
+        "heard": ["session.created 1-1", "parley.audio 1-2", "parley.audio 1-3", "response.output_audio.done 1-3"],
+        "asked": ["1-2", {"audio": "opus"}],
     }
 
 

@@ -220,9 +220,16 @@ async def test_a_line_that_breaks_is_dialled_again(
         assert voice.startswith(arrived)
 
 
-async def test_a_talk_goes_from_one_transport_to_the_other(redis_server: EmbeddedServer, chromium_path: str) -> None:
+@pytest.mark.parametrize("codec", ["pcm", "opus"])
+async def test_a_talk_goes_from_one_transport_to_the_other(
+    redis_server: EmbeddedServer, chromium_path: str, codec: str
+) -> None:
     """In the middle of an answer, which is heard whole and once."""
-    async with talking(redis_server, chromium_path, answer=tone(440, 1.5)) as (_, page):
+    async with (
+        transcoding(redis_server.url),
+        talking(redis_server, chromium_path, answer=tone(440, 1.5)) as (_, page),
+    ):
+        await page.page.check(f"input[value={codec}]")
         await page.page.fill("#text", "one")
         await page.page.press("#text", "Enter")
         for dials, transport in enumerate(("http", "websocket", "http"), 2):
@@ -244,7 +251,7 @@ async def test_a_talk_goes_from_one_transport_to_the_other(redis_server: Embedde
 async def test_a_turn_in_opus_is_heard_on_both_sides(
     redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
 ) -> None:
-    """WebM up and packets down, through a line that breaks in the middle of the speech, to the sample of the answer's length."""
+    """WebM up and packets down, through a line that breaks in the middle of the speech. An answer keeps its length."""
     microphone = write_wav(tmp_path / "microphone.wav", silence(0.8), words(2.5), silence(2.0))
     async with (
         transcoding(redis_server.url),
@@ -318,10 +325,12 @@ async def test_hold_to_talk_in_opus(redis_server: EmbeddedServer, chromium_path:
             await page.page.keyboard.down("Space")
             await page.until("most => parley.voice.samples > most", before + 12_000)
             await page.page.keyboard.up("Space")
-            await page.phase("speaking")
+            await page.until(_ANSWERS_HEARD, turn)
             held = await page.state("parley.voice.samples") - before
-            assert len(upstream(parley).recording.utterances) == turn
-            assert abs(len(upstream(parley).recording.utterances[-1]) // 2 - held) < 6_000
+            utterances = upstream(parley).recording.utterances
+            assert len(utterances) == turn
+            assert abs(len(utterances[-1]) // 2 - held) < 6_000, "the two recorders begin and end together"
+            assert resembles(samples(utterances[-1])[6_000:-3_000], load(SPEECH, 24_000))
         assert await page.page.locator("#notices .error").count() == 0
 
 
@@ -511,6 +520,9 @@ async def test_the_keyboard_reaches_everything(redis_server: EmbeddedServer, chr
             reached.append(await page.page.evaluate(_FOCUSED))
         assert reached == ["skip", "brand", "big", "transcript", "text", "send", "free", "websocket", "pcm"]
 
+
+_ANSWERS_HEARD = """(count) => parley.conversation.phase === "listening"
+  && parley.conversation.items.filter(({ role, status }) => role === "assistant" && status === "done").length === count"""
 
 _SMALL_TARGETS = """[...document.querySelectorAll('button, .segments label, .card')]
   .filter((element) => element.offsetParent && element.offsetHeight < 40).map((element) => element.outerHTML)"""

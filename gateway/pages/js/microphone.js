@@ -61,6 +61,7 @@ export class PcmMicrophone {
   static query = {};
   static isSupported = () => true;
   isOn = false;
+  #begins = 0;
   #node;
   #source;
   #flushed = null;
@@ -97,16 +98,18 @@ export class PcmMicrophone {
 
   /** From now on what is heard is given. */
   begin() {
+    this.#begins += 1;
     this.isOn = true;
   }
 
   /** Give the rest of what was heard so far, and then nothing until it begins again. */
   async finish() {
+    const begins = this.#begins;
     await new Promise((resolve) => {
       this.#flushed = resolve;
       this.#node.port.postMessage({ type: "flush" });
     });
-    this.isOn = false;
+    if (begins === this.#begins) this.isOn = false; // else it has begun again meanwhile
   }
 
   close() {
@@ -171,9 +174,9 @@ export class OpusMicrophone {
     if (recorder === null) return;
     this.#recorder = null;
     const stopped = new Promise((resolve) => recorder.addEventListener("stop", resolve, { once: true }));
-    if (recorder.state === "inactive") return; // its device is gone
-    recorder.stop();
-    await Promise.all([stopped, this.#pcm.finish()]);
+    const isRecording = recorder.state !== "inactive"; // it stops by itself when its device is gone
+    if (isRecording) recorder.stop();
+    await Promise.all([isRecording && stopped, this.#pcm.finish()]);
     await this.#given;
   }
 

@@ -5,12 +5,15 @@
 //   isBusy            whether there are frames whose samples were not given yet
 //
 //   onSamples({item, did}, Int16Array)   once for each frame; did: all up to it is decoded
+//   onFull()                             more has come than is kept; the rest is left out
 //   onBroken()                           this browser cannot decode what came; the rest of that part is left out
 
 import { SAMPLE_RATE, toPcm16 } from "./pcm.js";
 import { Resampler } from "./resampler.js";
 
 const DECODED_RATE = 48_000;
+/** Ten minutes, a tenth of a second each, that wait for the browser's decoder. */
+const MAX_PENDING_FRAMES = 6_000;
 const CONFIG = { codec: "opus", sampleRate: DECODED_RATE, numberOfChannels: 1 };
 
 export class OpusDecoder {
@@ -29,6 +32,10 @@ export class OpusDecoder {
   }
 
   decode(frame) {
+    if (this.#pending >= MAX_PENDING_FRAMES) {
+      this.#handlers.onFull();
+      return;
+    }
     const epoch = this.#epoch;
     this.#pending += 1;
     this.#work = this.#work.then(async () => {
@@ -59,7 +66,6 @@ export class OpusDecoder {
     this.#part?.close();
     this.#part = null;
   }
-
 }
 
 /** What one encoder has made, from its first packet on. */
@@ -80,17 +86,17 @@ class Part {
     this.#next = position;
     this.#position = position - this.#resampler.delay;
     this.start = position;
-    this.#decoder = new AudioDecoder({ output: (data) => this.#decoded(data), error: () => handlers.onBroken() });
+    this.#decoder = new AudioDecoder({ output: (data) => this.#decoded(data), error: () => this.#broken() });
     this.#decoder.configure(CONFIG);
   }
 
-  /** Whether this frame goes on where the last one ended. */
-  takes({ item, part, position }) {
-    return item === this.item && part === this.part && position === this.#next;
+  /** Whether this frame goes on where the last one ended. One may be without packets. */
+  takes({ item, part, position, packets }) {
+    return item === this.item && part === this.part && (position === this.#next || !packets.length);
   }
 
-  decode({ did, position, samples, padding, isTail, packets }) {
-    this.#next = position + samples * packets.length;
+  decode({ did, samples, padding, isTail, packets }) {
+    this.#next += samples * packets.length;
     this.#frames.push({ item: this.item, did, end: this.#next - padding, isTail });
     for (const data of packets) {
       const timestamp = Math.round((this.#packets * samples * 1e6) / SAMPLE_RATE);
@@ -114,6 +120,11 @@ class Part {
 
   close() {
     if (this.#decoder.state !== "closed") this.#decoder.close();
+  }
+
+  #broken() {
+    this.#handlers.onBroken();
+    this.#give(); // what there is: the decoder is closed
   }
 
   #decoded(data) {

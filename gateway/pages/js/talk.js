@@ -13,6 +13,7 @@ import { Tape } from "./tape.js";
 
 const HANDS_FREE = { type: "server_vad", create_response: true, interrupt_response: true };
 const PLAYED_EVERY_MS = 250;
+const FULL = "More has come than can be kept; the end of this answer is left out.";
 /** The model refuses to take less than 100 ms for a turn. */
 const SHORTEST_SAMPLES = SAMPLE_RATE / 10;
 
@@ -113,7 +114,7 @@ export class Talk extends EventTarget {
       this.conversation.drained();
       this.#change();
     });
-    player.addEventListener("full", () => this.#tell("More has come than can be kept; the end of this answer is left out.", "error"));
+    player.addEventListener("full", () => this.#tell(FULL, "error"));
     for (const [item, did, samples] of this.#early.splice(0)) player.push(item, did, samples);
   }
 
@@ -267,6 +268,7 @@ export class Talk extends EventTarget {
     if (frame) {
       this.#decoder ??= new OpusDecoder({
         onSamples: (of, samples) => this.#decoded(of, samples),
+        onFull: () => this.#tell(FULL, "error"),
         onBroken: () => this.#tell("This browser cannot decode the answer. Start again with the sound as PCM.", "error"),
       });
       this.#decoder.decode(frame);
