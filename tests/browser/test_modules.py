@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page
@@ -14,8 +15,10 @@ from gateway.doors.openai_audio import frame
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
 from streams import down
+from streams.coding import Coding
 from streams.ids import EntryId
-from tests.browser.stage import chromium
+from tests.browser.stage import chromium, likeness, load
+from transcoder.play_parts import CodedPart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -269,6 +272,64 @@ async def test_packets_are_read_as_the_door_writes_them(page: Page) -> None:
         "padding": 17,
         "packets": [[1], [97, 98, 99]],
     }
+
+
+def part_frames(item: str, pcm: bytes) -> list[list[int]]:
+    """What the door sends of a part of an answer, a tenth of a second at a time."""
+    audio = [down.Audio("r", item, 0, at // 48, pcm[at : at + 4_800]) for at in range(0, len(pcm), 4_800)]
+    part = CodedPart("opus", Coding(64_000), audio[0])
+    frames = []
+    for n, piece in enumerate(audio, 1):
+        coded = part.feed(piece)
+        frames.append(frame(EntryId(1, n), item, 0, coded.audio, coded.packets))
+    data, tail = part.end()
+    return [[*each] for each in [*frames, frame(EntryId(1, len(audio) + 1), item, 0, data, tail)]]
+
+
+_DECODED = """
+const { readFrame } = await import("/static/js/packets.js");
+const heard = {};
+const dids = [];
+const decoder = new m.OpusDecoder({
+  onSamples: ({ item, did }, samples) => {
+    (heard[item] ??= []).push(...samples);
+    dids.push(did);
+  },
+  onFull: () => dids.push("full"),
+  onBroken: () => dids.push("broken"),
+});
+const feed = (frames) => frames.forEach((frame) => decoder.decode(readFrame(Uint8Array.from(frame))));
+const idle = () => new Promise((resolve) => {
+  const look = () => (decoder.isBusy ? setTimeout(look) : resolve());
+  look();
+});
+"""
+
+
+async def test_packets_become_the_samples_they_were_made_of(page: Page) -> None:
+    """Part by part, each as long as it was, and each frame once."""
+    one, two = load("speech_espeak.flac", 24_000)[:30_011], load("speech_jfk.flac", 24_000)[:20_007]
+    first, second = part_frames("one", one.tobytes()), part_frames("two", two.tobytes())
+    heard, dids = await run(page, "opus", f"{_DECODED} feed({first}); feed({second}); await idle(); return [heard, dids];")
+    assert dids == [f"1-{n}" for frames in (first, second) for n in range(1, len(frames) + 1)]
+    for said, item in ((one, "one"), (two, "two")):
+        assert len(heard[item]) == len(said)
+        assert likeness(np.array(heard[item]), said) > 0.95
+
+
+async def test_what_was_reset_is_not_given(page: Page) -> None:
+    """The next answer is, from its beginning."""
+    said = load("speech_espeak.flac", 24_000)[:12_000]
+    frames = part_frames("one", said.tobytes())
+    after = part_frames("two", said.tobytes())
+    heard, busy = await run(
+        page,
+        "opus",
+        f"{_DECODED} feed({frames[:-2]}); decoder.reset(); feed({after}); await idle(); return [heard, decoder.isBusy];",
+    )
+    assert heard.keys() == {"two"}
+    assert len(heard["two"]) == len(said)
+    assert not busy
 
 
 async def test_a_tail_counts_as_got_with_the_event_behind_it(page: Page) -> None:
