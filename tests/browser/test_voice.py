@@ -311,11 +311,13 @@ async def test_an_interruption_in_opus_flushes_what_is_decoded(
 
 async def test_hold_to_talk_in_opus(redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path) -> None:
     """Each time the button is held is a recording of its own, and nothing else goes out."""
-    microphone = write_wav(tmp_path / "microphone.wav", words(8.0))
+    microphone = write_wav(tmp_path / "microphone.wav", *[words(3.5)] * 5)
+    speech = np.tile(load(SPEECH, 24_000)[:84_000], 2)
     async with (
         transcoding(redis_server.url),
         talking(redis_server, chromium_path, microphone) as (parley, page),
     ):
+        await page.page.evaluate(UNPROCESSED)
         await page.page.check("input[value=hold]")
         await page.page.check("input[value=opus]")
         await page.page.click("#big")
@@ -323,14 +325,15 @@ async def test_hold_to_talk_in_opus(redis_server: EmbeddedServer, chromium_path:
         for turn in (1, 2):
             before = await page.state("parley.voice.samples")
             await page.page.keyboard.down("Space")
-            await page.until("most => parley.voice.samples > most", before + 12_000)
+            await page.until("most => parley.voice.samples > most", before + 24_000)
             await page.page.keyboard.up("Space")
             await page.until(_ANSWERS_HEARD, turn)
             held = await page.state("parley.voice.samples") - before
             utterances = upstream(parley).recording.utterances
             assert len(utterances) == turn
             assert abs(len(utterances[-1]) // 2 - held) < 6_000, "the two recorders begin and end together"
-            assert resembles(samples(utterances[-1])[6_000:-3_000], load(SPEECH, 24_000))
+            pieces = np.array_split(samples(utterances[-1]), 3)
+            assert max(likeness(speech, piece) for piece in pieces) > 0.9
         assert await page.page.locator("#notices .error").count() == 0
 
 
