@@ -418,10 +418,12 @@ async def test_without_audio_worklets_the_answers_are_written(redis_server: Embe
         context = await browser.new_context()
         page = await context.new_page()
         await page.add_init_script(
-            "Object.defineProperty(window, 'isSecureContext', { value: false }); delete window.AudioWorkletNode"
+            "Object.defineProperty(window, 'isSecureContext', { value: false });"
+            "delete window.AudioWorkletNode; delete window.AudioDecoder"
         )
         await page.goto(f"http://127.0.0.1:{port}/voice-realtime")
         assert "plain HTTP from another machine" in await page.inner_text("#notices")
+        assert not await page.is_visible("#codecs")
         await page.fill("#text", "Hello?")
         await page.press("#text", "Enter")
         await page.wait_for_selector("#transcript .row-assistant[data-status=done]", timeout=LIMIT_MS)

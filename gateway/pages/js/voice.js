@@ -270,6 +270,7 @@ function offer(fieldset, name, choices, chosen) {
 
 offer($("transports"), "transport", TRANSPORTS, talk.Transport);
 offer($("codecs"), "codec", codecs, talk.Codec);
+$("codecs").hidden = codecs.length < 2;
 talk.addEventListener("change", show);
 talk.addEventListener("tell", ({ detail: { sentence, kind } }) => notices.tell(sentence, kind));
 let lastSentence = null;
