@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
 from gateway.app import serving
+from gateway.doors.openai_audio import frame
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
-from tests.browser.stage import chromium
+from streams import down
+from streams.coding import Coding
+from streams.ids import EntryId
+from tests.browser.stage import chromium, likeness, load
+from transcoder.play_parts import CodedPart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -222,6 +228,150 @@ async def test_late_audio_of_an_interrupted_answer_is_not_played(page: Page) -> 
         ],
         "latency": 734,
         "status": ["a1 interrupted", "u1 live", "a2 live"],
+    }
+
+
+async def test_late_packets_of_an_interrupted_answer_are_not_played(page: Page) -> None:
+    """A frame does not name its response: the item does."""
+    assert await run(
+        page,
+        "conversation",
+        """
+        const c = new m.Conversation();
+        const hear = (event) => c.hear(event, 1000).map((effect) => effect.do);
+        const frame = (item) => hear({ type: "parley.audio", item, part: 0, did: "1-1", packets: [] });
+        const adds = (response_id, id) =>
+          hear({ type: "response.output_item.added", response_id, item: { id, type: "message", role: "assistant" } });
+        adds("r1", "a1");
+        const out = [frame("a1"), hear({ type: "input_audio_buffer.speech_started", item_id: "u1", audio_start_ms: 0 })];
+        out.push(frame("a1"));
+        adds("r2", "a2");
+        return [...out, frame("a2"), c.phase];
+        """,
+    ) == [["play"], ["flush"], [], ["play"], "interrupted"]
+
+
+async def test_packets_are_read_as_the_door_writes_them(page: Page) -> None:
+    packets = down.Tail([1, 3], -312, 480, item="item_é", part=3, response="r", padding=17)
+    data = frame(EntryId(7, (1 << 53) - 1), "item_é", 3, b"\x01abc", packets)
+    assert await run(
+        page,
+        "packets",
+        f"""
+        const {{ packets, ...rest }} = m.readFrame(Uint8Array.from({list(data)}));
+        return {{ ...rest, packets: packets.map((packet) => [...packet]) }};
+        """,
+    ) == {
+        "type": "parley.audio",
+        "item": "item_é",
+        "part": 3,
+        "did": "7-9007199254740991",
+        "isTail": True,
+        "position": -312,
+        "samples": 480,
+        "padding": 17,
+        "packets": [[1], [97, 98, 99]],
+    }
+
+
+def part_frames(item: str, pcm: bytes) -> list[list[int]]:
+    """What the door sends of a part of an answer, a tenth of a second at a time."""
+    audio = [down.Audio("r", item, 0, at // 48, pcm[at : at + 4_800]) for at in range(0, len(pcm), 4_800)]
+    part = CodedPart("opus", Coding(64_000), audio[0])
+    frames = []
+    for n, piece in enumerate(audio, 1):
+        coded = part.feed(piece)
+        frames.append(frame(EntryId(1, n), item, 0, coded.audio, coded.packets))
+    data, tail = part.end()
+    return [[*each] for each in [*frames, frame(EntryId(1, len(audio) + 1), item, 0, data, tail)]]
+
+
+_DECODED = """
+const { readFrame } = await import("/static/js/packets.js");
+const heard = {};
+const dids = [];
+const decoder = new m.OpusDecoder({
+  onSamples: ({ item, did }, samples) => {
+    (heard[item] ??= []).push(...samples);
+    dids.push(did);
+  },
+  onFull: () => dids.push("full"),
+  onBroken: () => dids.push("broken"),
+});
+const feed = (frames) => frames.forEach((frame) => decoder.decode(readFrame(Uint8Array.from(frame))));
+const idle = () => new Promise((resolve) => {
+  const look = () => (decoder.isBusy ? setTimeout(look) : resolve());
+  look();
+});
+"""
+
+
+async def test_packets_become_the_samples_they_were_made_of(page: Page) -> None:
+    """Part by part, each as long as it was, and each frame once."""
+    one, two = load("speech_espeak.flac", 24_000)[:30_011], load("speech_jfk.flac", 24_000)[:20_007]
+    first, second = part_frames("one", one.tobytes()), part_frames("two", two.tobytes())
+    heard, dids = await run(page, "opus", f"{_DECODED} feed({first}); feed({second}); await idle(); return [heard, dids];")
+    assert dids == [f"1-{n}" for frames in (first, second) for n in range(1, len(frames) + 1)]
+    for said, item in ((one, "one"), (two, "two")):
+        assert len(heard[item]) == len(said)
+        assert likeness(np.array(heard[item]), said) > 0.95
+
+
+async def test_what_was_reset_is_not_given(page: Page) -> None:
+    """The next answer is, from its beginning."""
+    said = load("speech_espeak.flac", 24_000)[:12_000]
+    frames = part_frames("one", said.tobytes())
+    after = part_frames("two", said.tobytes())
+    heard, busy = await run(
+        page,
+        "opus",
+        f"{_DECODED} feed({frames[:-2]}); decoder.reset(); feed({after}); await idle(); return [heard, decoder.isBusy];",
+    )
+    assert heard.keys() == {"two"}
+    assert len(heard["two"]) == len(said)
+    assert not busy
+
+
+async def test_a_tail_counts_as_got_with_the_event_behind_it(page: Page) -> None:
+    """If the line breaks between them the tail comes again, and is heard once."""
+    assert await run(
+        page,
+        "line",
+        """
+        const lines = [];
+        const dialled = () => new Promise((resolve) => {
+          const look = () => (lines.at(-1).asked ? resolve() : setTimeout(look));
+          look();
+        });
+        class Fake {
+          constructor(handlers) { Object.assign(this, handlers); lines.push(this); }
+          async dial(asked) { this.asked = asked; }
+          send() {}
+          end() {}
+          drop() {}
+        }
+        const line = new m.Line({ ticket: async () => null, headers: {} }, Fake, { audio: "opus" });
+        const heard = [];
+        line.addEventListener("event", ({ detail }) => heard.push(`${detail.type} ${detail.did}`));
+        line.open();
+        await dialled();
+        const tail = { type: "parley.audio", did: "1-3", isTail: true };
+        lines[0].onEvent({ type: "session.created", session: { id: "s" }, did: "1-1" });
+        lines[0].onEvent({ type: "parley.audio", did: "1-2", isTail: false });
+        lines[0].onEvent(tail);
+        line.redial();
+        await dialled();
+        lines[1].onEvent({ type: "parley.resumed", next_useq: 1 });
+        lines[1].onEvent(tail);
+        lines[1].onEvent({ type: "response.output_audio.done", did: "1-3" });
+        lines[1].onEvent(tail);
+        lines[1].onEvent({ type: "response.output_audio.done", did: "1-3" });
+        line.end();
+        return { heard, asked: [lines[1].asked.after, lines[1].asked.query] };
+        """,
+    ) == {
+        "heard": ["session.created 1-1", "parley.audio 1-2", "parley.audio 1-3", "response.output_audio.done 1-3"],
+        "asked": ["1-2", {"audio": "opus"}],
     }
 
 

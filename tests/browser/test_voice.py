@@ -30,7 +30,7 @@ from tests.browser.stage import (
     visit,
     write_wav,
 )
-from tests.contract.doors.openai_stage import System, system
+from tests.contract.doors.openai_stage import System, system, transcoding
 from tests.contract.doors.test_auth import NEW, OTHERS, token
 
 SPEECH = "speech_espeak.flac"
@@ -84,6 +84,12 @@ def is_said(speech: Samples, voice: Samples) -> bool:
     """Half a second at a time: where a loaded machine does not listen for a moment, one of them is not whole."""
     pieces = np.array_split(speech, len(speech) // 12_000)
     return float(np.median([likeness(voice, piece) for piece in pieces])) > 0.98
+
+
+def resembles(speech: Samples, voice: Samples) -> bool:
+    """As `is_said`, of a voice that Opus has coded."""
+    pieces = np.array_split(speech, max(1, len(speech) // 12_000))
+    return float(np.median([likeness(voice, piece) for piece in pieces])) > 0.9
 
 
 def upstream(parley: System) -> Session:
@@ -214,9 +220,16 @@ async def test_a_line_that_breaks_is_dialled_again(
         assert voice.startswith(arrived)
 
 
-async def test_a_talk_goes_from_one_transport_to_the_other(redis_server: EmbeddedServer, chromium_path: str) -> None:
+@pytest.mark.parametrize("codec", ["pcm", "opus"])
+async def test_a_talk_goes_from_one_transport_to_the_other(
+    redis_server: EmbeddedServer, chromium_path: str, codec: str
+) -> None:
     """In the middle of an answer, which is heard whole and once."""
-    async with talking(redis_server, chromium_path, answer=tone(440, 1.5)) as (_, page):
+    async with (
+        transcoding(redis_server.url),
+        talking(redis_server, chromium_path, answer=tone(440, 1.5)) as (_, page),
+    ):
+        await page.page.check(f"input[value={codec}]")
         await page.page.fill("#text", "one")
         await page.page.press("#text", "Enter")
         for dials, transport in enumerate(("http", "websocket", "http"), 2):
@@ -232,6 +245,96 @@ async def test_a_talk_goes_from_one_transport_to_the_other(redis_server: Embedde
         assert len(await page.texts("assistant")) == 4
         heard = await page.state("parley.player.samplesPlayed")
         assert heard == 4 * 36_000
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_turn_in_opus_is_heard_on_both_sides(
+    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
+) -> None:
+    """WebM up and packets down, through a line that breaks in the middle of the speech. An answer keeps its length."""
+    microphone = write_wav(tmp_path / "microphone.wav", silence(0.8), words(2.5), silence(2.0))
+    async with (
+        transcoding(redis_server.url),
+        talking(redis_server, chromium_path, microphone) as (parley, page),
+    ):
+        await page.page.evaluate(UNPROCESSED)
+        await page.page.check(f"input[value={transport}]")
+        await page.page.check("input[value=opus]")
+        await page.page.click("#big")
+        await page.phase("hearing")
+        await page.page.evaluate("parley.line.redial()")
+        await page.phase("speaking")
+        await page.shot(f"voice-opus-{transport}")
+        await page.phase("listening")
+        await page.until("() => parley.conversation.items.at(-1).status === 'done'")
+        assert await page.state("parley.line.dials") == 2
+        (said,) = upstream(parley).recording.utterances
+        assert await page.texts("assistant") == [f"I heard {len(said) / 48_000:.3f} seconds ({len(said) // 2} samples)."]
+        assert await page.state("parley.player.samplesPlayed") == len(said) // 2
+        await page.page.click("#end")
+        await page.phase("over")
+        assert await page.page.locator("#notices .error").count() == 0
+        speech = load(SPEECH, 24_000)[:60_000]
+        assert resembles(speech, samples(upstream(parley).recording.appended))
+        assert resembles(samples(said), read_wav(await page.save("#save-answers", tmp_path / "answers.wav")))
+        assert is_said(speech, read_wav(await page.save("#save-voice", tmp_path / "voice.wav")))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_an_interruption_in_opus_flushes_what_is_decoded(
+    redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path, transport: str
+) -> None:
+    """And the answer behind it is heard from its beginning, to its end."""
+    microphone = write_wav(tmp_path / "microphone.wav", silence(0.8), words(2.5), silence(2.1), words(1.2), silence(3.0))
+    async with (
+        transcoding(redis_server.url),
+        talking(redis_server, chromium_path, microphone) as (parley, page),
+    ):
+        await page.page.check(f"input[value={transport}]")
+        await page.page.check("input[value=opus]")
+        await page.page.click("#big")
+        await page.phase("speaking")
+        await page.phase("interrupted")
+        await page.phase("speaking")
+        await page.phase("listening")
+        recording = upstream(parley).recording
+        first, second = (len(said) // 2 for said in recording.utterances)
+        at_flush = await page.state("parley.player.samplesPlayed") - second
+        assert 0 < at_flush < first
+        statuses = await page.state("parley.conversation.items.map(({ role, status }) => `${role} ${status}`)")
+        assert statuses == ["user done", "assistant interrupted", "user done", "assistant done"]
+        (truncation,) = [event for event in recording.client_events if event["type"] == "conversation.item.truncate"]
+        assert truncation["audio_end_ms"] == at_flush // 24
+        answers = read_wav(await page.save("#save-answers", tmp_path / "answers.wav"))
+        assert resembles(samples(recording.utterances[1]), answers[at_flush:])
+
+
+async def test_hold_to_talk_in_opus(redis_server: EmbeddedServer, chromium_path: str, tmp_path: Path) -> None:
+    """Each time the button is held is a recording of its own, and nothing else goes out."""
+    microphone = write_wav(tmp_path / "microphone.wav", *[words(3.5)] * 5)
+    speech = np.tile(load(SPEECH, 24_000)[:84_000], 2)
+    async with (
+        transcoding(redis_server.url),
+        talking(redis_server, chromium_path, microphone) as (parley, page),
+    ):
+        await page.page.evaluate(UNPROCESSED)
+        await page.page.check("input[value=hold]")
+        await page.page.check("input[value=opus]")
+        await page.page.click("#big")
+        await page.phase("ready")
+        for turn in (1, 2):
+            before = await page.state("parley.voice.samples")
+            await page.page.keyboard.down("Space")
+            await page.until("most => parley.voice.samples > most", before + 24_000)
+            await page.page.keyboard.up("Space")
+            await page.until(_ANSWERS_HEARD, turn)
+            held = await page.state("parley.voice.samples") - before
+            utterances = upstream(parley).recording.utterances
+            assert len(utterances) == turn
+            assert abs(len(utterances[-1]) // 2 - held) < 6_000, "the two recorders begin and end together"
+            pieces = np.array_split(samples(utterances[-1]), 3)
+            assert max(likeness(speech, piece) for piece in pieces) > 0.9
+        assert await page.page.locator("#notices .error").count() == 0
 
 
 async def test_a_server_that_is_away_and_comes_back(
@@ -315,10 +418,12 @@ async def test_without_audio_worklets_the_answers_are_written(redis_server: Embe
         context = await browser.new_context()
         page = await context.new_page()
         await page.add_init_script(
-            "Object.defineProperty(window, 'isSecureContext', { value: false }); delete window.AudioWorkletNode"
+            "Object.defineProperty(window, 'isSecureContext', { value: false });"
+            "delete window.AudioWorkletNode; delete window.AudioDecoder"
         )
         await page.goto(f"http://127.0.0.1:{port}/voice-realtime")
         assert "plain HTTP from another machine" in await page.inner_text("#notices")
+        assert not await page.is_visible("#codecs")
         await page.fill("#text", "Hello?")
         await page.press("#text", "Enter")
         await page.wait_for_selector("#transcript .row-assistant[data-status=done]", timeout=LIMIT_MS)
@@ -415,11 +520,14 @@ async def test_everybody_can_use_it(redis_server: EmbeddedServer, chromium_path:
 async def test_the_keyboard_reaches_everything(redis_server: EmbeddedServer, chromium_path: str) -> None:
     async with talking(redis_server, chromium_path) as (_, page):
         reached = []
-        for _ in range(8):
+        for _ in range(9):
             await page.page.keyboard.press("Tab")
             reached.append(await page.page.evaluate(_FOCUSED))
-        assert reached == ["skip", "brand", "big", "transcript", "text", "send", "free", "websocket"]
+        assert reached == ["skip", "brand", "big", "transcript", "text", "send", "free", "websocket", "pcm"]
 
+
+_ANSWERS_HEARD = """(count) => parley.conversation.phase === "listening"
+  && parley.conversation.items.filter(({ role, status }) => role === "assistant" && status === "done").length === count"""
 
 _SMALL_TARGETS = """[...document.querySelectorAll('button, .segments label, .card')]
   .filter((element) => element.offsetParent && element.offsetHeight < 40).map((element) => element.outerHTML)"""

@@ -1,6 +1,6 @@
 // PURE. What is said on both sides, in order, and whose turn it is: the protocol's events in, effects out.
 //
-//   hear(event, now)      effects: {do: "play", item, part, did, base64} · {do: "flush"} · {do: "tell", sentence}
+//   hear(event, now)      effects: {do: "play", item, part, did, base64 or frame} · {do: "flush"} · {do: "tell", sentence}
 //   phase                 listening · hearing · interrupted · thinking · speaking
 //   items                 in order: {id, role, text, status}; status: pending · live · done · interrupted · failed
 //   latencyMs             of the last answer: from the end of the user's turn to its first sound; null before the first
@@ -96,6 +96,13 @@ export class Conversation {
         this.#isPlaying = true;
         this.#place(event.item_id, "assistant").isToBeHeard = true;
         return [{ do: "play", item: event.item_id, part: event.content_index, did: event.did, base64: event.delta }];
+      case "parley.audio": {
+        const { response } = this.#place(event.item, "assistant");
+        if (this.#responses.get(response)) return [];
+        this.#isPlaying = true;
+        this.#items.get(event.item).isToBeHeard = true;
+        return [{ do: "play", item: event.item, part: event.part, did: event.did, frame: event }];
+      }
       case "response.done":
         return this.#done(event.response);
       case "error":

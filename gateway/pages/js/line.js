@@ -19,10 +19,12 @@ const HELD_MS = 5_000;
 
 export class Line extends EventTarget {
   #admission;
+  #query;
   #Transport;
   #transport = null;
   #ring = new Ring();
   #after = null; // the last did that was heard
+  #tail = null; // the did of the last tail: its own event is still to come with the same one
   #isReady = false; // the server has said from where to go on
   #attempt = 0;
   #upSince = 0;
@@ -31,8 +33,10 @@ export class Line extends EventTarget {
   #watchdog = null;
   #isLosing = false;
 
-  constructor(admission, Transport) {
+  /** `query`: what each dial asks for besides, such as the codecs of both ways. */
+  constructor(admission, Transport, query = {}) {
     super();
+    this.#query = query;
     this.#admission = admission;
     this.#Transport = Transport;
     this.state = "idle";
@@ -105,7 +109,8 @@ export class Line extends EventTarget {
     try {
       const ticket = await this.#admission.ticket();
       if (transport !== this.#transport || this.state === "over") return;
-      await transport.dial({ session: this.session, after: this.#after, ticket, headers: this.#admission.headers });
+      const { headers } = this.#admission;
+      await transport.dial({ session: this.session, after: this.#after, ticket, headers, query: this.#query });
     } catch (error) {
       if (transport !== this.#transport || this.state !== "dialling") return; // it was told already
       if (error instanceof TokenWanted) {
@@ -144,7 +149,7 @@ export class Line extends EventTarget {
         this.#emit("event", event);
         return;
       default:
-        if (event.did !== undefined && !this.#note(event.did)) return; // heard before
+        if (event.isTail ? !this.#noteTail(event.did) : event.did !== undefined && !this.#note(event.did)) return; // heard before
         this.#emit("event", event);
     }
   }
@@ -172,6 +177,13 @@ export class Line extends EventTarget {
       this.#receivedTimer = null;
       this.mention({ type: "parley.received", did: this.#after });
     }, RECEIVED_EVERY_MS);
+    return true;
+  }
+
+  /** Whether this tail is new. It counts as got with the event behind it only. */
+  #noteTail(did) {
+    if (did === this.#tail || (this.#after !== null && compare(did, this.#after) <= 0)) return false;
+    this.#tail = did;
     return true;
   }
 

@@ -51,18 +51,26 @@ function sentence({ name }) {
 }
 
 /**
- * A way to record for the model. This one gives PCM16; another codec is another class with the same four names, and an
- * entry in CODECS.
+ * A way to speak to the model and to hear it. This one is PCM16 both ways; another codec is another class with the same
+ * names, and an entry in CODECS. `query` is what the server is asked for when a conversation is opened.
  */
 export class PcmMicrophone {
   static id = "pcm";
-  static label = "PCM16, 24 kHz";
+  static label = "PCM";
+  static description = "PCM16, 24 kHz";
+  static query = {};
+  static isSupported = () => true;
+  isOn = false;
+  #begins = 0;
   #node;
   #source;
   #flushed = null;
 
-  /** `onFrame(Int16Array)`; `onLost()` when the device goes away. */
-  static async open(context, stream, { onFrame, onLost }) {
+  /**
+   * `onChunk(Uint8Array)`, the next bytes for the model; `onFrame(Int16Array)`, what was heard, as samples at 24 kHz;
+   * `onLost()` when the device goes away. It gives nothing before `begin`.
+   */
+  static async open(context, stream, { onChunk = () => {}, onFrame, onLost }) {
     await context.audioWorklet.addModule(new URL("worklets/capture.js", import.meta.url));
     const microphone = new PcmMicrophone();
     microphone.stream = stream;
@@ -70,8 +78,12 @@ export class PcmMicrophone {
     microphone.analyser = new AnalyserNode(context, { fftSize: 1024, smoothingTimeConstant: 0 });
     microphone.#node = new AudioWorkletNode(context, "parley-capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     microphone.#node.port.onmessage = ({ data }) => {
-      if (data.type === "frame") onFrame(data.samples);
-      else microphone.#flushed?.();
+      if (data.type === "flushed") {
+        microphone.#flushed?.();
+      } else if (microphone.isOn) {
+        onChunk(new Uint8Array(data.samples.buffer));
+        onFrame(data.samples);
+      }
     };
     microphone.#source.connect(microphone.analyser);
     microphone.#source.connect(microphone.#node);
@@ -84,12 +96,20 @@ export class PcmMicrophone {
     for (const track of this.stream.getTracks()) track.enabled = !isMuted;
   }
 
-  /** Wait until all that was recorded so far has been given. */
-  flush() {
-    return new Promise((resolve) => {
+  /** From now on what is heard is given. */
+  begin() {
+    this.#begins += 1;
+    this.isOn = true;
+  }
+
+  /** Give the rest of what was heard so far, and then nothing until it begins again. */
+  async finish() {
+    const begins = this.#begins;
+    await new Promise((resolve) => {
       this.#flushed = resolve;
       this.#node.port.postMessage({ type: "flush" });
     });
+    if (begins === this.#begins) this.isOn = false; // else it has begun again meanwhile
   }
 
   close() {
@@ -99,4 +119,73 @@ export class PcmMicrophone {
   }
 }
 
-export const CODECS = [PcmMicrophone];
+const WEBM = "audio/webm;codecs=opus";
+const CHUNK_MS = 100;
+const BIT_RATE = 24_000;
+
+/**
+ * Opus both ways: up the chunks of a MediaRecorder, down packets for `OpusDecoder`. The samples of `onFrame` are recorded
+ * beside it. From `begin` to `finish` it is one recording, with a header of its own; its bytes must not be cut out of.
+ */
+export class OpusMicrophone {
+  static id = "opus";
+  static label = "Opus";
+  static description = "Opus, 24 kbit/s";
+  static query = { input: "stream", audio: "opus", bitrate: String(BIT_RATE) };
+  static isSupported = () => "AudioDecoder" in window && "MediaRecorder" in window && MediaRecorder.isTypeSupported(WEBM);
+  #pcm;
+  #onChunk;
+  #recorder = null;
+  #given = Promise.resolve(); // when all chunks so far have been given
+
+  static async open(context, stream, { onChunk, onFrame, onLost }) {
+    const microphone = new OpusMicrophone();
+    microphone.#onChunk = onChunk;
+    microphone.#pcm = await PcmMicrophone.open(context, stream, { onFrame, onLost });
+    return microphone;
+  }
+
+  get analyser() {
+    return this.#pcm.analyser;
+  }
+
+  get isOn() {
+    return this.#recorder !== null;
+  }
+
+  set isMuted(isMuted) {
+    this.#pcm.isMuted = isMuted;
+  }
+
+  begin() {
+    if (this.isOn) return;
+    this.#pcm.begin();
+    const recorder = new MediaRecorder(this.#pcm.stream, { mimeType: WEBM, audioBitsPerSecond: BIT_RATE });
+    this.#recorder = recorder;
+    recorder.ondataavailable = ({ data }) => {
+      const bytes = data.arrayBuffer();
+      this.#given = this.#given.then(async () => this.#onChunk(new Uint8Array(await bytes)));
+    };
+    recorder.start(CHUNK_MS);
+  }
+
+  async finish() {
+    const recorder = this.#recorder;
+    if (recorder === null) return;
+    this.#recorder = null;
+    const stopped = new Promise((resolve) => recorder.addEventListener("stop", resolve, { once: true }));
+    const isRecording = recorder.state !== "inactive"; // it stops by itself when its device is gone
+    if (isRecording) recorder.stop();
+    await Promise.all([isRecording && stopped, this.#pcm.finish()]);
+    await this.#given;
+  }
+
+  close() {
+    if (this.#recorder?.state === "recording") this.#recorder.stop();
+    this.#recorder = null;
+    this.#pcm.close();
+  }
+}
+
+/** All ways there are, the one that every browser has first. */
+export const CODECS = [PcmMicrophone, OpusMicrophone];

@@ -4,9 +4,9 @@ export const SAMPLE_RATE = 24_000;
 
 const SLICE = 0x8000; // what `String.fromCharCode` takes as arguments everywhere
 
-/** An Int16Array as base64. */
-export function encode(samples) {
-  const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+/** Samples or bytes, as base64. */
+export function encode(array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   let text = "";
   for (let at = 0; at < bytes.length; at += SLICE) text += String.fromCharCode(...bytes.subarray(at, at + SLICE));
   return btoa(text);
@@ -35,6 +35,12 @@ export class Joiner {
     else if (bytes.length) this.#half = bytes[0];
     return new Int16Array(joined.buffer);
   }
+}
+
+/** A sample between -1 and 1 as PCM16; what is louder is limited. */
+export function toPcm16(sample) {
+  const limited = Math.max(-1, Math.min(1, sample));
+  return Math.round(limited < 0 ? limited * 0x8000 : limited * 0x7fff);
 }
 
 /** The 44 bytes before so many samples. */

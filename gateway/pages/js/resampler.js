@@ -8,13 +8,20 @@ export class Resampler {
   #cutoff;
   #past = new Float32Array(2 * HALF_TAPS);
   #position = HALF_TAPS; // of the next output, in `#past` and what follows it
+  #kernel = new Float32Array(2 * HALF_TAPS);
+  #fraction = null; // for which the kernel is; where the rates divide there is only one
 
   constructor(from, to) {
     this.#step = from / to;
     this.#cutoff = Math.min(1, to / from) * 0.94;
   }
 
-  /** A block of floats, resampled. Some 1 ms late. */
+  /** How many outputs come before the one that lies at the first sample. */
+  get delay() {
+    return this.#step === 1 ? 0 : HALF_TAPS / this.#step;
+  }
+
+  /** A block of floats, resampled. Some 1 ms late: `delay` outputs, and as long before the last sample it holds back. */
   process(block) {
     if (this.#step === 1) return block;
     const input = new Float32Array(this.#past.length + block.length);
@@ -34,13 +41,20 @@ export class Resampler {
 
   #at(input, position) {
     const centre = Math.floor(position);
+    if (position - centre !== this.#fraction) this.#tune(position - centre);
+    const first = centre - HALF_TAPS + 1;
     let sum = 0;
-    for (let tap = centre - HALF_TAPS + 1; tap <= centre + HALF_TAPS; tap += 1) {
-      const x = position - tap;
+    for (let tap = 0; tap < 2 * HALF_TAPS; tap += 1) sum += (input[first + tap] ?? 0) * this.#kernel[tap];
+    return sum;
+  }
+
+  #tune(fraction) {
+    this.#fraction = fraction;
+    for (let tap = 0; tap < 2 * HALF_TAPS; tap += 1) {
+      const x = fraction + HALF_TAPS - 1 - tap;
       const window = 0.5 + 0.5 * Math.cos((Math.PI * x) / HALF_TAPS);
       const angle = Math.PI * x * this.#cutoff;
-      sum += (input[tap] ?? 0) * window * this.#cutoff * (angle === 0 ? 1 : Math.sin(angle) / angle);
+      this.#kernel[tap] = window * this.#cutoff * (angle === 0 ? 1 : Math.sin(angle) / angle);
     }
-    return sum;
   }
 }

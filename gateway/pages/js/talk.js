@@ -6,18 +6,22 @@
 import { Conversation, QUIET } from "./conversation.js";
 import { Line } from "./line.js";
 import { CODECS, getMicrophone, MicrophoneRefused, obstacle } from "./microphone.js";
+import { OpusDecoder } from "./opus.js";
 import { decode, encode, Joiner, SAMPLE_RATE } from "./pcm.js";
 import { Player } from "./player.js";
 import { Tape } from "./tape.js";
 
 const HANDS_FREE = { type: "server_vad", create_response: true, interrupt_response: true };
 const PLAYED_EVERY_MS = 250;
+const FULL = "More has come than can be kept; the end of this answer is left out.";
 /** The model refuses to take less than 100 ms for a turn. */
 const SHORTEST_SAMPLES = SAMPLE_RATE / 10;
 
 export class Talk extends EventTarget {
   #admission;
   #context = null;
+  #decoder = null;
+  #hasRoom = true; // for what was said last
   #joiners = new Map(); // item → what joins its samples
   #parts = new Map(); // item → content index
   #heldSamples = 0;
@@ -30,6 +34,7 @@ export class Talk extends EventTarget {
     this.#admission = admission;
     this.Transport = Transport;
     this.Codec = CODECS[0];
+    this.NextCodec = CODECS[0];
     this.conversation = new Conversation();
     this.voice = new Tape();
     this.answers = new Tape();
@@ -54,6 +59,8 @@ export class Talk extends EventTarget {
     this.conversation = new Conversation();
     this.voice = new Tape();
     this.answers = new Tape();
+    this.Codec = this.NextCodec;
+    this.#hasRoom = true;
     this.isMuted = this.isHeld = false;
     this.#openLine(canSound);
     this.#change();
@@ -63,7 +70,7 @@ export class Talk extends EventTarget {
   }
 
   #openLine(canSound) {
-    const line = new Line(this.#admission, this.Transport);
+    const line = new Line(this.#admission, this.Transport, this.Codec.query);
     this.line = line;
     line.addEventListener("event", ({ detail }) => this.#heard(detail));
     line.addEventListener("lost", ({ detail }) => this.#lost(detail));
@@ -103,10 +110,11 @@ export class Talk extends EventTarget {
     });
     player.addEventListener("played", ({ detail }) => this.#reportPlayed(detail));
     player.addEventListener("drained", () => {
+      if (this.#decoder?.isBusy) return; // there is more
       this.conversation.drained();
       this.#change();
     });
-    player.addEventListener("full", () => this.#tell("More has come than can be kept; the end of this answer is left out.", "error"));
+    player.addEventListener("full", () => this.#tell(FULL, "error"));
     for (const [item, did, samples] of this.#early.splice(0)) player.push(item, did, samples);
   }
 
@@ -123,10 +131,12 @@ export class Talk extends EventTarget {
         return;
       }
       this.microphone = await this.Codec.open(this.#context, stream, {
+        onChunk: (bytes) => this.#chunk(bytes),
         onFrame: (samples) => this.#frame(samples),
         onLost: () => this.#microphoneLost(),
       });
       this.isMicrophoneRefused = false;
+      if (!this.isPushToTalk) this.microphone.begin();
     } catch (error) {
       for (const track of stream?.getTracks() ?? []) track.stop();
       this.isMicrophoneRefused = true;
@@ -144,10 +154,18 @@ export class Talk extends EventTarget {
     this.#change();
   }
 
+  get #isListening() {
+    return this.isLive && (!this.isPushToTalk || this.isHeld);
+  }
+
+  #chunk(bytes) {
+    if (this.#isListening) this.#hasRoom = this.line.say({ type: "input_audio_buffer.append", audio: encode(bytes) });
+  }
+
   #frame(samples) {
-    if (!this.isLive || (this.isPushToTalk && !this.isHeld)) return;
+    if (!this.#isListening) return;
     this.#heldSamples += samples.length;
-    if (this.line.say({ type: "input_audio_buffer.append", audio: encode(samples) })) this.voice.add(samples);
+    if (this.#hasRoom) this.voice.add(samples);
   }
 
   // ---- what the user does ------------------------------------------------------------------------------------------
@@ -163,6 +181,8 @@ export class Talk extends EventTarget {
     if (isPushToTalk === this.isPushToTalk) return;
     this.isPushToTalk = isPushToTalk;
     this.isHeld = false;
+    if (isPushToTalk) void this.microphone?.finish();
+    else this.microphone?.begin();
     if (this.isLive) {
       this.conversation.userGivesUp();
       this.line.say({ type: "input_audio_buffer.clear" });
@@ -175,6 +195,7 @@ export class Talk extends EventTarget {
     if (!this.isLive || !this.isPushToTalk || this.isHeld || !this.microphone) return;
     this.isHeld = true;
     this.#heldSamples = 0;
+    this.microphone.begin();
     this.#interruptBy(this.conversation.userStarts());
     this.#change();
   }
@@ -182,7 +203,7 @@ export class Talk extends EventTarget {
   async release() {
     if (!this.isHeld) return;
     const at = performance.now();
-    await this.microphone?.flush();
+    await this.microphone?.finish();
     if (!this.isHeld) return;
     this.isHeld = false;
     if (this.#heldSamples < SHORTEST_SAMPLES) {
@@ -215,6 +236,13 @@ export class Talk extends EventTarget {
     if (this.isLive) this.line.use(Transport);
   }
 
+  /** Speak and hear in another codec, from the next conversation on. */
+  useNext(Codec) {
+    this.NextCodec = Codec;
+    if (!this.isLive) this.Codec = Codec;
+    this.#change();
+  }
+
   /** After the browser has taken the sound away. To be called from a click. */
   wake() {
     void this.#context?.resume();
@@ -235,12 +263,32 @@ export class Talk extends EventTarget {
     this.#change();
   }
 
-  #play({ item, part, did, base64 }) {
-    if (!this.#joiners.has(item)) this.#joiners.set(item, new Joiner());
+  #play({ item, part, did, base64, frame }) {
     this.#parts.set(item, part);
-    const samples = this.#joiners.get(item).join(decode(base64));
+    if (frame) {
+      this.#decoder ??= new OpusDecoder({
+        onSamples: (of, samples) => this.#decoded(of, samples),
+        onFull: () => this.#tell(FULL, "error"),
+        onBroken: () => this.#tell("This browser cannot decode the answer. Start again with the sound as PCM.", "error"),
+      });
+      this.#decoder.decode(frame);
+      return;
+    }
+    if (!this.#joiners.has(item)) this.#joiners.set(item, new Joiner());
+    this.#push(item, did, this.#joiners.get(item).join(decode(base64)));
+  }
+
+  #push(item, did, samples) {
     if (this.player) this.player.push(item, did, samples);
     else this.#early.push([item, did, samples]);
+  }
+
+  #decoded({ item, did }, samples) {
+    this.#push(item, did, samples);
+    if (this.player && !this.player.isPlaying && !this.#decoder.isBusy) {
+      this.conversation.drained(); // it was the end of what has been heard, and nothing of it is heard
+      this.#change();
+    }
   }
 
   /** The user interrupts without the model's knowledge: it is told to stop. */
@@ -253,6 +301,7 @@ export class Talk extends EventTarget {
   /** Silence at once; and the model is told how much was heard. */
   async #flush() {
     this.#early = [];
+    this.#decoder?.reset();
     const cut = (await this.player?.clear()) ?? [];
     for (const { item, ms } of cut) {
       const part = this.#parts.get(item) ?? 0;
@@ -297,6 +346,8 @@ export class Talk extends EventTarget {
     this.microphone = null;
     this.player?.close();
     this.player = null;
+    this.#decoder?.reset();
+    this.#decoder = null;
     this.isHeld = false;
     clearTimeout(this.#playedTimer);
     this.#playedTimer = null;

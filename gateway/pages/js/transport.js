@@ -9,6 +9,8 @@
 // A verdict says what a lost line means: {redial, code, sentence, waitMs}.
 
 import { root } from "./admission.js";
+import { readFrame } from "./packets.js";
+import { decode } from "./pcm.js";
 import { EventParser } from "./sse.js";
 
 const DIAL_MS = 10_000;
@@ -95,17 +97,18 @@ export class WebSocketTransport extends Transport {
   static label = "WebSocket";
   #socket = null;
 
-  dial({ session, after, ticket }) {
-    const url = address("v1/realtime", { model: "parley", parley: "1", session, after, ticket });
+  dial({ session, after, ticket, query }) {
+    const url = address("v1/realtime", { model: "parley", parley: "1", ...query, session, after, ticket });
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
     this.#socket = socket;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.drop(new Verdict("The server does not answer.")), DIAL_MS);
       socket.onopen = () => resolve();
       socket.onmessage = ({ data }) => {
         clearTimeout(timer);
-        this.onEvent(JSON.parse(data));
+        this.onEvent(typeof data === "string" ? JSON.parse(data) : readFrame(new Uint8Array(data)));
       };
       socket.onclose = ({ code, reason }) => {
         clearTimeout(timer);
@@ -143,10 +146,10 @@ export class HttpTransport extends Transport {
   #isPosting = false;
   #timer = null;
 
-  async dial({ session, after, ticket, headers }) {
+  async dial({ session, after, ticket, headers, query }) {
     this.#session = session;
     this.#headers = headers;
-    const url = address("v1/realtime/sse", { model: "parley", parley: "1", session, after, ticket });
+    const url = address("v1/realtime/sse", { model: "parley", parley: "1", ...query, session, after, ticket });
     const dialling = setTimeout(() => this.drop(new Verdict("The server does not answer.")), DIAL_MS);
     let response;
     try {
@@ -198,7 +201,7 @@ export class HttpTransport extends Transport {
       return;
     }
     if (event.type === "session.created") this.#session = event.session.id;
-    this.onEvent(event);
+    this.onEvent(event.type === "parley.audio" ? readFrame(decode(event.frame)) : event);
   }
 
   send(texts) {

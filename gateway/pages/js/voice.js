@@ -1,7 +1,7 @@
 // The page on which a person talks to the model: what `Talk` knows, shown; what the person does, told to it.
 
 import { Admission } from "./admission.js";
-import { obstacle } from "./microphone.js";
+import { CODECS, obstacle } from "./microphone.js";
 import { Notices } from "./notices.js";
 import { Talk } from "./talk.js";
 import { TRANSPORTS } from "./transport.js";
@@ -40,6 +40,8 @@ const admission = new Admission();
 const notices = new Notices($("notices"));
 const stored = localStorage.getItem("parley.transport");
 const talk = new Talk(admission, TRANSPORTS.find(({ id }) => id === stored) ?? TRANSPORTS[0]);
+const codecs = CODECS.filter((Codec) => Codec.isSupported());
+talk.useNext(codecs.find(({ id }) => id === localStorage.getItem("parley.codec")) ?? codecs[0]);
 const waves = { you: new Waveform($("wave-you")), model: new Waveform($("wave-model")) };
 const rows = new Map(); // item → its row in the transcript
 
@@ -96,6 +98,8 @@ function render() {
   body.dataset.line = talk.lineState.state;
   put($("phase"), PHASES[now]);
   put($("hint"), hint(now));
+  put($("codec"), talk.Codec.description);
+  put($("codecs-legend"), talk.isLive ? "Sound (next conversation)" : "Sound");
   put($("big-text"), bigText());
   put($("line-text"), LINES[talk.lineState.state]);
   const isToggle = talk.isLive && talk.microphone && !talk.isPushToTalk;
@@ -216,6 +220,10 @@ $("transports").addEventListener("change", ({ target }) => {
   localStorage.setItem("parley.transport", target.value);
   talk.use(TRANSPORTS.find(({ id }) => id === target.value));
 });
+$("codecs").addEventListener("change", ({ target }) => {
+  localStorage.setItem("parley.codec", target.value);
+  talk.useNext(codecs.find(({ id }) => id === target.value));
+});
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
@@ -248,16 +256,21 @@ window.addEventListener("pagehide", ({ persisted }) => persisted || talk.end());
 
 // ---- the beginning ----------------------------------------------------------------------------------------------------
 
-for (const { id, label } of TRANSPORTS) {
-  const choice = document.createElement("label");
-  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "transport", value: id });
-  radio.checked = id === talk.Transport.id;
-  const text = document.createElement("span");
-  text.textContent = label;
-  choice.append(radio, text);
-  $("transports").append(choice);
+function offer(fieldset, name, choices, chosen) {
+  for (const { id, label } of choices) {
+    const choice = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name, value: id });
+    radio.checked = id === chosen.id;
+    const text = document.createElement("span");
+    text.textContent = label;
+    choice.append(radio, text);
+    fieldset.append(choice);
+  }
 }
-put($("codec"), talk.Codec.label);
+
+offer($("transports"), "transport", TRANSPORTS, talk.Transport);
+offer($("codecs"), "codec", codecs, talk.Codec);
+$("codecs").hidden = codecs.length < 2;
 talk.addEventListener("change", show);
 talk.addEventListener("tell", ({ detail: { sentence, kind } }) => notices.tell(sentence, kind));
 let lastSentence = null;

@@ -1,5 +1,6 @@
 // The microphone's samples as PCM16 frames of 40 ms at 24 kHz. "flush" gives what there is of the last one.
 
+import { toPcm16 } from "../pcm.js";
 import { Resampler } from "../resampler.js";
 
 const SAMPLE_RATE = 24_000;
@@ -30,8 +31,7 @@ class Capture extends AudioWorkletProcessor {
   }
 
   #take(sample) {
-    const limited = Math.max(-1, Math.min(1, sample));
-    this.#frame[this.#filled++] = Math.round(limited < 0 ? limited * 0x8000 : limited * 0x7fff);
+    this.#frame[this.#filled++] = toPcm16(sample);
     if (this.#filled === FRAME_SAMPLES) {
       this.#send(this.#frame);
       this.#frame = new Int16Array(FRAME_SAMPLES);
