@@ -28,7 +28,7 @@ from gateway.caller import Caller
 from gateway.connections import Connection, Place, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
-from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
+from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, open_output, refusing, take
 from gateway.errors import (
     Busy,
     ClientLeft,
@@ -47,6 +47,7 @@ from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, resume
 from gateway.outbox import Frame
+from gateway.output import LIVE_FORMATS, Output, read_output
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
@@ -126,17 +127,22 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 
 async def _listen(request: web.Request, caller: Caller, conversation: str, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
+    output, unread = read_output(request.query, LIVE_FORMATS)
     with refusing():
         start = await _start(request, caller, conversation)
     if start is None:
         return web.Response(status=204)  # an EventSource dials again after everything but this
     stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s)
     async with on_the_way(backend, start.opened):
+        with refusing():
+            await open_output(backend, start.opened.session, output)
         response = await stream.open(request)
-    connection = _listener(request, stream, start)
+    connection = _listener(request, stream, start, output)
+    for error in unread:
+        connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
         await connection.run(
-            downlink(connection, lambda told, item: _frame(told, item, start.opened.session)),
+            downlink(connection, lambda told, item: _frame(told, item, start.opened.session), output),
             room.is_for(start.opened.session.sid),
         )
     return response
@@ -166,7 +172,7 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
     return Start(again, Place(min(heard.did, just_before(begins)), ClientSession()), (started, resync))
 
 
-def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connection:
+def _listener(request: web.Request, stream: WatchStream, start: Start, output: Output) -> Connection:
     backend, session = request.app[BACKEND], start.opened.session
     connection = Connection(
         DOOR,
@@ -177,6 +183,7 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
         _error_frame,
         place=start.place,
         max_waiting_bytes=0,  # nothing is said over it
+        codec=output.codec,
         way=Listening(backend, session, asks=True),
     )
     for greeting in start.greetings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 
 import msgspec
 
@@ -17,11 +17,13 @@ from gateway.errors import ConnectionOver, InvalidAddress, InvalidMessage, NotNo
 from gateway.metrics import Metrics
 from gateway.naming import Opened, take_session
 from gateway.outbox import Frame
+from gateway.output import DEFAULT, Output
 from streams import down, turns
 from streams.dispatch import is_handed_out
 from streams.errors import Over, StreamUnavailable
 from streams.keys import new_sid
 from streams.messages import End
+from streams.play import open_play
 from streams.producer import Marked, Producer
 from streams.sessions import Session
 
@@ -71,6 +73,13 @@ async def take(backend: Backend, metrics: Metrics, caller: Caller, conversation:
     return opened
 
 
+async def open_output(backend: Backend, session: Session, output: Output) -> None:
+    """Have what the session says made in this format, if it is not made already. Raises StreamUnavailable."""
+    if output.codec is not None:
+        with suppress(Over):  # then the connection finds it so
+            await open_play(backend.redis, session, output.codec, output.coding)
+
+
 async def end(backend: Backend, session: Session) -> None:
     """Have the model answer what was said, and end the conversation; at once, when nothing was said.
 
@@ -90,14 +99,21 @@ async def end(backend: Backend, session: Session) -> None:
         raise StreamUnavailable(f"the end could not be stored in {END_TIMEOUT_S:g} s") from None
 
 
-async def downlink(connection: Connection, frame: Callable[[wire.ToClient, str | None], Frame]) -> None:
-    """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of."""
+async def downlink(
+    connection: Connection, frame: Callable[[wire.ToClient, str | None], Frame], output: Output = DEFAULT
+) -> None:
+    """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of.
+
+    `output`: in what the connection hears it.
+    """
+    sound = wire.Sound(output)
     async with aclosing(connection.downlink.entries()) as entries:
         try:
             async for entry in entries:
-                item = entry.message.item if isinstance(entry.message, down.Audio) else None
+                for audio, item in sound.told(entry.message):
+                    await connection.outbox.put(frame(audio, item))
                 for told in _told(connection, entry.message):
-                    await connection.outbox.put(frame(told, item))
+                    await connection.outbox.put(frame(told, None))
                 connection.said(entry.id)
         except ConnectionOver as over:
             connection.outbox.finish(over)  # what was said last is sent before the goodbye

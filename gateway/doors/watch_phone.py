@@ -22,7 +22,7 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
-from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
+from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, open_output, take
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
@@ -40,6 +40,7 @@ from gateway.errors import (
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.outbox import Frame
+from gateway.output import Output
 from gateway.transports.websocket import Binary, TextSocket
 from runtime.logs import SessionLogger
 from streams import pcm
@@ -97,8 +98,10 @@ class Line:
 class Talk:
     """The conversation that a phone has now."""
 
-    def __init__(self, line: Line, connection: Connection, uplink: LiveUplink, allowance: Allowance) -> None:
+    def __init__(self, line: Line, connection: Connection, uplink: LiveUplink, allowance: Allowance, output: Output) -> None:
         self.line, self.connection, self._uplink, self._allowance = line, connection, uplink, allowance
+        self.output = output
+        """in what it is heard"""
         self._carry = b""
         """half a sample that waits for its other half"""
         self._has_spoken = uplink.is_known
@@ -222,6 +225,7 @@ class Phone:
         try:
             opened = await take(self._backend, self._metrics, self._caller, said.conversationId, said.history)
             async with on_the_way(self._backend, opened):
+                await open_output(self._backend, opened.session, said.output)
                 place = await place_of(self._backend, opened)
                 known = opened.resumed and await is_handed_out(self._backend.redis, opened.session, "bridge")
         except StreamUnavailable:
@@ -239,11 +243,12 @@ class Phone:
             lambda error: line.frame(wire.Error(str(error))),
             place=place,
             max_waiting_bytes=0,  # `LiveUplink` has bounds of its own
+            codec=said.output.codec,
             way=uplink,
         )
         uplink.on_over = connection.downlink.look_again
         connection.outbox.reply(line.frame(wire.ConversationStarted(said.conversationId)))
-        talk = Talk(line, connection, uplink, self._app[LIMITS].allowance(opened.session.sid))
+        talk = Talk(line, connection, uplink, self._app[LIMITS].allowance(opened.session.sid), said.output)
         line.on_closed = lambda: self._let_go(talk)
         return talk
 
@@ -251,7 +256,7 @@ class Phone:
         """One conversation, to its end. Raises why the connection ends, if it does."""
         async with held:
             sid = talk.connection.session.sid
-            await talk.connection.run(downlink(talk.connection, talk.line.frame), room.is_for(sid))
+            await talk.connection.run(downlink(talk.connection, talk.line.frame, talk.output), room.is_for(sid))
         if not (talk.line.is_over or talk.given_up):
             raise talk.line.ended_by
 
