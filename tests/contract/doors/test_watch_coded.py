@@ -71,7 +71,9 @@ async def test_a_redial_goes_on_behind_the_event_that_was_heard(stage: Stage) ->
     query = "conversationId=c1&audio_format=opus"
     async with streaming(stage.url, query) as stream:
         await stream.hear()
-        assert (await upload(stage.url, bytes(4_800))).status == 200  # a conversation in which nothing was said does not wait
+        assert (
+            await upload(stage.url, bytes(4_800))
+        ).status == 200  # a conversation in which nothing was said does not wait
         bridge = await stage.bridge(await stage.session("anonymous", "c1"))
         await begin(bridge, SPEECH, "1", 0, 15)
         before = [await stream.hear() for _ in range(15)]
