@@ -28,7 +28,7 @@ from gateway.caller import Caller
 from gateway.connections import Connection, Place, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
-from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, open_output, refusing, take
+from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
 from gateway.errors import (
     Busy,
     ClientLeft,
@@ -47,7 +47,7 @@ from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, resume
 from gateway.outbox import Frame
-from gateway.output import LIVE_FORMATS, Output, read_output
+from gateway.output import LIVE_FORMATS, read_output
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
@@ -134,10 +134,8 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
         return web.Response(status=204)  # an EventSource dials again after everything but this
     stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s)
     async with on_the_way(backend, start.opened):
-        with refusing():
-            await open_output(backend, start.opened.session, output)
         response = await stream.open(request)
-    connection = _listener(request, stream, start, output)
+    connection = _listener(request, stream, start)
     for error in unread:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
@@ -172,7 +170,7 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
     return Start(again, Place(min(heard.did, just_before(begins)), ClientSession()), (started, resync))
 
 
-def _listener(request: web.Request, stream: WatchStream, start: Start, output: Output) -> Connection:
+def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connection:
     backend, session = request.app[BACKEND], start.opened.session
     connection = Connection(
         DOOR,
@@ -183,7 +181,6 @@ def _listener(request: web.Request, stream: WatchStream, start: Start, output: O
         _error_frame,
         place=start.place,
         max_waiting_bytes=0,  # nothing is said over it
-        codec=output.codec,
         way=Listening(backend, session, asks=True),
     )
     for greeting in start.greetings:

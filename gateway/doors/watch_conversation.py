@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 
 import msgspec
 
@@ -23,7 +23,6 @@ from streams.dispatch import is_handed_out
 from streams.errors import Over, StreamUnavailable
 from streams.keys import new_sid
 from streams.messages import End
-from streams.play import open_play
 from streams.producer import Marked, Producer
 from streams.sessions import Session
 
@@ -73,13 +72,6 @@ async def take(backend: Backend, metrics: Metrics, caller: Caller, conversation:
     return opened
 
 
-async def open_output(backend: Backend, session: Session, output: Output) -> None:
-    """Have what the session says made in this format, if it is not made already. Raises StreamUnavailable."""
-    if output.codec is not None:
-        with suppress(Over):  # then the connection finds it so
-            await open_play(backend.redis, session, output.codec, output.coding)
-
-
 async def end(backend: Backend, session: Session) -> None:
     """Have the model answer what was said, and end the conversation; at once, when nothing was said.
 
@@ -104,19 +96,21 @@ async def downlink(
 ) -> None:
     """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of.
 
-    `output`: in what the connection hears it.
+    `output`: in what it is heard.
     """
     sound = wire.Sound(output)
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
+    try:
+        if output.codec is not None:
+            await connection.listen(output.codec, output.coding)
+        async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
                 for audio, item in sound.told(entry.message):
                     await connection.outbox.put(frame(audio, item))
                 for told in _told(connection, entry.message):
                     await connection.outbox.put(frame(told, None))
                 connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+    except ConnectionOver as over:
+        connection.outbox.finish(over)  # what was said last is sent before the goodbye
 
 
 def _told(connection: Connection, message: down.DownMessage) -> list[wire.ToClient]:

@@ -22,7 +22,7 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way, place_of, to_its_end
 from gateway.doors import watch_messages as wire
-from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, open_output, take
+from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
@@ -225,7 +225,6 @@ class Phone:
         try:
             opened = await take(self._backend, self._metrics, self._caller, said.conversationId, said.history)
             async with on_the_way(self._backend, opened):
-                await open_output(self._backend, opened.session, said.output)
                 place = await place_of(self._backend, opened)
                 known = opened.resumed and await is_handed_out(self._backend.redis, opened.session, "bridge")
         except StreamUnavailable:
@@ -243,10 +242,9 @@ class Phone:
             lambda error: line.frame(wire.Error(str(error))),
             place=place,
             max_waiting_bytes=0,  # `LiveUplink` has bounds of its own
-            codec=said.output.codec,
             way=uplink,
         )
-        uplink.on_over = connection.downlink.look_again
+        uplink.on_over = lambda: connection.downlink.look_again()  # which `listen` replaces
         connection.outbox.reply(line.frame(wire.ConversationStarted(said.conversationId)))
         talk = Talk(line, connection, uplink, self._app[LIMITS].allowance(opened.session.sid), said.output)
         line.on_closed = lambda: self._let_go(talk)

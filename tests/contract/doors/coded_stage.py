@@ -121,3 +121,18 @@ def assert_is(pcm: bytes, expected: bytes) -> None:
     heard, said = as_samples(pcm), as_samples(expected)
     assert abs(lag(heard, said)) <= 1  # a player at 48 kHz is half a sample off
     assert correlation(heard, said) >= 0.95
+
+
+def assert_says(file: bytes, audio_format: str, rate: int = 24_000, said: bytes = SPEECH) -> None:
+    """As `rate` has it: exactly as long in Ogg and PCM, and behind its priming in ADTS."""
+    if audio_format == "opus":
+        heard = played(file, "ogg", 48_000)
+        assert len(heard) == 2 * len(said)
+        assert_is(as_samples(heard)[::2].astype("<i2").tobytes(), said)
+    elif audio_format == "aac":
+        heard = played(file, "aac", 24_000)
+        assert 0 <= len(heard) // 2 - 1024 - len(said) // 2 < 1024
+        assert_is(heard[2048:], said)
+    else:
+        assert len(file) == len(said) * rate // 24_000
+        assert_is(as_samples(file)[:: rate // 24_000].astype("<i2").tobytes(), said)
