@@ -71,6 +71,19 @@ class OggStream:
         return page[:_CRC_AT] + crc(page).to_bytes(4, "little") + page[_CRC_AT + 4 :]
 
 
+class EndlessOgg:
+    """Packets without an end, and without parts, as one stream: what is silence in it is in packets too."""
+
+    def __init__(self, packet_samples: int) -> None:
+        """`packet_samples` at 24 kHz, of each packet."""
+        self._stream, self._samples = OggStream(1, 0), packet_samples
+
+    def say(self, packets: Sequence[bytes]) -> bytes:
+        """Pages with these."""
+        about = down.Packets([len(packet) for packet in packets], 0, self._samples)
+        return self._stream.say(b"".join(packets), about)
+
+
 class OggAnswers:
     """All that one client is told: a stream a part."""
 

@@ -38,9 +38,16 @@ _ROUNDING_S = 1e-6
 class Due(Generic[M]):
     """What is to be sent now."""
 
-    audio: bytes
+    pieces: list[bytes]
+    """one after the other; of audio in packets each is one"""
+    samples: int
+    """in all of them"""
     mark: M | None
     """all up to and with this is sent with it"""
+
+    @property
+    def audio(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -111,13 +118,13 @@ class Pacer(Generic[M]):
     def due(self, now: float) -> Due[M]:
         """What is to be sent now; nothing, when it is too early."""
         self._slip(now)
-        audio, mark = self._take(self._ahead - self._ahead_of(now))
-        silence = 0
+        pieces, samples, mark = self._take(self._ahead - self._ahead_of(now))
         if not self._queue:
-            silence = self._silence_ahead - self._ahead_of(now) - len(audio) // BYTES_PER_SAMPLE
-            silence = silence if silence >= self._frame else 0
-        self._sent += len(audio) // BYTES_PER_SAMPLE + silence
-        return Due(audio + bytes(BYTES_PER_SAMPLE * silence), mark)
+            room = self._silence_ahead - self._ahead_of(now) - samples
+            silence, silent = self._silence(room) if room >= self._frame else ([], 0)
+            pieces, samples = pieces + silence, samples + silent
+        self._sent += samples
+        return Due(pieces, samples, mark)
 
     def deadline(self) -> float:
         """When to ask `due` again, if nothing is fed before; may be past."""
@@ -127,23 +134,34 @@ class Pacer(Generic[M]):
             return self._when_ahead_is(self._ahead - self._frame)
         return self._when_ahead_is(self._silence_ahead - self._frame)
 
-    def _take(self, room: int) -> tuple[bytes, M | None]:
+    def _take(self, room: int) -> tuple[list[bytes], int, M | None]:
         """Of what waits, at most so many samples; none when it is not worth a frame."""
         taken: list[bytes] = []
+        samples = 0
         mark: M | None = None
-        room_bytes = BYTES_PER_SAMPLE * room if room >= self._frame else 0
-        while self._queue and (room_bytes or not self._queue[0].audio):
+        room = room if room >= self._frame else 0
+        while self._queue:
             piece = self._queue[0]
-            taken.append(piece.audio[:room_bytes])
-            room_bytes -= len(taken[-1])
-            piece.audio = piece.audio[len(taken[-1]) :]
+            audio, length = self._some(piece.audio, room - samples)
+            if audio:
+                taken.append(audio)
+                samples += length
+                self._waiting_bytes -= len(audio)
+                piece.audio = piece.audio[len(audio) :]
             if piece.audio:
                 break
             self._queue.popleft()
             mark = mark if piece.mark is None else piece.mark
-        audio = b"".join(taken)
-        self._waiting_bytes -= len(audio)
-        return audio, mark
+        return taken, samples, mark
+
+    def _some(self, audio: bytes, room: int) -> tuple[bytes, int]:
+        """What of it goes into so many samples, and how many it is."""
+        some = audio[: BYTES_PER_SAMPLE * room]
+        return some, len(some) // BYTES_PER_SAMPLE
+
+    def _silence(self, samples: int) -> tuple[list[bytes], int]:
+        """As nearly so much as it can be had, and not more."""
+        return [bytes(BYTES_PER_SAMPLE * samples)], samples
 
     def _slip(self, now: float) -> None:
         """The client has run dry: what comes now is played now."""

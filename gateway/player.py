@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.connections import Connection
 from gateway.errors import SlowClient
+from gateway.in_flight import InFlight
 from gateway.outbox import Frame
-from gateway.pacer import BYTES_PER_SAMPLE, Pacer
+from gateway.pacer import Due, Pacer
 from streams.ids import EntryId
 
 ROOM_BYTES = 4 << 20
 """Of audio that waits to be played, above which `down` is read no further: a minute and a half. An interruption is found by
 reading on, so that this is far more than other doors need."""
+
+CODED_ROOM_BYTES = 512 << 10
+"""The same of packets: two minutes of AAC."""
 
 IN_FLIGHT_S = 0.5
 """Of audio that was written and has not reached the client's machine: above it nothing is written."""
@@ -25,8 +30,11 @@ LOOK_EVERY_S = 0.05
 class PacedWire(Protocol):
     """What a player writes to."""
 
-    sample_rate: int
     send_timeout_s: float
+
+    @property
+    def written(self) -> int:
+        """Bytes that were written."""
 
     @property
     def unacknowledged(self) -> int:
@@ -39,10 +47,17 @@ class PacedWire(Protocol):
 class Player:
     """One client's. Made in the loop; `play` is the `sender` of its connection."""
 
-    def __init__(self, wire: PacedWire) -> None:
-        self._wire = wire
+    def __init__(
+        self,
+        wire: PacedWire,
+        pacer: Pacer[EntryId],
+        packed: Callable[[Due[EntryId]], bytes] = lambda due: due.audio,
+        room_bytes: int = ROOM_BYTES,
+    ) -> None:
+        """`packed`: what is written for what is due. `room_bytes`: that may wait."""
+        self._wire, self._pacer, self._packed, self._room_bytes = wire, pacer, packed, room_bytes
         self._loop = asyncio.get_running_loop()
-        self._pacer = Pacer[EntryId](wire.sample_rate, self._loop.time())
+        self._in_flight = InFlight()
         self._alarm: asyncio.Future[None] | None = None
         self._alarm_at = 0.0
         self._room = asyncio.Event()
@@ -50,8 +65,8 @@ class Player:
         self._room.set()
         self._played.set()
 
-    def feed(self, item: str, audio: bytes, entry: EntryId) -> None:
-        """Have this played behind all that waits; it is the last of the entry."""
+    def feed(self, item: str, audio: bytes, entry: EntryId | None = None) -> None:
+        """Have this played behind all that waits: whole samples, or a packet; with an `entry` it is the last of that."""
         self._pacer.feed(item, audio, entry)
         self._fed()
 
@@ -85,18 +100,20 @@ class Player:
             await self._until(pacer.deadline())
             await self._flowing()
             due = pacer.due(self._loop.time())
-            if due.audio:
-                await self._wire.write(Frame("audio", due.audio))
+            data = self._packed(due)
+            if data:
+                await self._wire.write(Frame("audio", data))
+                self._in_flight.wrote(self._wire.written, due.samples / pacer.sample_rate)
             if due.mark is not None:
-                await connection.wrote(Frame("audio", due.audio, entry=due.mark))
-            if pacer.waiting_bytes < ROOM_BYTES:
+                await connection.wrote(Frame("audio", data, entry=due.mark))
+            if pacer.waiting_bytes < self._room_bytes:
                 self._room.set()
             if pacer.is_empty:
                 self._played.set()
 
     def _fed(self) -> None:
         self._played.clear()
-        if self._pacer.waiting_bytes >= ROOM_BYTES:
+        if self._pacer.waiting_bytes >= self._room_bytes:
             self._room.clear()
         self._ring()
 
@@ -118,9 +135,8 @@ class Player:
 
     async def _flowing(self) -> None:
         """Wait while too much is in flight. Raises SlowClient when nothing of it arrives for the send timeout."""
-        allowed = int(IN_FLIGHT_S * self._wire.sample_rate) * BYTES_PER_SAMPLE
         least, since = self._wire.unacknowledged, self._loop.time()
-        while (unsent := self._wire.unacknowledged) > allowed:
+        while self._in_flight.seconds(self._wire.written - (unsent := self._wire.unacknowledged)) > IN_FLIGHT_S:
             if unsent < least:
                 least, since = unsent, self._loop.time()
             elif self._loop.time() - since > self._wire.send_timeout_s:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import msgspec
 
 from streams.codec import Decoder
@@ -45,6 +47,11 @@ class Packets(msgspec.Struct, frozen=True):
     out of the decoder first and is not to be heard (priming)"""
     samples: int
     """at 24 kHz, that each packet decodes to. Of PCM 0: its own length says it"""
+
+    def split(self, audio: bytes) -> list[bytes]:
+        """The packets in these bytes."""
+        ends = list(accumulate(self.sizes, initial=0))
+        return [audio[begin:end] for begin, end in pairwise(ends)]
 
 
 class Tail(Packets, frozen=True, kw_only=True):

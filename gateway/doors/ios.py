@@ -1,4 +1,5 @@
-"""❶❽ The iOS app: sessions by request, a POST for each bit of speech, one endless WAV down (contract C, under `/api`).
+"""❶❽ The iOS app: sessions by request, a POST for each bit of speech, one endless stream of audio down, which is a WAV
+unless the client wants AAC or Opus (contract C, under `/api`).
 
 What a request finds is a record (`gateway.records`). The conversation behind it is a session like those of all doors, named
 by the record's user and id, and opened by the first who speaks or listens. While nobody listens, uploading is being there.
@@ -7,6 +8,7 @@ Any request may come to any gateway.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -26,10 +28,14 @@ from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowD
 from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.naming import take_session
+from gateway.ogg import EndlessOgg
 from gateway.outbox import Frame
-from gateway.player import Player
+from gateway.pacer import Pacer
+from gateway.packet_pacer import AAC, OPUS, PacketPacer
+from gateway.player import CODED_ROOM_BYTES, Player
 from gateway.records import Record, Status
 from gateway.transports.chunked import whole
+from gateway.transports.endless_audio import EndlessAudio
 from gateway.transports.endless_wav import EndlessWav
 from gateway.uploads import STOPPED, not_found, opening, set_rate, source
 from streams import down, pcm
@@ -48,8 +54,8 @@ ANONYMOUS = "anonymous"
 BODY_IDLE_S = 10.0
 """How long nothing of a body may come."""
 
-CODECS: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None}
-"""What is listened to at each rate; None: `down` itself."""
+RATES: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None}
+"""What a WAV is made of at each rate; None: `down` itself."""
 
 SPEECH_STARTED = "input_audio_buffer.speech_started"
 
@@ -192,8 +198,9 @@ async def downlink(request: web.Request) -> web.StreamResponse:
     """The session's sound, from now on or from where its listener has left it, until it ends."""
     async with admitted(request, DOOR) as caller:
         record, asked = await _record_of(request, caller), wire.read_query(request.query)
+        audio_format = wire.listen_format(request.query, request.headers.get("Accept", ""))
         async with request.app[LIMITS].session(caller, partial(_is_open, request.app[BACKEND], record)) as room:
-            return await _play(request, record, asked, room)
+            return await _play(request, record, asked, audio_format, room)
 
 
 async def _is_open(backend: Backend, record: Record) -> bool:
@@ -204,7 +211,9 @@ async def _is_open(backend: Backend, record: Record) -> bool:
         raise NotNow from error
 
 
-async def _play(request: web.Request, record: Record, asked: wire.Asked, room: Room) -> web.StreamResponse:
+async def _play(
+    request: web.Request, record: Record, asked: wire.Asked, audio_format: wire.ListenFormat, room: Room
+) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
     record = await _changed(request, record, closed=0)
     if record.closed:
@@ -216,18 +225,19 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
         mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
-        wav = EndlessWav(rate, send_timeout_s=app[SETTINGS].send_timeout_s)
+        audio = _audio(audio_format, rate, app[SETTINGS].send_timeout_s)
+        codec = RATES[rate] if audio_format == "wav" else audio_format
         async with on_the_way(backend, mine):
-            if (codec := CODECS[rate]) is not None:
+            if codec is not None:
                 await open_play(backend.redis, mine.session, codec)
             place = await place_of(backend, mine)
-            response = await wav.open(request)
+            response = await audio.open(request)
     except (StreamUnavailable, Over) as error:
         raise NotNow from error
-    player = Player(wav)
+    player = _player(audio, audio_format, rate)
     connection = Connection(
         DOOR,
-        wav,
+        audio,
         mine,
         backend,
         app[METRICS],
@@ -241,6 +251,24 @@ async def _play(request: web.Request, record: Record, asked: wire.Asked, room: R
     with app[CONNECTIONS].joined(connection):
         await connection.run(_hear(connection, player), _heed(connection), room.is_for(mine.session.sid))
     return response
+
+
+def _audio(audio_format: wire.ListenFormat, rate: int, send_timeout_s: float) -> EndlessAudio:
+    if audio_format == "wav":
+        return EndlessWav(rate, send_timeout_s=send_timeout_s)
+    return EndlessAudio(wire.CONTENT_TYPES[audio_format], send_timeout_s=send_timeout_s)
+
+
+def _player(audio: EndlessAudio, audio_format: wire.ListenFormat, rate: int) -> Player:
+    now = asyncio.get_running_loop().time()
+    match audio_format:
+        case "wav":
+            return Player(audio, Pacer(rate, now))
+        case "aac":
+            return Player(audio, PacketPacer(AAC, now), room_bytes=CODED_ROOM_BYTES)
+        case "opus":
+            ogg = EndlessOgg(OPUS.samples)
+            return Player(audio, PacketPacer(OPUS, now), lambda due: ogg.say(due.pieces), CODED_ROOM_BYTES)
 
 
 async def _hear(connection: Connection, player: Player) -> None:
@@ -264,14 +292,21 @@ def _tell(player: Player, entry: Entry[down.DownMessage]) -> None:
             player.void(item)
         case down.ServerEvent(type=kind) if kind == SPEECH_STARTED:
             player.cut()
-        case down.ServerEvent(body=body, tail=tail) if tail:
-            player.feed(wire.item_of(bytes(body)) or str(entry.id), tail, entry.id)
-            return
+        case down.Coded(item=item, audio=audio, packets=packets):
+            _feed(player, item, audio, packets)
+        case down.ServerEvent(tail=tail) as event if tail:
+            for end, audio in event.ends():
+                _feed(player, end.item, audio, end)
         case down.Ended(reason=reason) if reason == STOPPED:
             player.cut()
         case _:
             pass
     player.mark(entry.id)
+
+
+def _feed(player: Player, item: str, audio: bytes, packets: down.Packets) -> None:
+    for packet in packets.split(audio):
+        player.feed(item, packet)
 
 
 async def _heed(connection: Connection) -> None:

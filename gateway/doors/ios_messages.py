@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,20 @@ TIMESTAMP = struct.Struct("<q")
 """Before the PCM of clients that say so: signed milliseconds since 1970."""
 
 
+ListenFormat = Literal["wav", "aac", "opus"]
+"""What a stream of audio is: WAV, AAC in ADTS, Opus in Ogg."""
+
+CONTENT_TYPES: dict[ListenFormat, str] = {"wav": "audio/wav", "aac": "audio/aac", "opus": "audio/ogg"}
+
+_ACCEPTED: dict[str, ListenFormat] = {
+    "audio/aac": "aac",
+    "audio/aacp": "aac",
+    "audio/ogg": "opus",
+    "audio/opus": "opus",
+    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/*", "*/*"), "wav"),
+}
+
+
 class _Create(msgspec.Struct):
     objective: Annotated[str, msgspec.Meta(max_length=MAX_OBJECTIVE_CHARS)] | None = None
     file_ids: (
@@ -44,11 +59,7 @@ class _Create(msgspec.Struct):
 _create_decoder = msgspec.json.Decoder(_Create)
 
 
-class _ItemEvent(msgspec.Struct):
-    item_id: str = ""
-
-
-_item_decoder = msgspec.json.Decoder(_ItemEvent)
+_QUALITY = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,29 @@ def read_query(query: Mapping[str, str]) -> Asked:
     )
 
 
+def listen_format(query: Mapping[str, str], accept: str) -> ListenFormat:
+    """What a stream is to be: as the query says, else as `Accept` likes it best, else WAV. Raises InvalidRequest."""
+    match query.get("audio_format"):
+        case "wav" | "aac" | "opus" as named:
+            return named
+        case None:
+            known = [(_quality(kind), form) for kind in accept.split(",") if (form := _ACCEPTED.get(_media_type(kind)))]
+            quality, form = max(known, key=lambda one: one[0], default=(0.0, None))  # of equals the first
+            return form if form is not None and quality else "wav"
+        case _:
+            raise InvalidRequest(f"audio_format is {' or '.join(get_args(ListenFormat))}.")
+
+
+def _media_type(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
+def _quality(kind: str) -> float:
+    """Of a kind in `Accept`; 1 where it says none that can be read."""
+    found = _QUALITY.search(kind)
+    return float(found[1]) if found else 1.0
+
+
 def read_chunk(body: bytes, *, stamped: bool) -> tuple[int | None, bytes]:
     """When it was sent (ms since 1970), and its whole samples; half a one at the end is dropped. Raises EmptyUpload."""
     begin = TIMESTAMP.size if stamped else 0
@@ -129,14 +163,6 @@ def listed(records: list[Record]) -> bytes:
         for record in records
     ]
     return msgspec.json.encode({"sessions": lines})
-
-
-def item_of(body: bytes) -> str:
-    """Which item an event of the model's is about; empty when about none."""
-    try:
-        return _item_decoder.decode(body).item_id
-    except msgspec.DecodeError:
-        return ""
 
 
 def _created(record: Record) -> dict[str, Any]:

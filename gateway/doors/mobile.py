@@ -35,8 +35,8 @@ from gateway.errors import (
 )
 from gateway.limits import Room
 from gateway.naming import is_known, open_session
-from gateway.ogg import OggAnswers
 from gateway.outbox import Frame
+from gateway.output import DEFAULT, Output, Wrapping
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
 from gateway.transports.websocket import TextSocket
@@ -73,26 +73,29 @@ class Phone:
     input_format: wire.InputFormat
     max_file_bytes: int
     allowance: Allowance
-    wants: wire.Output
+    wants: Output
     """in what the next answer is to be heard"""
-    hears: wire.Output = wire.Output()  # noqa: RUF009 - frozen
-    """in what answers are heard now"""
-    ogg: OggAnswers = field(default_factory=OggAnswers)
+    wrapping: Wrapping = field(default_factory=Wrapping)
+
+    @property
+    def hears(self) -> Output:
+        """In what answers are heard now."""
+        return self.wrapping.output
 
     def reply(self, message: wire.ToClient) -> None:
         """Say it at once. Raises SlowClient."""
         self.connection.outbox.reply(_frame(message))
 
-    def want(self, output: wire.Output) -> None:
+    def want(self, output: Output) -> None:
         """Hear answers so that begin later."""
         self.wants = output
         if output.codec == self.hears.codec:
-            self.hears = output
+            self.wrapping.output = output
             self.answers.whole = output.audio_format == "wav"
 
     async def listen(self) -> None:
         """Hear answers as they are wanted. Raises SessionGone, Unavailable."""
-        self.hears = self.wants
+        self.wrapping.output = self.wants
         self.answers.whole = self.hears.audio_format == "wav"
         await self.connection.listen(self.hears.codec, self.hears.coding)
 
@@ -196,8 +199,7 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
         case Spoken(item, audio):
             await phone.say(wire.audio_response(audio), item)
         case SpokenPackets(item, index, audio, packets):
-            data = phone.ogg.say(item, index, audio, packets) if phone.hears.audio_format == "opus" else audio
-            await phone.say(wire.audio_response(data), item)
+            await phone.say(wire.audio_response(phone.wrapping.wrapped(item, index, audio, packets)), item)
         case SpokenWhole(item, audio):
             await phone.say(wire.audio_response(wav(audio, phone.hears.output_rate)), item)
         case Written(text):
@@ -253,7 +255,7 @@ async def _converse_in(
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
     )
     allowance = app[LIMITS].allowance(mine.session.sid)
-    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, wire.Output())
+    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, DEFAULT)
     phone.want(asked.output)
     for error in asked.errors:
         connection.trouble(error)

@@ -9,20 +9,7 @@ import msgspec
 import pybase64
 
 from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, UnknownFormat, UnknownType
-from streams.coding import MAX_BIT_RATE, MIN_BIT_RATE, Coding
-from streams.keys import PlayCodec
-
-AudioFormat = Literal["pcm16", "wav", "opus", "aac"]
-"""What an answer's audio is: PCM16 mono as it comes, one complete WAV file an answer; Opus in Ogg or AAC in ADTS as it
-comes."""
-
-OutputRate = Literal[8_000, 16_000, 24_000, 48_000]
-"""Hertz, of PCM and WAV."""
-
-FrameMs = Literal[20, 40, 60]
-"""Of an Opus packet."""
-
-BitRate = Annotated[int, msgspec.Meta(ge=MIN_BIT_RATE, le=MAX_BIT_RATE)]
+from gateway.output import DEFAULT, AudioFormat, BitRate, FrameMs, Output, OutputRate, read_output
 
 InputFormat = Literal["auto", "pcm16"]
 """What the client's audio is: a whole recording that is looked at, or PCM16 24 kHz mono without a header."""
@@ -147,37 +134,11 @@ def audio_response(audio: bytes) -> AudioResponse:
     return AudioResponse(pybase64.b64encode_as_string(audio))
 
 
-class Output(msgspec.Struct, frozen=True):
-    """In what an answer is heard."""
-
-    audio_format: AudioFormat = "pcm16"
-    output_rate: OutputRate = 24_000
-    bitrate: int | None = None
-    frame_ms: int | None = None
-
-    @property
-    def codec(self) -> PlayCodec | None:
-        """The play stream in which it is; None: `down` itself."""
-        if self.audio_format == "opus" or self.audio_format == "aac":
-            return self.audio_format
-        codecs: dict[int, PlayCodec] = {8_000: "pcm16_8000", 16_000: "pcm16_16000", 48_000: "pcm16_48000"}
-        return codecs.get(self.output_rate)
-
-    @property
-    def coding(self) -> Coding:
-        return Coding(self.bitrate, self.frame_ms)
-
-    def changed(self, config: Config) -> Output:
-        """What a `config` makes of it."""
-        asked = {field: getattr(config, field) for field in self.__struct_fields__}
-        return msgspec.structs.replace(self, **{field: value for field, value in asked.items() if value is not None})
-
-
 class Asked(msgspec.Struct):
     """What the address asks for."""
 
     persona: str | None = None
-    output: Output = Output()
+    output: Output = DEFAULT
     input_format: InputFormat = "auto"
     errors: tuple[UnknownFormat | InvalidMessage, ...] = ()
     """what was asked for in vain, for the client to be told"""
@@ -196,18 +157,6 @@ def read_query(query: Mapping[str, str]) -> Asked:
             asked.input_format = msgspec.convert(named, InputFormat)
         else:
             errors.append(UnknownFormat("input_format", named, get_args(InputFormat), asked.input_format))
-    if named := query.get("audio_format"):
-        if named in get_args(AudioFormat):
-            asked.output = Output(msgspec.convert(named, AudioFormat))
-        else:
-            errors.append(UnknownFormat("audio_format", named, get_args(AudioFormat), asked.output.audio_format))
-    for field, kind in (("output_rate", OutputRate), ("bitrate", BitRate), ("frame_ms", FrameMs)):
-        if named := query.get(field):
-            try:
-                value = msgspec.convert(named, kind, strict=False)
-            except msgspec.ValidationError as error:
-                errors.append(InvalidMessage(f"The {field} of the address is not right: {error}. It is left out."))
-            else:
-                asked.output = msgspec.structs.replace(asked.output, **{field: value})
-    asked.errors = tuple(errors)
+    asked.output, unread = read_output(query)
+    asked.errors = (*errors, *unread)
     return asked

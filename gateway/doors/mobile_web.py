@@ -1,4 +1,4 @@
-"""❶❽ The mobile door's sibling for browsers: JSON over WebSocket; the chunks of a MediaRecorder up, PCM16 down.
+"""❶❽ The mobile door's sibling for browsers: JSON over WebSocket; the chunks of a MediaRecorder up, PCM16, Opus or AAC down.
 
 The chunks are one recording, cut anywhere, whose header is in the first; a recorder that is started again sends another one.
 The model finds the turns. As at the mobile door there is no token, and a connection that drops leaves its session waiting.
@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.admission import admitted
-from gateway.answers import AnswerFailed, Answers, Spoken
+from gateway.answers import AnswerFailed, Answers, Spoken, SpokenPackets
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection, on_the_way, place_of
 from gateway.doors import mobile_web_messages as wire
@@ -35,6 +35,7 @@ from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.naming import open_session
 from gateway.outbox import Frame
+from gateway.output import LIVE_FORMATS, Wrapping, read_output
 from gateway.replay import numbers
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
@@ -67,6 +68,7 @@ class Page:
     connection: Connection
     uplink: LiveUplink
     answers: Answers
+    wrapping: Wrapping
 
 
 async def uplink(page: Page) -> None:
@@ -99,14 +101,16 @@ def _take(page: Page, message: wire.Audio | wire.Ping) -> None:
 
 async def downlink(page: Page) -> None:
     """Say all that the model says, in order, until the session ends."""
-    connection = page.connection
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
+    connection, output = page.connection, page.wrapping.output
+    try:
+        if output.codec is not None:
+            await connection.listen(output.codec, output.coding)
+        async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
                 await _tell(page, entry.message)
                 connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+    except ConnectionOver as over:
+        connection.outbox.finish(over)  # what was said last is sent before the goodbye
 
 
 async def _tell(page: Page, message: down.DownMessage) -> None:
@@ -125,7 +129,10 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
     for part in gathered:
         match part:
             case Spoken(item, audio):
-                await connection.outbox.put(_frame(wire.audio_response(audio), item))
+                await connection.outbox.put(_frame(wire.audio_response(audio, page.wrapping.output), item))
+            case SpokenPackets(item, index, audio, packets):
+                data = page.wrapping.wrapped(item, index, audio, packets)
+                await connection.outbox.put(_frame(wire.audio_response(data, page.wrapping.output), item))
             case AnswerFailed(sentence):
                 connection.metrics.errors.labels(DOOR, "upstream").inc()
                 await connection.outbox.put(_frame(wire.Error(sentence)))
@@ -173,8 +180,11 @@ async def _converse_in(
         max_waiting_bytes=NO_LIMIT,
         way=live,
     )
-    live.on_over = connection.downlink.look_again
-    page = Page(socket, connection, live, Answers())
+    live.on_over = lambda: connection.downlink.look_again()  # which `listen` replaces
+    output, unread = read_output(request.query, LIVE_FORMATS)
+    page = Page(socket, connection, live, Answers(), Wrapping(output))
+    for error in unread:
+        connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
         await connection.run(uplink(page), downlink(page), room.is_for(sid))
     return response

@@ -1,4 +1,4 @@
-"""PURE. The JSON of the mobile door's sibling for browsers: chunks of a recording up, PCM16 down."""
+"""PURE. The JSON of the mobile door's sibling for browsers: chunks of a recording up, PCM16, Opus or AAC down."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ import msgspec
 import pybase64
 
 from gateway.errors import InvalidAudio, InvalidMessage, TooLarge, UnknownType
+from gateway.output import DEFAULT, Output
 
 MIME_TYPE = "audio/pcm"
+"""PCM16 24 kHz mono."""
+
+
+def mime_type(output: Output) -> str:
+    """What the audio of an answer is called; at another rate than 24 kHz with the rate."""
+    match output.audio_format:
+        case "opus":
+            return "audio/ogg"
+        case "aac":
+            return "audio/aac"
+        case _:
+            return MIME_TYPE if output.output_rate == DEFAULT.output_rate else f"{MIME_TYPE};rate={output.output_rate}"
 
 
 class FromClient(msgspec.Struct, frozen=True, tag_field="type"):
@@ -29,7 +42,7 @@ class ToClient(msgspec.Struct, frozen=True, tag_field="type"):
 
 class AudioResponse(ToClient, frozen=True, tag="audio_response"):
     audio: str
-    """base64 of PCM16 24 kHz mono"""
+    """base64"""
     text: str = ""
     mime_type: str = MIME_TYPE
 
@@ -97,5 +110,5 @@ def chunk(data: str, *, max_bytes: int) -> bytes:
         raise InvalidAudio from None
 
 
-def audio_response(audio: bytes) -> AudioResponse:
-    return AudioResponse(pybase64.b64encode_as_string(audio))
+def audio_response(audio: bytes, output: Output = DEFAULT) -> AudioResponse:
+    return AudioResponse(pybase64.b64encode_as_string(audio), mime_type=mime_type(output))

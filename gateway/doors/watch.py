@@ -47,6 +47,7 @@ from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, resume
 from gateway.outbox import Frame
+from gateway.output import LIVE_FORMATS, read_output
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
@@ -126,6 +127,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 
 async def _listen(request: web.Request, caller: Caller, conversation: str, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
+    output, unread = read_output(request.query, LIVE_FORMATS)
     with refusing():
         start = await _start(request, caller, conversation)
     if start is None:
@@ -134,9 +136,11 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
     async with on_the_way(backend, start.opened):
         response = await stream.open(request)
     connection = _listener(request, stream, start)
+    for error in unread:
+        connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
         await connection.run(
-            downlink(connection, lambda told, item: _frame(told, item, start.opened.session)),
+            downlink(connection, lambda told, item: _frame(told, item, start.opened.session), output),
             room.is_for(start.opened.session.sid),
         )
     return response

@@ -17,6 +17,7 @@ from gateway.errors import ConnectionOver, InvalidAddress, InvalidMessage, NotNo
 from gateway.metrics import Metrics
 from gateway.naming import Opened, take_session
 from gateway.outbox import Frame
+from gateway.output import DEFAULT, Output
 from streams import down, turns
 from streams.dispatch import is_handed_out
 from streams.errors import Over, StreamUnavailable
@@ -90,17 +91,26 @@ async def end(backend: Backend, session: Session) -> None:
         raise StreamUnavailable(f"the end could not be stored in {END_TIMEOUT_S:g} s") from None
 
 
-async def downlink(connection: Connection, frame: Callable[[wire.ToClient, str | None], Frame]) -> None:
-    """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of."""
-    async with aclosing(connection.downlink.entries()) as entries:
-        try:
+async def downlink(
+    connection: Connection, frame: Callable[[wire.ToClient, str | None], Frame], output: Output = DEFAULT
+) -> None:
+    """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of.
+
+    `output`: in what it is heard.
+    """
+    sound = wire.Sound(output)
+    try:
+        if output.codec is not None:
+            await connection.listen(output.codec, output.coding)
+        async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
-                item = entry.message.item if isinstance(entry.message, down.Audio) else None
+                for audio, item in sound.told(entry.message):
+                    await connection.outbox.put(frame(audio, item))
                 for told in _told(connection, entry.message):
-                    await connection.outbox.put(frame(told, item))
+                    await connection.outbox.put(frame(told, None))
                 connection.said(entry.id)
-        except ConnectionOver as over:
-            connection.outbox.finish(over)  # what was said last is sent before the goodbye
+    except ConnectionOver as over:
+        connection.outbox.finish(over)  # what was said last is sent before the goodbye
 
 
 def _told(connection: Connection, message: down.DownMessage) -> list[wire.ToClient]:

@@ -7,6 +7,7 @@ the phone it is one JSON object.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,6 +17,7 @@ import pybase64
 
 from gateway.answers import StatusDetails
 from gateway.errors import InvalidAudio, InvalidMessage, UnknownType
+from gateway.output import DEFAULT, BitRate, FrameMs, LiveFormat, Output, OutputRate, Wrapping
 from streams import down
 from streams.ids import EntryId
 from streams.turns import HistoryLine
@@ -26,6 +28,9 @@ MAX_HISTORY_LINES = 10
 
 MAX_HISTORY_CHARS = 64 << 10
 """Of all lines together. Older ones that do not fit are left out."""
+
+_REMEMBERED_VOID = 64
+"""Interrupted items whose late audio is still known to be void."""
 
 
 # ---- what the address says ------------------------------------------------------------------------------------------
@@ -135,6 +140,15 @@ class FromPhone(msgspec.Struct, frozen=True, tag_field="type"):
 class StartConversation(FromPhone, frozen=True, tag="start_conversation"):
     conversationId: Annotated[str, msgspec.Meta(min_length=1)]  # noqa: N815 - the client's word
     conversationHistory: msgspec.Raw = msgspec.Raw(b"[]")  # noqa: N815
+    audio_format: LiveFormat | None = None
+    output_rate: OutputRate | None = None
+    bitrate: BitRate | None = None
+    frame_ms: FrameMs | None = None
+
+    @property
+    def output(self) -> Output:
+        """In what it is to be heard."""
+        return DEFAULT.changed(self)
 
     @property
     def history(self) -> History:
@@ -175,7 +189,11 @@ class Ping(FromPhone, frozen=True, tag="ping"):
 Said = StartConversation | AudioChunk | EndConversation | Ping
 
 _LOOKS = {
-    "start_conversation": '{"type": "start_conversation", "conversationId": "<id>", "conversationHistory": […]}',
+    "start_conversation": (
+        '{"type": "start_conversation", "conversationId": "<id>", "conversationHistory": […]}, and what you like of '
+        '"audio_format": "pcm16" or "opus" or "aac", "output_rate": 8000 or 16000 or 24000 or 48000, '
+        '"bitrate": 8000 to 128000, "frame_ms": 20 or 40 or 60'
+    ),
     "audio_chunk": '{"type": "audio_chunk", "data": "<PCM16 24 kHz mono, base64>"}, or binary frames',
     "end_conversation": '{"type": "end_conversation"}',
     "ping": '{"type": "ping"}',
@@ -392,18 +410,52 @@ _done = msgspec.json.Decoder(_Done)
 _response_done = msgspec.json.Decoder(_ResponseDone)
 
 
+class Sound:
+    """What a client is told of the audio in a session's entries, in the format that it asked for. Feed it all of them."""
+
+    def __init__(self, output: Output = DEFAULT) -> None:
+        self._wrapping = Wrapping(output)
+        self._void = deque[str](maxlen=_REMEMBERED_VOID)
+
+    def told(self, message: down.DownMessage) -> list[tuple[AudioResponse, str]]:
+        """And the item that each is audio of. It comes before the rest of what its entry says (`told`)."""
+        match message:
+            case down.Audio(item=item, audio=audio):
+                return _audio(audio, item)
+            case down.Coded(item=item, part=part, audio=audio, packets=packets):
+                return self._wrapped(item, part, audio, packets)
+            case down.ServerEvent():
+                ends = [self._wrapped(tail.item, tail.part, audio, tail) for tail, audio in message.ends()]
+                return [one for end in ends for one in end]
+            case down.Interrupted(item=item):
+                self._void.append(item)
+        return []
+
+    def _wrapped(self, item: str, part: int, audio: bytes, packets: down.Packets) -> list[tuple[AudioResponse, str]]:
+        """Nothing of what is void, and nothing where there are no packets."""
+        if item in self._void:
+            return []
+        data = self._wrapping.wrapped(item, part, audio, packets)
+        return _audio(data, item) if data else []
+
+
+def _audio(data: bytes, item: str) -> list[tuple[AudioResponse, str]]:
+    return [(AudioResponse(pybase64.b64encode_as_string(data)), item)]
+
+
 def told(message: down.DownMessage) -> list[ToClient]:
-    """What a client is told of an entry. Raises msgspec.DecodeError for an event that is not what its type says."""
+    """What a client is told of an entry but for its audio.
+
+    Raises msgspec.DecodeError for an event that is not what its type says.
+    """
     match message:
-        case down.Audio(audio=audio):
-            return [AudioResponse(pybase64.b64encode_as_string(audio))]
         case down.ServerEvent(type_, body):
             return _told_event(type_, body)
         case down.Failed(message=sentence):
             return [Error(sentence)]
         case down.Interrupted(item=item, at_ms=at_ms):
             return [Interrupted(item, at_ms)]
-        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Coded():
+        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Audio() | down.Coded():
             return []
 
 

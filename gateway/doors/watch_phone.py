@@ -40,6 +40,7 @@ from gateway.errors import (
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.outbox import Frame
+from gateway.output import Output
 from gateway.transports.websocket import Binary, TextSocket
 from runtime.logs import SessionLogger
 from streams import pcm
@@ -97,8 +98,10 @@ class Line:
 class Talk:
     """The conversation that a phone has now."""
 
-    def __init__(self, line: Line, connection: Connection, uplink: LiveUplink, allowance: Allowance) -> None:
+    def __init__(self, line: Line, connection: Connection, uplink: LiveUplink, allowance: Allowance, output: Output) -> None:
         self.line, self.connection, self._uplink, self._allowance = line, connection, uplink, allowance
+        self.output = output
+        """in what it is heard"""
         self._carry = b""
         """half a sample that waits for its other half"""
         self._has_spoken = uplink.is_known
@@ -241,9 +244,9 @@ class Phone:
             max_waiting_bytes=0,  # `LiveUplink` has bounds of its own
             way=uplink,
         )
-        uplink.on_over = connection.downlink.look_again
+        uplink.on_over = lambda: connection.downlink.look_again()  # which `listen` replaces
         connection.outbox.reply(line.frame(wire.ConversationStarted(said.conversationId)))
-        talk = Talk(line, connection, uplink, self._app[LIMITS].allowance(opened.session.sid))
+        talk = Talk(line, connection, uplink, self._app[LIMITS].allowance(opened.session.sid), said.output)
         line.on_closed = lambda: self._let_go(talk)
         return talk
 
@@ -251,7 +254,7 @@ class Phone:
         """One conversation, to its end. Raises why the connection ends, if it does."""
         async with held:
             sid = talk.connection.session.sid
-            await talk.connection.run(downlink(talk.connection, talk.line.frame), room.is_for(sid))
+            await talk.connection.run(downlink(talk.connection, talk.line.frame, talk.output), room.is_for(sid))
         if not (talk.line.is_over or talk.given_up):
             raise talk.line.ended_by
 

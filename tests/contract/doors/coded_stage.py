@@ -1,4 +1,4 @@
-"""A transcoder in this process, and a client of packets as the documentation has it."""
+"""A transcoder in this process, answers for it to code, and a client of packets as the documentation has it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from runtime.embedded import EmbeddedServer
 from streams.dispatch import Assignments
 from streams.hub import open_hub
 from streams.workforce import Workforce
+from tests.contract.doors.stage import Bridge
+from tests.media.make_media import as_samples, correlation, lag, speech
 from transcoder.encoder import Codec
 from transcoder.sandbox import DecoderPool
 from transcoder.stream import StreamDecoder
 from transcoder.worker import Resources, SessionTranscoder
 
 LIMIT_S = 20.0
+
+SPEECH = speech("speech_jfk", 24_000, "mono").astype("<i2").tobytes()[: 3 * 48_000]
+"""What is answered: three seconds."""
 
 
 @asynccontextmanager
@@ -39,6 +44,25 @@ async def transcoding(redis: EmbeddedServer) -> AsyncIterator[None]:
         finally:
             stop.set()
             await asyncio.wait_for(task, LIMIT_S)
+
+
+async def begin(bridge: Bridge, pcm: bytes, answer: str, first: int = 0, upto: int | None = None) -> None:
+    """Some of an answer's tenths of a second."""
+    for at in range(0, len(pcm), 4_800)[first:upto]:
+        await bridge.say_audio(pcm[at : at + 4_800], response=f"r{answer}", item=f"i{answer}", start_ms=at // 48)
+
+
+async def end(bridge: Bridge, answer: str) -> None:
+    await bridge.say_event(
+        "response.output_audio.done", response_id=f"r{answer}", item_id=f"i{answer}", content_index=0, output_index=0
+    )
+    await bridge.say_text(f"text {answer}", response=f"r{answer}")
+    await bridge.say_done(response=f"r{answer}")
+
+
+async def say(bridge: Bridge, pcm: bytes, answer: str) -> None:
+    await begin(bridge, pcm, answer)
+    await end(bridge, answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +115,24 @@ def played(file: bytes, container: str, rate: int) -> bytes:
             for made in resampler.resample(frame):
                 pcm += bytes(made.planes[0])[: 2 * made.samples]
     return pcm
+
+
+def assert_is(pcm: bytes, expected: bytes) -> None:
+    heard, said = as_samples(pcm), as_samples(expected)
+    assert abs(lag(heard, said)) <= 1  # a player at 48 kHz is half a sample off
+    assert correlation(heard, said) >= 0.95
+
+
+def assert_says(file: bytes, audio_format: str, rate: int = 24_000, said: bytes = SPEECH) -> None:
+    """As `rate` has it: exactly as long in Ogg and PCM, and behind its priming in ADTS."""
+    if audio_format == "opus":
+        heard = played(file, "ogg", 48_000)
+        assert len(heard) == 2 * len(said)
+        assert_is(as_samples(heard)[::2].astype("<i2").tobytes(), said)
+    elif audio_format == "aac":
+        heard = played(file, "aac", 24_000)
+        assert 0 <= len(heard) // 2 - 1024 - len(said) // 2 < 1024
+        assert_is(heard[2048:], said)
+    else:
+        assert len(file) == len(said) * rate // 24_000
+        assert_is(as_samples(file)[:: rate // 24_000].astype("<i2").tobytes(), said)

@@ -35,8 +35,10 @@ class KeptConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    def send(self, method: str, path: str, body: bytes | None = None) -> None:
+    def send(self, method: str, path: str, body: bytes | None = None, accept: str | None = None) -> None:
         head = f"{method} {path} HTTP/1.1\r\nHost: parley.test\r\n"
+        if accept is not None:
+            head += f"Accept: {accept}\r\n"
         if body is not None:
             head += f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
         self.writer.write(head.encode() + b"\r\n" + (body or b""))
@@ -111,6 +113,11 @@ class WavStream:
             await self.read()
 
     @property
+    def file(self) -> bytes:
+        """All that has come, of a stream that is no WAV."""
+        return self.header + self.pcm
+
+    @property
     def heard(self) -> np.ndarray[Any, np.dtype[np.int16]]:
         """All samples but the silence. What the tests play has no zero in it."""
         samples = np.frombuffer(self.pcm[: len(self.pcm) // 2 * 2], "<i2")
@@ -129,10 +136,10 @@ async def kept(url: str) -> AsyncIterator[KeptConnection]:
 
 
 @asynccontextmanager
-async def listening(url: str, sid: str, query: str = "") -> AsyncIterator[WavStream]:
+async def listening(url: str, sid: str, query: str = "", accept: str | None = None) -> AsyncIterator[WavStream]:
     """A stream whose headers have come."""
     async with kept(url) as connection:
-        connection.send("GET", f"/api/sessions/{sid}/stream_audio{query}")
+        connection.send("GET", f"/api/sessions/{sid}/stream_audio{query}", accept=accept)
         status, headers = await connection.head()
         yield WavStream(connection, status, headers)
 

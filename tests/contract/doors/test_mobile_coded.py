@@ -13,36 +13,15 @@ import pytest
 from runtime.embedded import EmbeddedServer
 from streams import down
 from streams.sessions import Session
-from tests.contract.doors.coded_stage import played, transcoding
-from tests.contract.doors.stage import Bridge, Client, Stage
-from tests.media.make_media import as_samples, correlation, lag, speech
-
-SPEECH = speech("speech_jfk", 24_000, "mono").astype("<i2").tobytes()[: 3 * 48_000]
+from tests.contract.doors.coded_stage import SPEECH, assert_is, begin, end, played, say, transcoding
+from tests.contract.doors.stage import Client, Stage
+from tests.media.make_media import as_samples
 
 
 @pytest.fixture(autouse=True)
 async def transcoder(redis_server: EmbeddedServer, stage: Stage) -> AsyncIterator[None]:
     async with transcoding(redis_server):
         yield
-
-
-async def begin(bridge: Bridge, pcm: bytes, answer: str, first: int = 0, upto: int | None = None) -> None:
-    """Some of an answer's tenths of a second."""
-    for at in range(0, len(pcm), 4_800)[first:upto]:
-        await bridge.say_audio(pcm[at : at + 4_800], response=f"r{answer}", item=f"i{answer}", start_ms=at // 48)
-
-
-async def end(bridge: Bridge, answer: str) -> None:
-    await bridge.say_event(
-        "response.output_audio.done", response_id=f"r{answer}", item_id=f"i{answer}", content_index=0, output_index=0
-    )
-    await bridge.say_text(f"text {answer}", response=f"r{answer}")
-    await bridge.say_done(response=f"r{answer}")
-
-
-async def say(bridge: Bridge, pcm: bytes, answer: str) -> None:
-    await begin(bridge, pcm, answer)
-    await end(bridge, answer)
 
 
 async def answer(client: Client) -> list[bytes]:
@@ -62,12 +41,6 @@ async def arrived(stage: Stage, session: Session) -> bytes:
 
 def b64(heard: dict[str, str]) -> bytes:
     return pybase64.b64decode(heard["audio"], validate=True)
-
-
-def assert_is(pcm: bytes, expected: bytes) -> None:
-    heard, said = as_samples(pcm), as_samples(expected)
-    assert abs(lag(heard, said)) <= 1  # a player at 48 kHz is half a sample off
-    assert correlation(heard, said) >= 0.95
 
 
 async def test_opus_is_one_ogg_file_an_answer(stage: Stage) -> None:

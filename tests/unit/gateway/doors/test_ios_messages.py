@@ -82,6 +82,25 @@ def test_sessions_are_told_as_the_app_reads_them() -> None:
     assert json.loads(wire.listed([RECORD])) == {"sessions": [created]}
 
 
-@pytest.mark.parametrize(("body", "item"), [(b'{"item_id":"i1"}', "i1"), (b"{}", ""), (b'{"item_id":1}', ""), (b"[", "")])
-def test_an_event_may_be_about_an_item(body: bytes, item: str) -> None:
-    assert wire.item_of(body) == item
+@pytest.mark.parametrize(
+    ("accept", "listened"),
+    [
+        ("", "wav"),
+        ("*/*", "wav"),
+        ("text/html", "wav"),
+        ("audio/aac", "aac"),
+        ("Audio/AAC; q=0.5, */*;q=0.1", "aac"),
+        ("audio/ogg", "opus"),
+        ("audio/ogg;q=0.4, audio/aac;q=0.8, audio/wav;q=0.6", "aac"),
+        ("audio/wav, audio/aac", "wav"),
+        ("audio/aac;q=0", "wav"),
+        ("audio/aac;q=x,,;", "aac"),
+    ],
+)
+def test_a_stream_is_what_the_client_likes_best(accept: str, listened: str) -> None:
+    """And what its address says above all."""
+    assert wire.listen_format({}, accept) == listened
+    for named in ("wav", "aac", "opus"):
+        assert wire.listen_format({"audio_format": named}, accept) == named
+    with pytest.raises(InvalidRequest, match="wav or aac or opus"):
+        wire.listen_format({"audio_format": "mp3"}, accept)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.doors import mobile_messages as wire
 from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, Refused, TooLarge, UnknownFormat, UnknownType
+from gateway.output import Output
 
 
 def test_what_the_app_says_is_read() -> None:
@@ -72,7 +73,7 @@ def test_no_audio_is_empty() -> None:
 
 def test_the_address_is_read() -> None:
     asked = wire.read_query({"astrologer_id": "luna", "audio_format": "wav", "input_format": "pcm16", "token": "x"})
-    assert asked == wire.Asked("luna", wire.Output("wav"), "pcm16")
+    assert asked == wire.Asked("luna", Output("wav"), "pcm16")
     assert wire.read_query({"astrologer_id": "", "audio_format": ""}) == wire.Asked()
 
 
