@@ -290,8 +290,10 @@ async def test_a_session_that_is_gone_closes_the_connection(stage: Stage, monkey
     """Nobody announces it: the next word finds out."""
     monkeypatch.setattr(connections, "ATTACH_RENEW_S", 3600)  # which would find out, too
     async with stage.client() as client:
-        await client.hear_nothing_more()
-        await stage.redis.unlink(*(await stage.session()).keys.all)
+        session = await stage.session()
+        await (await stage.bridge(session)).say(down.Failed("c", "Hello."))
+        assert (await client.hear())["error"] == "Hello."  # it has looked: from now on it waits to be told
+        await stage.redis.unlink(*session.keys.all)
         await client.say_audio(b"file")
         heard = await client.hear()
         assert heard["type"] == "error"
