@@ -73,6 +73,30 @@ class Child:
     @classmethod
     async def start(cls, timeout_s: float) -> Child:
         """A child that is ready for work. Raises DecoderFailed."""
+        spawning = asyncio.create_task(cls._spawn(), name="spawning a decoder child")
+        try:
+            child = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            await _undo(spawning)
+            raise
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await child._receive()
+            if not isinstance(message, wire.Ready):
+                raise ChildDied(f"it began with {type(message).__name__}")
+            child.walls = message
+            _tell(message)
+        except (ChildDied, TimeoutError) as error:
+            trace = await child.kill()
+            raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
+        except asyncio.CancelledError:
+            await child.kill()
+            raise
+        return child
+
+    @classmethod
+    async def _spawn(cls) -> Child:
+        """Not to be cancelled: asyncio leaves the watcher and the pipe of a spawn behind that is cut midway."""
         try:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -93,21 +117,7 @@ class Child:
                     raise
         except OSError as error:
             raise DecoderFailed(f"no decoder can be started: {error}") from error
-        child = cls(process, reader, writer)
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await child._receive()
-            if not isinstance(message, wire.Ready):
-                raise ChildDied(f"it began with {type(message).__name__}")
-            child.walls = message
-            _tell(message)
-        except (ChildDied, TimeoutError) as error:
-            trace = await child.kill()
-            raise DecoderFailed(f"a decoder did not start: {error!r} {trace}") from error
-        except asyncio.CancelledError:
-            await child.kill()
-            raise
-        return child
+        return cls(process, reader, writer)
 
     async def ask(self, request: wire.Request, hang_s: float) -> wire.Message:
         """Its answer. Raises MediaError for what it found, ChildDied for what became of it: no progress for `hang_s`, too.
@@ -176,6 +186,15 @@ class Child:
             raise ChildDied("it closed its socket") from error
         except wire.WireError as error:
             raise ChildDied(f"it does not speak our language: {error}") from error
+
+
+async def _undo(spawning: asyncio.Task[Child]) -> None:
+    """To its end, however often the caller is cancelled, which ends with CancelledError anyway."""
+    while not spawning.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({spawning})
+    with contextlib.suppress(DecoderFailed):
+        await spawning.result().kill()
 
 
 @cache
