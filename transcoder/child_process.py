@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from transcoder import wire
 from transcoder.errors import DecoderFailed, rebuild
@@ -157,11 +158,15 @@ class Child:
     async def kill(self) -> str:
         """End it and all it may have started, at once, and wait for that; the last of what it said on stderr.
 
-        It is done to the end also when the caller is cancelled, and once however many call.
+        A caller that is cancelled waits for it too: none is left unreaped. It is done once, however many call.
         """
         if self._killing is None:
             self._killing = asyncio.create_task(self._kill(), name=f"killing decoder child {self.pid}")
-        return await asyncio.shield(self._killing)
+        try:
+            return await asyncio.shield(self._killing)
+        except asyncio.CancelledError:
+            await _to_its_end(self._killing)
+            raise
 
     async def _kill(self) -> str:
         self._writer.close()
@@ -189,12 +194,16 @@ class Child:
 
 
 async def _undo(spawning: asyncio.Task[Child]) -> None:
-    """To its end, however often the caller is cancelled, which ends with CancelledError anyway."""
-    while not spawning.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({spawning})
+    await _to_its_end(spawning)
     with contextlib.suppress(DecoderFailed):
         await spawning.result().kill()
+
+
+async def _to_its_end(task: asyncio.Task[Any]) -> None:
+    """However often the caller is cancelled meanwhile. The caller raises CancelledError afterwards."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
 
 
 @cache

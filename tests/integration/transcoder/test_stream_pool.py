@@ -213,3 +213,31 @@ async def test_an_old_child_that_cannot_be_relieved_stays(monkeypatch: pytest.Mo
             await tried.get()
         assert (pool.pids, pool.relieved) == (pids, 0)
         assert await through(pool.open("stream"), cut(make_stream("opus.ogg"))) == here(make_stream("opus.ogg"))
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_cancelled_while_it_kills_leaves_nothing_running(turns: int) -> None:
+    child = await Child.start(LIMIT_S)
+    killing = asyncio.create_task(child.kill())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    killing.cancel()
+    await asyncio.wait({killing})
+    if turns:
+        assert not is_alive(child.pid)
+        assert child.ended
+    await child.kill()
+
+
+async def test_a_pool_that_ends_while_it_relieves_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    kill, begun, pids = Child.kill, asyncio.Event(), set[int]()
+
+    async def seen(child: Child) -> str:
+        pids.add(child.pid)
+        begun.set()
+        return await kill(child)
+
+    monkeypatch.setattr(Child, "kill", seen)
+    async with asyncio.timeout(LIMIT_S), StreamPool(children=1, lifetime=Lifetime(seconds=0.1)):
+        await begun.wait()
+    assert not any(is_alive(pid) for pid in pids)
