@@ -8,8 +8,9 @@ from typing import Annotated, Literal, get_args
 import msgspec
 import pybase64
 
-from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, UnknownFormat, UnknownType
+from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, UnknownFormat
 from gateway.output import DEFAULT, AudioFormat, BitRate, FrameMs, Output, OutputRate, read_output
+from gateway.typed_json import Reader
 
 InputFormat = Literal["auto", "pcm16"]
 """What the client's audio is: a whole recording that is looked at, or PCM16 24 kHz mono without a header."""
@@ -74,9 +75,7 @@ _LOOKS = {
     ),
     "ping": '{"type": "ping"}',
 }
-_decoder: msgspec.json.Decoder[Audio | Config | Ping] = msgspec.json.Decoder(Audio | Config | Ping)
-_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_string_decoder = msgspec.json.Decoder(str)
+_reader: Reader[Audio | Config | Ping] = Reader(msgspec.json.Decoder(Audio | Config | Ping), _LOOKS, example="ping")
 
 
 def encode(message: ToClient) -> bytes:
@@ -90,31 +89,7 @@ def kind(message: FromClient | ToClient) -> str:
 
 def decode(text: bytes) -> Audio | Config | Ping:
     """Read one text frame. Raises InvalidMessage or UnknownType, which say what to send instead."""
-    try:
-        return _decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise _explain(text, error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.") from None
-    except RecursionError:
-        raise InvalidMessage("This JSON is nested too deeply. Send one flat JSON object in each text frame.") from None
-
-
-def _explain(text: bytes, invalid: msgspec.ValidationError) -> InvalidMessage | UnknownType:
-    """What is wrong with JSON that is no message of ours."""
-    try:
-        fields = _fields_decoder.decode(text)
-    except msgspec.ValidationError:
-        return InvalidMessage(f"This is no JSON object. Send an object, for example {_LOOKS['ping']}.")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.")
-    try:
-        named = _string_decoder.decode(fields.get("type", b"null"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return InvalidMessage(f'The message needs a "type", one of these: {", ".join(_LOOKS)}.')
-    if named not in _LOOKS:
-        return UnknownType(named, tuple(_LOOKS))
-    return InvalidMessage(f'The "{named}" message is not right: {invalid}. Send {_LOOKS[named]}.')
+    return _reader.read(text)
 
 
 def audio_bytes(base64: str, *, max_bytes: int) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pybase64
 
-from gateway.errors import InvalidAudio, InvalidMessage, TooLarge, UnknownType
+from gateway.errors import InvalidAudio, TooLarge
 from gateway.output import DEFAULT, Output
+from gateway.typed_json import Reader
 
 MIME_TYPE = "audio/pcm"
 """PCM16 24 kHz mono."""
@@ -56,14 +57,7 @@ class Error(ToClient, frozen=True, tag="error"):
 
 
 _LOOKS = {"audio": '{"type": "audio", "data": "<the next bytes of the recording, base64>"}', "ping": '{"type": "ping"}'}
-_decoder: msgspec.json.Decoder[Audio | Ping] = msgspec.json.Decoder(Audio | Ping)
-
-
-class _Typed(msgspec.Struct):
-    type: str = ""
-
-
-_typed = msgspec.json.Decoder(_Typed)
+_reader: Reader[Audio | Ping] = Reader(msgspec.json.Decoder(Audio | Ping), _LOOKS, example="ping")
 
 
 def encode(message: ToClient) -> bytes:
@@ -77,23 +71,7 @@ def kind(message: FromClient | ToClient) -> str:
 
 def decode(text: bytes) -> Audio | Ping:
     """Read one text frame. Raises InvalidMessage or UnknownType, which say what to send instead."""
-    try:
-        return _decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise _explain(text, error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.") from None
-
-
-def _explain(text: bytes, invalid: msgspec.ValidationError) -> InvalidMessage | UnknownType:
-    """What is wrong with JSON that is no message of ours."""
-    try:
-        named = _typed.decode(text).type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return InvalidMessage(f'The message needs a "type", one of these: {", ".join(_LOOKS)}.')
-    if named not in _LOOKS:
-        return UnknownType(named, tuple(_LOOKS))
-    return InvalidMessage(f'The "{named}" message is not right: {invalid}. Send {_LOOKS[named]}.')
+    return _reader.read(text)
 
 
 def chunk(data: str, *, max_bytes: int) -> bytes:

@@ -16,8 +16,9 @@ import msgspec
 import pybase64
 
 from gateway.answers import StatusDetails
-from gateway.errors import InvalidAudio, InvalidMessage, UnknownType
+from gateway.errors import InvalidAudio, InvalidMessage
 from gateway.output import DEFAULT, BitRate, FrameMs, LiveFormat, Output, OutputRate, Wrapping
+from gateway.typed_json import Reader
 from streams import down
 from streams.ids import EntryId
 from streams.turns import HistoryLine
@@ -200,43 +201,17 @@ _LOOKS = {
 }
 NOT_STARTED = f"There is no conversation yet. Begin one with {_LOOKS['start_conversation']}."
 
-_decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
-_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_string_decoder = msgspec.json.Decoder(str)
+_reader: Reader[Said] = Reader(msgspec.json.Decoder(Said), _LOOKS, example="end_conversation")
 
 
 def decode(text: bytes) -> Said:
     """Read one text frame of the phone's. Raises InvalidMessage or UnknownType, which say what to send instead."""
-    try:
-        said = _decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise _explain(text, error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.") from None
-    except RecursionError:
-        raise InvalidMessage("This JSON is nested too deeply. Send one flat JSON object in each text frame.") from None
+    said = _reader.read(text)
     if isinstance(said, StartConversation):
         if not said.conversationId.strip():
             raise InvalidMessage(f"The conversationId is empty. Send {_LOOKS['start_conversation']}.")
         _checked(said.conversationId)
     return said
-
-
-def _explain(text: bytes, invalid: msgspec.ValidationError) -> InvalidMessage | UnknownType:
-    """What is wrong with JSON that is no message of ours."""
-    try:
-        fields = _fields_decoder.decode(text)
-    except msgspec.ValidationError:
-        return InvalidMessage(f"This is no JSON object. Send an object, for example {_LOOKS['end_conversation']}.")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return InvalidMessage(f"This is not JSON ({error}). Send one JSON object in each text frame.")
-    try:
-        named = _string_decoder.decode(fields.get("type", b"null"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return InvalidMessage(f'The message needs a "type", one of these: {", ".join(_LOOKS)}.')
-    if named not in _LOOKS:
-        return UnknownType(named, tuple(_LOOKS))
-    return InvalidMessage(f'The "{named}" message is not right: {invalid}. Send {_LOOKS[named]}.')
 
 
 # ---- what both are told ---------------------------------------------------------------------------------------------
