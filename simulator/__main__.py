@@ -11,6 +11,8 @@ import typer
 
 from runtime.child import die_with_parent
 from runtime.notify import ready
+from simulator.dialect import Dialect
+from simulator.faults import BadFault, Fault
 from simulator.options import BadOption, Options, parse_answer
 from simulator.server import CannotListen, running
 
@@ -31,6 +33,9 @@ def main(
     api_key: Annotated[str | None, typer.Option(help="The only key that is let in.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model there is; may be given often. Default: any.")] = None,
     reject_http: Annotated[int | None, typer.Option(help="Refuse all connections with this HTTP status.")] = None,
+    dialect: Annotated[Dialect, typer.Option(help="ga, beta, azure or azure-preview.")] = "ga",
+    sparse: Annotated[bool, typer.Option(help="Leave out what servers of other makers leave out.")] = False,
+    fault: Annotated[list[str] | None, typer.Option(help="What goes wrong, such as close=1011@7 or reset@3#2.")] = None,
     ping_interval: Annotated[float, typer.Option(help="Seconds between WebSocket pings; 0 for none.")] = 20.3,
 ) -> None:
     """A faithful OpenAI Realtime server without a model."""
@@ -49,10 +54,13 @@ def main(
             models=frozenset(model or ()),
             reject_http=reject_http,
             ping_interval_s=ping_interval,
+            dialect=dialect,
+            sparse=sparse,
+            faults=tuple(map(Fault.parse, fault or ())),
             record_s=0.0,  # nobody outside this process could look at it
         )
         asyncio.run(_serve(options, host, port))
-    except BadOption as error:
+    except (BadOption, BadFault) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except CannotListen as error:

@@ -69,9 +69,9 @@ def admit(options: Options, headers: Mapping[str, str], query: Mapping[str, str]
             raise NoKey
         if key != options.api_key:
             raise WrongKey
-    if "OpenAI-Beta" in headers:
+    if "OpenAI-Beta" in headers and options.dialect == "ga":
         raise BetaShape
-    model = query.get("model")
+    model = query.get("deployment" if options.dialect == "azure-preview" else "model")
     if not model:
         raise NoModel
     if options.models and model not in options.models:
@@ -79,7 +79,14 @@ def admit(options: Options, headers: Mapping[str, str], query: Mapping[str, str]
     return model
 
 
+def status(refused: ConnectionRefused) -> int:
+    """How Azure refuses: before the upgrade."""
+    return 401 if refused.close_code == 3000 else 404
+
+
 def _key(headers: Mapping[str, str]) -> str | None:
+    if "api-key" in headers:
+        return headers["api-key"]
     scheme, _, key = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and key:
         return key.strip()

@@ -10,6 +10,8 @@ import msgspec
 
 from simulator import voice
 from simulator.answers import Answer, Call, CallFirst, Echo, recording, tone, words
+from simulator.dialect import Dialect
+from simulator.faults import Fault
 
 
 class BadOption(ValueError):
@@ -39,6 +41,15 @@ class Options:
     """refuse connections with this HTTP status, as proxies do, rather than by an error event and a close"""
     ping_interval_s: float = 20.3
     """seconds between WebSocket pings; 0 for none"""
+    dialect: Dialect = "ga"
+    """as OpenAI speaks now, as it once did, or as Azure does (its addresses, its key, its refusals by HTTP status)"""
+    sparse: bool = False
+    """leave out what servers of other makers leave out: `expires_at`, `rate_limits.updated`, the ends of items and parts,
+    the answer to a truncation"""
+    faults: tuple[Fault, ...] = ()
+    """what goes wrong, and when"""
+    fails: tuple[str, ...] = ()
+    """the first responses of each session fail with these codes"""
     record_s: float = 60.0
     """seconds of received audio kept for tests to look at, each session; 0 keeps none"""
 

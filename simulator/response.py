@@ -1,6 +1,7 @@
 """PURE. One response: from `response.created`, through its output items, to the `response.done` that every response gets.
 
 in_progress ─┬─ all was said ──▶ completed
+             ├─ on demand ──▶ failed
              ├─ max_output_tokens ──▶ incomplete
              └─ stop(reason) ──▶ cancelled   (client_cancelled, turn_detected)
 """
@@ -31,7 +32,9 @@ class Terms:
 
 
 class Response:
-    def __init__(self, response_id: str, terms: Terms, outputs: tuple[OutputItem, ...], think_s: float) -> None:
+    def __init__(
+        self, response_id: str, terms: Terms, outputs: tuple[OutputItem, ...], think_s: float, fails: str | None = None
+    ) -> None:
         self.id = response_id
         self.status = "in_progress"
         self.tokens_read = Tokens()
@@ -39,7 +42,7 @@ class Response:
         self.tokens_cached = Tokens()
         self.steps = self._play(think_s)
         """events and pauses up to the end; `stop` cuts them off"""
-        self._terms = terms
+        self._terms, self._fails = terms, fails
         self._outputs = outputs
         self._begun: list[OutputItem] = []
         self._open: OutputItem | None = None
@@ -79,6 +82,10 @@ class Response:
         yield self._event("response.created")
         if think_s:
             yield Pause(think_s)
+        if self._fails is not None:
+            error: Object = {"type": "server_error", "code": self._fails, "message": "On demand."}
+            yield self._done("failed", {"type": "failed", "error": error})
+            return
         for output in self._outputs:
             yield from self._begin(output)
             for step in output.deltas():

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from simulator import client_events, items, transcription
+from simulator import client_events, dialect, items, transcription
 from simulator.agenda import Agenda, Effect, Outbox
 from simulator.answers import Echo, Utterance
 from simulator.conversation import Conversation
@@ -43,6 +43,7 @@ class Session:
         self.recording = Recording(round(options.record_s * _PCM_BYTES_A_SECOND))
         self.conversation = Conversation(ids.new("conv"))
         self._ids = ids
+        self._is_beta = options.dialect in dialect.IS_BETA
         self._is_live = isinstance(options.answer, Echo) and options.answer.live
         self._transcription_delay_s = options.transcription_delay_s
         self._agenda = Agenda()
@@ -65,8 +66,11 @@ class Session:
         """The text of a frame, whatever it is."""
         try:
             event = decode(frame)
+            if self._is_beta:
+                event = dialect.from_client(event)
         except Refused as refused:
             self._agenda.run(now)
+            self.recording.refused.append(str(refused))
             self._outbox.refuse(refused)
         else:
             self.receive(event, now)
@@ -85,6 +89,7 @@ class Session:
             kind = client_events.check(event)
             _HANDLERS[kind](self, event, now)
         except Refused as refused:
+            self.recording.refused.append(f"{event.get('type')}: {refused}")
             self._outbox.refuse(refused, event_id if isinstance(event_id, str) else None)
 
     # -- what the client asks for -------------------------------------------------------------------------------------
@@ -126,6 +131,8 @@ class Session:
         self._announce(item)
         if utterance is not None:
             self._speaker.unanswered = utterance
+        elif item.role == "assistant":  # a conversation is told again: what came before was answered
+            self._speaker.unanswered = None
 
     def _retrieve_item(self, event: Object, now: float) -> None:
         item = self.conversation.get(text(event, "item_id"), "retrieve")

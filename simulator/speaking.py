@@ -40,6 +40,7 @@ class Speaker:
         """whether assistant audio was ever sent: the voice is settled then"""
         self._answer = options.answer
         self._think_s = options.think_s
+        self._fails = iter(options.fails)
         self._pace = Pace(options.delta_ms, options.speed, options.odd_deltas)
         self._ids, self._outbox, self._agenda = ids, outbox, agenda
         self._conversation = conversation
@@ -69,13 +70,14 @@ class Speaker:
             return
         utterance = _last_heard(context) if "input" in request else self.unanswered
         may_call = _effective(config, request, "tool_choice") != "none" and not _is_answered_call(context)
-        outputs = self._answer.outputs(Question(utterance, may_call))
+        fails = next(self._fails, None)
+        outputs = () if fails else self._answer.outputs(Question(utterance, may_call))
         if not aside and any(isinstance(output, Speech) for output in outputs):
             self.unanswered = None
         response_id = self._ids.new("resp")
         studio = self._studio(terms)
         made = tuple(studio.item(output, response_id, index) for index, output in enumerate(outputs))
-        response = Response(response_id, terms, made, self._think_s)
+        response = Response(response_id, terms, made, self._think_s, fails)
         self._bill(response, config, request, context)
         self._begin(response, now)
 
