@@ -97,6 +97,10 @@ class Answering:
         self._void.add(self.response)
         return [Send(ResponseCancel(response_id=self.response))]
 
+    def answers_to(self, response: str) -> Position | None:
+        """Up to where this answer answers; None when it has not begun, or is done."""
+        return self._about.get(response)
+
     def about(self, response: str) -> Position | None:
         """Up to where this answer answers, once: call it when the answer is done."""
         return self._about.pop(response, None)

@@ -35,6 +35,14 @@ class Answers:
         self._heard_ms: dict[str, int] = {}
         """how much of an item was heard, where that is not all of it"""
 
+    def go_on_hearing(self, former: Answers) -> None:
+        """What was said on another socket is still being heard."""
+        self._playback = former._playback
+
+    def is_heard(self, now: float) -> bool:
+        """Whether something is still being heard."""
+        return self._playback.is_heard(now)
+
     def audio(self, event: ResponseOutputAudioDelta, now: float) -> list[Effect]:
         """A piece of the answer: to the client, unless nobody wants to hear it any more."""
         if self.answering.is_void(event.response_id):

@@ -189,6 +189,12 @@ def user_text(text: str, item_id: str | None = None) -> JsonObject:
     return _message("user", "input_text", text, item_id)
 
 
+def user_audio(pcm: bytes, item_id: str | None = None) -> JsonObject:
+    """What the user said, as sound: PCM16 24 kHz. Costs audio tokens again; text, where there is any, is cheaper."""
+    part = {"type": "input_audio", "audio": pybase64.b64encode_as_string(pcm)}
+    return _item({"type": "message", "role": "user", "content": [part]}, item_id)
+
+
 def assistant_text(text: str, item_id: str | None = None) -> JsonObject:
     """What the model said, told to a model that does not remember. Of text only: `output_audio` would be refused."""
     return _message("assistant", "output_text", text, item_id)

@@ -15,45 +15,24 @@ import msgspec
 from realtime_bridge import client_events as say
 from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
+from realtime_bridge.again import Again, code_of
 from realtime_bridge.answering import State
 from realtime_bridge.answers import Answers
-from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
+from realtime_bridge.effects import Break, Effect, Finish, Record, Redial, Say, Send
 from realtime_bridge.ending import Ending
 from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.prompts import GO_ON, GREET
 from realtime_bridge.rebuild import Rebuilt
+from realtime_bridge.retold import Retold
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.user_speech import UserSpeech
+from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES
 from streams import down, pcm, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
 from streams.messages import VOID, Clear, ClientEvent, Commit, End, SetPersona, Text
 from streams.up import GenOpened
-
-GREET = "Greet the user now, in one short sentence, in character."
-
-BENIGN = frozenset(
-    {
-        "response_cancel_not_active",
-        "input_audio_buffer_commit_empty",
-        "item_truncate_invalid_item_id",
-        "item_delete_invalid_item_id",
-        "unsupported_content_type",
-    }
-)
-"""Error codes of races that both sides come out of by themselves: cancelling what is done, deleting what is gone."""
-
-FATAL = frozenset(
-    {
-        "account_deactivated",
-        "billing_hard_limit_reached",
-        "insufficient_permissions",
-        "insufficient_quota",
-        "invalid_api_key",
-        "session_expired",
-    }
-)
-"""Error codes after which nothing will work until somebody changes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +68,58 @@ class Conversation:
         self._position = START
         """up to here another bridge, or another socket of ours, has dealt with what was said"""
         self._last_id = ZERO
+        self._heard_to = ZERO
+        """up to here all was said to the socket before; what was only for that one is not said again"""
+        self._goes_on = False
+        """the model is to say the rest of an answer that a socket broke off"""
+        self._mends = False
+        """the client is told that the conversation goes on, when it does"""
         self._ending: Ending | None = None
         """the client has said goodbye; nothing that comes after it counts"""
         self._client = Passthrough() if opened.door == passthrough.DOOR else None
         """what a client has asked for that speaks the model's protocol; None for all others"""
         self._answers = Answers()
+        self._former: Answers | None = None
+        """of the socket before, which may still be heard"""
+        self.retold = Retold()
+        self._again = Again()
         self._speech = self._new_speech()
 
     def _new_speech(self) -> UserSpeech:
         responds = self._client is None
         return UserSpeech(self._answers, self._configure, recordings=self._recordings, responds=responds)
 
-    def restore(self, rebuilt: Rebuilt) -> None:
+    def restore(self, rebuilt: Rebuilt, *, mends: bool = False) -> None:
         """Go on where another bridge, or another upstream socket, has left off. `dialled` comes next, then what `said`
-        after `rebuilt.position` (whose entry comes again when only some of its samples were dealt with)."""
-        self._asked_for, self._context, self._position = rebuilt.persona, rebuilt.items, rebuilt.position
-        self._last_id = rebuilt.position.entry
+        after `rebuilt.position` (whose entry comes again when only some of its samples were dealt with). `mends`: the
+        client was told of a break, and is told of its end."""
+        self._asked_for, self._context, self._goes_on = rebuilt.persona, rebuilt.items, rebuilt.goes_on
+        self._mends = mends
+        self.go_on_from(rebuilt.position)
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
+
+    @property
+    def position(self) -> Position:
+        """What comes behind it is to be `said`."""
+        return self._position
+
+    def follow(self, former: Conversation) -> None:
+        """What was said on the socket before may still be heard, and interrupted; what came over it is known."""
+        self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
+
+    def go_on_from(self, position: Position) -> None:
+        """All up to here has been dealt with."""
+        self._position, self._last_id = position, position.entry
+
+    def quiet_at(self, now: float) -> Position | None:
+        """From where another socket could go on this moment without anybody hearing it; None when somebody would:
+        the user speaks, or an answer is wanted, generated or heard, or something has been asked and is not answered."""
+        if not self.ready or self._updates or self._ending is not None or self._is_answering or self._answers.is_heard(now):
+            return None
+        if self._client is not None and not self._client.is_idle:
+            return None
+        return self._speech.unspoken(self._last_id)
 
     # ── the socket ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +127,11 @@ class Conversation:
         """A fresh upstream socket is open: configure it before anything else."""
         self.ready = False
         self._updates.clear()
-        self._answers = Answers()
+        self._answers, self.retold = Answers(), Retold()
+        if self._former is not None:
+            self._answers.go_on_hearing(self._former)
+            self._former = None
+        self._again.forget()
         self._speech = self._new_speech()
         if self._client is not None:
             self._client.dialled()
@@ -157,25 +174,28 @@ class Conversation:
         before, self._last_id = self._last_id, entry.id
         if self._ending is not None:
             return []
-        here = Position(entry.id, 0)
+        here, is_known = Position(entry.id, 0), entry.id <= self._heard_to
         match entry.message:
             case pcm.Audio(audio=audio) if entry.id == self._position.entry:
-                skipped = self._position.samples
-                return self._speech.audio(entry.id, before, audio[2 * skipped :], now, skipped)
+                rest = audio[2 * (skipped := self._position.samples) :]
+                return self._speech.audio(entry.id, before, rest, now, skipped) if rest else []
             case pcm.Audio(audio=audio):
                 return self._speech.audio(entry.id, before, audio, now)
             case pcm.UtteranceEnd() as end:
                 return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
-                return [Say(down.Failed(code=code, message=message))]
+                return [] if is_known else [Say(down.Failed(code=code, message=message))]
             case pcm.Gap(missing_ms=missing_ms, filled=filled):
                 message = f"About {missing_ms / 1000:.2f} s of what you sent were damaged; the rest was heard."
                 silence = [] if filled else self._speech.gap(missing_ms)
-                return [*silence, Say(down.Failed(code="damaged_media", message=message))]
+                told = [] if is_known else [Say(down.Failed(code="damaged_media", message=message))]
+                return [*silence, *told]
             case Commit(event_id=event_id) if self._client is not None:
                 return self._speech.commit_as_asked(passthrough.named(event_id, entry.id))
             case Clear(event_id=event_id) if self._client is not None:
                 return self._speech.clear(passthrough.named(event_id, entry.id))
+            case ClientEvent(type=kind) if is_known and kind in passthrough.OF_ONE_SOCKET:
+                return []
             case ClientEvent() as event:
                 return self._relay(entry.id, event)
             case Commit(respond=respond):
@@ -185,12 +205,12 @@ class Conversation:
             case Text(text=text):
                 item = f"user_{entry.id.left}_{entry.id.right}"[:32]
                 create = say.ConversationItemCreate(item=say.user_text(text, item))
-                told: list[Effect] = [
+                known: list[Effect] = [
                     Send(create),
                     Record(turns.Committed(item=item, pcm_id=str(entry.id), offset=0)),
                     Record(turns.UserSaid(item=item, text=text)),
                 ]
-                return [*self._answers.interrupt(now), *told, *self._answers.answering.want(now, here)]
+                return [*self._answers.interrupt(now), *known, *self._answers.answering.want(now, here)]
             case SetPersona(persona=persona):
                 self._greets_at = here
                 return self._set_persona(persona, now)
@@ -257,6 +277,8 @@ class Conversation:
         match event:
             case hear.SessionCreated():
                 return None
+            case hear.ResponseDone(response=response) if self._client is None and self._again.will_be_asked(response):
+                return None
             case hear.ConversationItemAdded(item=item) | hear.ConversationItemDone(item=item) if self._client is not None:
                 return None if self._client.is_retold(item.id) else raw.encode()
             case hear.SessionUpdated():
@@ -270,7 +292,7 @@ class Conversation:
     def _is_theirs(self, error: hear.ErrorDetail) -> bool:
         """Whether an error is for a client that speaks the model's protocol to deal with."""
         ours = any(update.event_id == error.event_id and update.change is None for update in self._updates)
-        return self.ready and error.code not in FATAL and not ours
+        return self.ready and error.code not in FATAL_CODES and not ours
 
     def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
         """What to do before the client is told of the event, and after."""
@@ -289,16 +311,19 @@ class Conversation:
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
                 about = speech.committed_to if self._client is None else self._client.about(speech.committed_to)
-                return [], answers.answering.created(response.id, about)
+                self._again.forget()
+                effects = answers.answering.created(response.id, about)
+                return [], [*effects, *self._note_begun(response.id)]
             case hear.ResponseOutputAudioDone():
                 return answers.audio_done(event, now), []
             case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
                 answers.text_done(event)
             case hear.ResponseDone(response=response):
+                self._ask_again(response, now)
                 # What is left of the audio goes before the event that says that all has come.
                 effects = answers.done(response, now)
                 told = [effect for effect in effects if isinstance(effect, Say)]
-                return list(told), [effect for effect in effects if not isinstance(effect, Say)]
+                return list(told), [*(each for each in effects if not isinstance(each, Say)), *self._fatal(response)]
             case hear.ConversationItemAdded(item=item) if self._client is not None:
                 self._client.added(item.id)
             case hear.ConversationItemTruncated(item_id=item, content_index=part, audio_end_ms=at_ms) if self._client:
@@ -313,6 +338,30 @@ class Conversation:
                 pass
         return [], []
 
+    def _ask_again(self, response: hear.Response, now: float) -> None:
+        """If the server had no room for it, and the client does not see to it by itself."""
+        if response.status == "completed":
+            self._again.succeeded()
+        if self._client is not None or not self._again.will_be_asked(response):
+            return
+        about = self._answers.answering.about(response.id)  # so it does not count as an answer
+        if about is not None:
+            self._again.ask(about, now)
+
+    def _fatal(self, response: hear.Response) -> list[Effect]:
+        """What nobody can mend by asking again."""
+        code = code_of(response)
+        if code not in FATAL_CODES or code is None:
+            return []
+        what, advice = FATAL_CODES[code]
+        return [Say(down.Failed(code=code, message=f"The model refused {what} ({code}): {advice}.")), Finish(code)]
+
+    def _note_begun(self, response: str) -> list[Effect]:
+        about = self._answers.answering.answers_to(response)
+        if about is None:
+            return []
+        return [Record(turns.Begun(response=response, pcm_id=str(about.entry), offset=about.samples))]
+
     def _updated(self, session: hear.Session, now: float) -> list[Effect]:
         if not self._updates:
             return []
@@ -325,24 +374,40 @@ class Conversation:
         context, self._context = self._context, []
         if self._client is not None:
             context = self._client.retell(context)
+        self.retold.told(context)
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
+        if self._mends:
+            told.append(Say(down.Resumed()))
+            self._mends = False
         if update.persona is None:
-            return told
+            return [*told, *self._go_on(now)]
         return [*told, Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
+
+    def _go_on(self, now: float) -> list[Effect]:
+        """Ask for the rest of an answer that broke off, once."""
+        wanted, self._goes_on = self._goes_on, False
+        if not wanted:
+            return []
+        session = {} if self._client is None else self._client.session_overrides
+        # A response's own instructions replace the session's, so they begin with them.
+        instructions = f"{session.get('instructions', self._persona.instructions)}\n\n{GO_ON}"
+        return self._answers.answering.want(now, self._position, {"instructions": instructions})
 
     def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:
         code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."
         refused = next((update for update in self._updates if update.event_id == error.event_id), None)
         if refused is None and error.event_id is None and not self.ready and self._updates:
             refused = self._updates[0]  # servers that do not name the event: nothing else was asked yet
-        if code in FATAL or (refused is not None and not self.ready):
+        if code == EXPIRED:
+            return [Break(code, message)]
+        if code in FATAL_CODES or (refused is not None and not self.ready):
             return [Say(down.Failed(code=code, message=message)), Finish(code)]
         if refused is not None:
             self._updates.remove(refused)
         elif code == "conversation_already_has_active_response":
             if self._answers.answering.refused(error.event_id, busy=True):
                 return []
-        elif code in BENIGN:
+        elif code in BENIGN_CODES:
             return []
         else:
             self._answers.answering.refused(error.event_id, busy=False)
@@ -364,7 +429,7 @@ class Conversation:
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
-        deadlines = [self._speech.deadline, self._answers.answering.deadline]
+        deadlines = [self._speech.deadline, self._answers.answering.deadline, self._again.deadline]
         if self._ending is not None:
             deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -377,11 +442,13 @@ class Conversation:
         if self._answers.answering.overdue(now):
             message = "The model did not begin to answer in time. Please say it again."
             effects.append(Say(down.Failed(code="no_answer", message=message)))
+        if (about := self._again.due(now)) is not None:
+            effects += self._answers.answering.want(now, about)
         return [*effects, *self._end_if_due(now)]
 
     @property
     def _is_answering(self) -> bool:
-        return self._answers.answering.state is not State.IDLE
+        return self._answers.answering.state is not State.IDLE or self._again.deadline is not None
 
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):

@@ -66,10 +66,18 @@ class Redial:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """This upstream socket is of no use any more, whatever it says: go on as if its line had broken."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The session is over; say so to the client and close everything."""
 
     reason: str
 
 
-Effect = Send | Forward | SendAudio | Reappend | Say | Record | Trim | Redial | Finish
+Effect = Send | Forward | SendAudio | Reappend | Say | Record | Trim | Redial | Break | Finish

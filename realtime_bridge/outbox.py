@@ -30,6 +30,11 @@ class Outbox(Generic[T]):
         if self._bytes > ROOM_BYTES:
             self._has_room.clear()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._items
+
     async def room(self) -> None:
         """Wait until there is room for more of what the client says."""
         await self._has_room.wait()

@@ -26,6 +26,9 @@ from streams.messages import ClientEvent
 DOOR = "openai"
 """`Opened.door` of these clients."""
 
+OF_ONE_SOCKET = frozenset({"response.cancel", "conversation.item.truncate"})
+"""Events about an answer of one socket: the next one knows nothing of it, and would say so."""
+
 _OURS = "parley_"
 _MAX_UNBEGUN = 64
 """Responses that were asked for and have neither begun nor been refused."""
@@ -63,10 +66,16 @@ class Passthrough:
         """responses the client has asked for, and up to where each answers"""
         self._items: dict[str, str] = {}
         """items whose creation is not answered yet, by the name of the event"""
+        self._retold: set[str] = set()
 
     def restore(self, session: JsonObject, changed_by: EntryId) -> None:
         """Go on where another bridge has left off."""
         self.session_overrides, self._changed_by = session, changed_by
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing was asked that is not answered."""
+        return not self._unbegun and not self._items
 
     def dialled(self) -> None:
         """A fresh upstream socket: it answers nothing that was asked on the one before."""
@@ -122,11 +131,14 @@ class Passthrough:
         return self._unbegun.popleft()[1] if self._unbegun else committed_to
 
     def retell(self, items: list[JsonObject]) -> list[JsonObject]:
-        """What a fresh upstream session is told of the conversation, of which the client is not to hear again."""
-        return [{**item, "id": f"{_OURS}{number}"} for number, item in enumerate(items, 1)]
+        """What a fresh upstream session is told of the conversation, of which the client is not to hear again. It knows the
+        items by their names, so they keep them."""
+        told = [{"id": f"{_OURS}{number}", **item} for number, item in enumerate(items, 1)]
+        self._retold = {item["id"] for item in told}
+        return told
 
     def is_retold(self, item: str) -> bool:
-        return item.startswith(_OURS)
+        return item in self._retold
 
     def added(self, item: str) -> None:
         """The model has this item now."""

@@ -45,6 +45,10 @@ class Playback:
         starts_at = max([now, *(part.ends_at for part in self._parts)])
         self._parts.append(Part(response, item, index, starts_at, duration_ms))
 
+    def is_heard(self, now: float) -> bool:
+        """Whether a part has not been heard to its end."""
+        return any(part.ends_at > now for part in self._parts)
+
     def interrupt(self, now: float) -> list[Part]:
         """The listener stops listening: the parts that were not heard to their end, in order. Nothing plays afterwards."""
         cut = [part for part in self._parts if part.ends_at > now]

@@ -1,25 +1,38 @@
-"""PURE. What a conversation was, read from `turns` and `down`: all that a bridge needs that takes it over.
+"""PURE. What a conversation was, read from `turns`: all that a fresh upstream socket has to know, of whichever bridge.
 
 What the model has answered is told to the new upstream session as text. What it has not is still in `pcm`, behind the
-position of the last answer, and is simply said again from there. What it had begun to answer when its bridge died is void,
-as far as the client is not known to have it: it is answered anew.
+position of the last answer, and is simply said again from there. What it was in the middle of is in `broken.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from realtime_bridge import client_events as say
-from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
-from streams import down, turns
+from realtime_bridge.spoken import START, Position
+from streams import turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
 
 MAX_ITEMS = 200
 """The newest so many things that were said. A context full of older ones would be cut by the model all the same."""
+
+MAX_NAME = 32
+"""Letters that a server takes as the name of an item."""
+
+
+class Unwritten(NamedTuple):
+    """What the user said and nobody has written down (yet): it is told as the sound that it was, if `pcm` still has it."""
+
+    item: str
+    place: int
+    """its index in `Rebuilt.items`, where a message without content stands for it"""
+    start: Position
+    end: Position
 
 
 @dataclass
@@ -34,6 +47,13 @@ class Rebuilt:
     """up to here everything is answered"""
     answered: set[str] = field(default_factory=set)
     """responses that are done"""
+    begun: dict[str, Position] = field(default_factory=dict)
+    """up to where each response answers"""
+    goes_on: bool = False
+    """the last answer broke off in the middle: the model is to say the rest of it"""
+    unanswered: list[str] = field(default_factory=list)
+    """the user's items that will be said again, as others"""
+    unwritten: list[Unwritten] = field(default_factory=list)
     session: say.JsonObject = field(default_factory=dict)
     """what a client that speaks the model's protocol has changed in its session"""
     changed_by: EntryId = ZERO
@@ -53,18 +73,25 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     order: list[str] = []
     for message in log:
         match message:
-            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset):
+            case turns.Begun(response=response, pcm_id=pcm_id, offset=offset):
+                rebuilt.begun[response] = Position(EntryId.parse(pcm_id), offset)
+            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset, whole=whole):
                 rebuilt.position = max(rebuilt.position, Position(EntryId.parse(pcm_id), offset))
                 rebuilt.answered.add(response)
+                rebuilt.goes_on = not whole
             case turns.PersonaChosen(persona=persona, fresh=fresh):
                 rebuilt.persona = persona
                 if fresh:
                     order.clear()
+                    rebuilt.goes_on = False
             case turns.SessionChanged(session=session, pcm_id=pcm_id):
                 rebuilt.session, rebuilt.changed_by = msgspec.json.decode(session), EntryId.parse(pcm_id)
             case turns.Committed(item=item, pcm_id=pcm_id, offset=offset):
-                committed[item] = Position(EntryId.parse(pcm_id), offset)
+                if item in committed:  # what was typed is said again under the same name
+                    order.remove(item)
+                    removed.discard(item)
                 order.append(item)
+                committed[item] = Position(EntryId.parse(pcm_id), offset)
             case turns.Removed(item=item):
                 removed.add(item)
             case turns.UserSaid(item=item, text=text):
@@ -78,13 +105,39 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     rebuilt.items = [
         say.user_text(line.content) if line.role == "user" else say.assistant_text(line.content) for line in opened.history
     ]
-    for item in order[-MAX_ITEMS:]:
+    kept = [item for item in order if item not in removed]
+    rebuilt.unanswered = [item for item in kept if item in committed and committed[item] > rebuilt.position]
+    _tell(rebuilt, [item for item in kept if item not in rebuilt.unanswered], committed, users, assistants)
+    return rebuilt
+
+
+def _tell(
+    rebuilt: Rebuilt,
+    said: list[str],
+    committed: dict[str, Position],
+    users: dict[str, str],
+    assistants: dict[str, turns.AssistantSaid],
+) -> None:
+    """What was said and answered, as items, in order."""
+    before = START
+    oldest = max(0, len(said) - MAX_ITEMS)
+    for place, item in enumerate(said):
+        start, before = before, committed.get(item, before)
+        if place < oldest:
+            continue
         if item in assistants:
             if text := assistants[item].text:
-                rebuilt.items.append(say.assistant_text(text))
-        elif item in users and item not in removed and committed[item] <= rebuilt.position:
-            rebuilt.items.append(say.user_text(users[item]))
-    return rebuilt
+                rebuilt.items.append(say.assistant_text(text, _name(item)))
+        elif text := users.get(item, ""):
+            rebuilt.items.append(say.user_text(text, _name(item)))
+        else:
+            rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
+            rebuilt.items.append(say.user_audio(b""))
+
+
+def _name(item: str) -> str | None:
+    """An item keeps its name on the next socket, where that may be as long."""
+    return item if 0 < len(item) <= MAX_NAME else None
 
 
 def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turns.AssistantSaid:
@@ -92,21 +145,3 @@ def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turn
     if known is None or said.text:
         return said
     return turns.AssistantSaid(response=said.response, item=said.item, text=known.text, heard_ms=said.heard_ms)
-
-
-def broken_answers(
-    entries: Sequence[Entry[down.DownMessage]], answered: set[str], arrived: EntryId
-) -> list[down.Interrupted]:
-    """What makes the rest of each answer void that was begun and is not done: heard is what has arrived."""
-    heard: dict[tuple[str, int], int] = {}
-    for entry in entries:
-        match entry.message:
-            case down.Audio(response=response, item=item, part=part, start_ms=start_ms, audio=audio):
-                if response not in answered:
-                    end_ms = start_ms + len(audio) // 2 // SAMPLES_PER_MS
-                    heard[item, part] = max(heard.get((item, part), 0), end_ms if entry.id <= arrived else 0)
-            case down.Interrupted(item=item, part=part):
-                heard.pop((item, part), None)
-            case _:
-                pass
-    return [down.Interrupted(item=item, part=part, at_ms=at_ms) for (item, part), at_ms in heard.items()]

@@ -1,41 +1,39 @@
-"""One session's bridge: the shell that does what its conversation decides.
+"""One session's bridge, from taking the lease to the session's end: one upstream socket after the other.
 
-One task group a socket: pump up (`pcm` → conversation), pump down (the model's events → conversation), the writer of the
-socket, the clock, and the watch over the lease. When one ends, all end, with a reason.
+What happens on a socket is in `line.py`. A fresh one begins with what `turns` and `down` know of the conversation, whoever
+wrote it: a socket that broke, one whose time is up (`rollover.py`) and another bridge's are taken over in the same way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
 
-from realtime_bridge import client_events, retry
-from realtime_bridge.backlog import Backlog
+from realtime_bridge import dialects, rollover, verdicts
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Trim
-from realtime_bridge.errors import UpstreamError
-from realtime_bridge.outbox import Outbox
+from realtime_bridge.dialling import LOST, Dialling, NoUpstream
+from realtime_bridge.errors import UpstreamClosed, UpstreamError
+from realtime_bridge.ledger import Ledger
+from realtime_bridge.line import Finished, FreshSocketWanted, LeaseLost, Line
+from realtime_bridge.memory import Memory
 from realtime_bridge.personas import Personas
-from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
+from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.settings import BridgeSettings
-from realtime_bridge.upstream import Upstream, dial, realtime_url
+from realtime_bridge.spoken import START
+from realtime_bridge.upstream import Upstream
 from runtime.logs import SessionLogger
-from streams import down, keys, pcm, turns
+from streams import down, keys
 from streams.attach import presence
-from streams.consumer import Consumer, read
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
 from streams.errors import Fenced, Over, StreamError, StreamUnavailable
 from streams.hub import Hub
-from streams.ids import ZERO, EntryId
-from streams.producer import Chained, Producer
 from streams.sessions import Sessions, now_ms
-from streams.trim import trim
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +41,8 @@ MAX_BREAKS = 3
 BREAKS_WITHIN_S = 60.0
 """So many upstream sockets may break in so long a time before the session is given up."""
 
-
-KEPT_ENTRIES = 200
-"""Of what has reached the client's machine, at least ten seconds of speech: a client that drops may not have taken from its
-own buffers what it was sent last, and says so when it comes back."""
+PREPARE_WITHIN_S = 10.0
+"""From the greeting of a fresh socket until it knows what was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +57,17 @@ class Resources:
     """this process, in leases and epochs"""
 
 
-class _LookWhatArrived:
-    """Time to trim `down` by what the client has, and to see whether it keeps up."""
-
-
-class _Finished(Exception):
-    """The session is over; the client is to be told."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
 class _Left(Exception):
     """This process stops, or has lost the session: another bridge is to have it."""
 
 
-class _Redial(Exception):
-    """This socket will not do any more; another one is wanted."""
+class _RolledOver(Exception):
+    """Another line takes over from this one."""
 
-
-class _LeaseLost(Exception):
-    """Somebody else may be this session's bridge by now: no effect any more, not a word."""
+    def __init__(self, upstream: Upstream, line: Line | None = None) -> None:
+        self.upstream, self.line = upstream, line
+        """the line when it has been prepared, and nothing is under way on the old one"""
+        super().__init__()
 
 
 class SessionBridge:
@@ -97,20 +82,13 @@ class SessionBridge:
         self._log = SessionLogger(logger, session.sid)
         self._lease = Lease(resources.hub.redis, session, resources.owner)
         self._sessions = Sessions(resources.hub.redis)
-        self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
-        self._ready = asyncio.Event()
-        self._told_to: asyncio.Future[_Left | _Finished] = asyncio.get_running_loop().create_future()
-        self._handled = ZERO
-        """the entry of `pcm` up to which everything has been handed to the conversation"""
-        settings = resources.settings
-        self._url = realtime_url(settings.openai_base_url, settings.openai_realtime_model)
-        self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-        self._armed: float | None = None
-        self._rearmed = asyncio.Event()
+        self._told_to: asyncio.Future[_Left | Finished] = asyncio.get_running_loop().create_future()
+        self._dialling = Dialling(resources.http, resources.settings, self._log)
+        self._closing: set[asyncio.Task[None]] = set()
+        """lines that say goodbye"""
         self._is_open = False
-        self._conversation: Conversation
-        self._down: Producer
-        self._turns: Producer
+        self._ledger: Ledger
+        self._memory: Memory
 
     def leave(self) -> None:
         """Fall silent, and let another bridge have the session; `run` returns soon after."""
@@ -120,7 +98,7 @@ class SessionBridge:
     def end(self, reason: str) -> None:
         """End the session; `run` returns soon after."""
         if not self._told_to.done():
-            self._told_to.set_result(_Finished(reason))
+            self._told_to.set_result(Finished(reason))
 
     @property
     def holds(self) -> bool:
@@ -141,6 +119,8 @@ class SessionBridge:
             return await self._came_to_its_end(await self._why_it_ended())
         finally:
             await self._lease.release()
+            if self._closing:
+                await asyncio.wait(self._closing)
 
     async def _why_it_ended(self) -> Exception:
         """Bridge; what ended it."""
@@ -159,9 +139,9 @@ class SessionBridge:
 
     async def _came_to_its_end(self, cause: Exception) -> bool:
         match cause:
-            case _Finished(reason=reason):
+            case Finished(reason=reason):
                 await self._end(reason)
-            case Fenced() | _LeaseLost():
+            case Fenced() | LeaseLost():
                 self._log.warning("another bridge has, or may have, this session: %s", cause)
                 return False
             case _Left():
@@ -180,48 +160,44 @@ class SessionBridge:
                 raise cause
         return True
 
-    async def _open(self) -> None:
-        """Fence whoever was here before, and read what was said."""
-        self._epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
-        self._down = Producer(self._r.hub.writer, self._session.keys.down, Chained(self._epoch))
-        self._backlog = Backlog(self._epoch)
-        self._turns = Producer(self._r.hub.writer, self._session.keys.turns, Chained(self._epoch))
+    async def _open(self) -> Line:
+        """Fence whoever was here before, and go on where they left off."""
+        epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
+        self._ledger = Ledger(self._r.hub, self._session, epoch)
+        self._memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
+        self._is_open = True
         there = await presence(self._r.hub.redis, self._session)
         if not there.attached and there.detached_ms:  # the grace time does not begin anew with each bridge
             self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000
-        rebuilt = await self._rebuild()
-        self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
-        self._go_on_from(rebuilt)
-        self._is_open = True
-        self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
+        rebuilt = await self._memory.mended()
+        is_takeover = rebuilt.position > START or bool(rebuilt.begun)
+        if is_takeover:
+            self._ledger.say(down.Reconnecting())
+        self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": epoch})
+        conversation = self._conversation(rebuilt, mends=is_takeover)
+        return self._line(await self._dialling.until_there(), conversation)
 
-    async def _rebuild(self) -> Rebuilt:
-        """What was said so far; what was begun to be answered and never finished is void from here on."""
-        k, redis = self._session.keys, self._r.hub.redis
-        rebuilt = rebuild(await read(redis, k.turns, turns.decoder))
-        if rebuilt is None:
-            raise Over(k.turns)
-        arrived = await self._sessions.cursor(self._session, "arrived")
-        told = await read(redis, k.down, down.decoder)
-        for void in broken_answers(told, rebuilt.answered, arrived or ZERO):
-            self._say(void)
-        return rebuilt
+    def _conversation(self, rebuilt: Rebuilt, *, after: Line | None = None, mends: bool = False) -> Conversation:
+        conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
+        conversation.restore(rebuilt, mends=mends)
+        if after is not None:
+            conversation.follow(after.conversation)
+        return conversation
 
-    def _go_on_from(self, rebuilt: Rebuilt) -> None:
-        self._conversation.restore(rebuilt)
-        entry, samples = rebuilt.position
-        # An entry of which some samples are dealt with is read again.
-        self._handled = EntryId(entry.left, entry.right - 1) if samples else entry
+    def _line(self, upstream: Upstream, conversation: Conversation) -> Line:
+        r = self._r
+        line = Line(r.hub, self._session, self._lease, self._ledger, self._log, upstream, conversation)
+        line.go_on_from(conversation.position)
+        return line
 
     async def _end(self, reason: str, sentence: str | None = None) -> None:
         """Tell the client, and free what the session held."""
         self._log.info("bridging ends", extra={"reason": reason})
         try:
             if sentence is not None:
-                self._down.append(down.Failed(code=reason, message=sentence))
-            self._down.append(down.Ended(reason=reason))
-            await self._down.flush()
-            await self._turns.flush()
+                self._ledger.say(down.Failed(code=reason, message=sentence))
+            self._ledger.say(down.Ended(reason=reason))
+            await self._ledger.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
         await self._sessions.end(self._session)
@@ -229,30 +205,55 @@ class SessionBridge:
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _bridge(self) -> None:
-        """One upstream socket after the other, until something ends the session."""
-        await self._open()
-        while True:
-            upstream = await self._dial()
-            try:
-                await self._converse(upstream)
-            except ExceptionGroup as group:
-                match cause := _cause(group):
-                    case _Redial():
-                        self._log.info("a fresh upstream socket is wanted")
-                    case UpstreamError() if cause.retryable and self._may_break_again():
-                        self._log.warning("the upstream socket broke: %s", cause, extra={"code": cause.code})
-                        await self._turns.flush()
-                        await self._down.flush()
-                        self._go_on_from(await self._rebuild())
-                    case UpstreamError():
-                        self._log.error("the upstream socket broke: %s", cause, extra={"code": cause.code})
-                        told = "The connection to the model broke, and could not be mended. Please connect again."
-                        self._say(down.Failed(code="upstream_lost", message=told))
-                        raise _Finished("upstream_lost") from group
-                    case _:
-                        raise cause from group
-            finally:
-                await upstream.close()
+        """One line after the other, until something ends the session."""
+        try:
+            line = await self._open()
+            while True:
+                line = await self._after(line, await self._why_it_is_left(line))
+        except NoUpstream as error:
+            self._ledger.say(error.told)
+            raise Finished(error.told.code) from error
+
+    async def _why_it_is_left(self, line: Line) -> Exception:
+        """Have the conversation on this line for as long as it lasts."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(line.converse(), name=f"converse {self._session.sid}")
+                group.create_task(self._roll_over(line), name=f"roll over {self._session.sid}")
+        except ExceptionGroup as group_error:
+            return _cause(group_error)
+        finally:
+            self._close(line)
+        raise AssertionError("a line ends by an exception only")
+
+    def _close(self, line: Line) -> None:
+        """Say goodbye; nobody waits for the answer."""
+        closing = asyncio.create_task(line.close(), name=f"close {self._session.sid}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _after(self, line: Line, cause: Exception) -> Line:
+        """The next line."""
+        match cause:
+            case FreshSocketWanted():
+                self._log.info("a fresh upstream socket is wanted")
+                return line.on(await self._dialling.until_there())
+            case _RolledOver(line=Line() as prepared):
+                self._log.info("rolled over to a fresh upstream socket")
+                return prepared
+            case _RolledOver(upstream=upstream):
+                self._log.info("rolled over to a fresh upstream socket, in the middle of something")
+                return self._line(upstream, self._conversation(await self._memory.mended(), after=line))
+            case UpstreamError() if cause.retryable and self._may_break_again():
+                self._log.warning("the upstream socket broke: %s", cause, extra={"code": cause.code})
+                self._ledger.say(down.Reconnecting())
+                conversation = self._conversation(await self._memory.mended(), after=line, mends=True)
+                return self._line(await self._dialling.until_there(cause), conversation)
+            case UpstreamError():
+                self._log.error("the upstream socket broke: %s", cause, extra={"code": cause.code})
+                raise NoUpstream(_final(cause)) from cause
+            case _:
+                raise cause
 
     def _may_break_again(self) -> bool:
         """A socket may break; one after the other within a minute is a server that will not do."""
@@ -261,109 +262,67 @@ class SessionBridge:
         self._breaks.append(now)
         return len(self._breaks) <= MAX_BREAKS
 
-    async def _dial(self) -> Upstream:
-        failures = 0
+    # ── rolling over ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _roll_over(self, line: Line) -> None:
+        """Leave the socket before its time is up: in a quiet moment, or, when there is none, at the last."""
+        window = rollover.window(self._expires_in_s(line.upstream), self._r.settings.socket_max_s)
+        if window is None:
+            return
+        begin, tries = self._now(), 0
+        await asyncio.sleep(window.look_from)
         while True:
-            try:
-                return await dial(self._r.http, self._url, self._key)
-            except UpstreamError as error:
-                failures += 1
-                decision = retry.after(failures, error, random.random())
-                if isinstance(decision, retry.GiveUp):
-                    self._log.error("no upstream: %s", decision.because, extra={"code": error.code})
-                    # Who it is and where is for the operator; a client is told what it can do.
-                    told = "The model cannot be reached at the moment. Please try again later."
-                    self._say(down.Failed(code=error.code, message=told if error.retryable else decision.because))
-                    raise _Finished(error.code) from error
-                self._log.warning("no upstream yet: %s", error, extra={"code": error.code})
-                await asyncio.sleep(decision.seconds)
+            late = self._now() - begin >= window.at_latest
+            if late or line.quiet_at() is not None:
+                tries += 1
+                with self._put_off("roll over"):
+                    if (next_line := await self._prepare_next(line)) is not None:
+                        raise _RolledOver(next_line.upstream, next_line)
+                    if late:
+                        raise _RolledOver(await self._dialling.once())
+                # It was refused, or is not quiet any more: the server is not to be dialled for that again and again.
+                await asyncio.sleep(rollover.wait_s(tries, window.at_latest - (self._now() - begin)))
+            await asyncio.sleep(rollover.LOOK_EVERY_S)
 
-    async def _converse(self, upstream: Upstream) -> None:
-        """Everything that happens on one socket. Raises an exception group with why it ended."""
-        self._outbox, self._armed = Outbox(), None
-        self._ready.clear()
-        async with asyncio.TaskGroup() as group:
-            self._perform(self._conversation.dialled())
-            for name, pump in (
-                ("down", self._pump_down(upstream)),
-                ("write", self._write(upstream)),
-                ("up", self._pump_up()),
-                ("clock", self._clock()),
-            ):
-                group.create_task(pump, name=f"{name} {self._session.sid}")
+    def _expires_in_s(self, upstream: Upstream) -> float | None:
+        expires_at = upstream.session.expires_at
+        if expires_at is None:
+            return dialects.longest_session_s(self._r.settings.openai_base_url)
+        return expires_at - time.time()
 
-    async def _pump_up(self) -> None:
-        """What the client said → the conversation."""
-        await self._ready.wait()
-        k = self._session.keys
-        async with Consumer(self._r.hub.redis, self._r.hub.bus, k.pcm, pcm.decoder, after=self._handled) as entries:
-            async for entry in entries:
-                await self._outbox.room()
-                self._handled = entry.id
-                self._perform(self._conversation.said(entry, self._now()))
+    async def _prepare_next(self, line: Line) -> Line | None:
+        """A line that knows all that was said, while the other one still serves; None when something is said meanwhile.
 
-    async def _pump_down(self, upstream: Upstream) -> None:
-        """What the model says → the conversation."""
-        async for received in upstream:
-            self._perform(self._conversation.received(received.event, received.raw, self._now()))
-            if self._conversation.ready and not self._ready.is_set():
-                self._ready.set()
-
-    async def _write(self, upstream: Upstream) -> None:
-        """The outbox → the socket, one after the other; what needs Redis first waits for it in its place."""
-        while True:
-            match await self._outbox.get():
-                case str(frame):
-                    if not self._lease.held:
-                        raise _LeaseLost
-                    await upstream.send(frame)
-                case Reappend(after=after, upto=upto):
-                    await self._append_again(upstream, after, upto)
-                case Trim(upto=upto):
-                    with self._put_off("trim pcm"):
-                        await trim(self._r.hub.redis, self._session.keys.pcm, upto)
-                case _LookWhatArrived():
-                    with self._put_off("trim down"):
-                        await self._look_what_arrived()
-
-    @contextmanager
-    def _put_off(self, what: str) -> Iterator[None]:
-        """Housekeeping that Redis does not answer is done the next time: it is no reason to hang up on anybody."""
+        What follows this must not wait for anything: the old line is left as it is now.
+        """
+        if line.quiet_at() is None:
+            return None
+        noted = line.noted
+        rebuilt = await self._memory.recalled()
+        rebuilt.goes_on = False
+        next_line = self._line(await self._dialling.once(), self._conversation(rebuilt))
+        position = None
         try:
-            yield
-        except StreamUnavailable as error:
-            self._log.warning("could not %s: %s", what, error)
+            async with asyncio.timeout(PREPARE_WITHIN_S):
+                await next_line.prepare()
+        except Finished as refused:
+            self._log.warning("a fresh socket will not do: %s", refused.reason)
+            return None
+        else:
+            position = line.quiet_at() if line.noted == noted else None
+        finally:
+            if position is None:
+                await next_line.close()
+        if position is None:
+            return None
+        next_line.go_on_from(position)
+        return next_line
 
-    async def _append_again(self, upstream: Upstream, after: EntryId, upto: EntryId) -> None:
-        k = self._session.keys
-        for entry in await read(self._r.hub.redis, k.pcm, pcm.decoder, after=after, upto=upto):
-            if isinstance(entry.message, pcm.Audio):
-                if not self._lease.held:
-                    raise _LeaseLost
-                await upstream.send(client_events.append_frame(entry.message.audio))
-
-    async def _look_what_arrived(self) -> None:
-        arrived = await self._sessions.cursor(self._session, "arrived")
-        if arrived is not None:
-            self._backlog.arrived(arrived)
-            await trim(self._r.hub.redis, self._session.keys.down, arrived, but=KEPT_ENTRIES)
-        if self._backlog.too_far_behind:
-            self._perform(self._conversation.too_far_behind(self._now()))
-
-    async def _clock(self) -> None:
-        """Wakes the conversation when it wants to be."""
-        while True:
-            self._rearmed.clear()
-            wait = None if self._armed is None else max(0.0, self._armed - self._now())
-            try:
-                async with asyncio.timeout(wait):
-                    await self._rearmed.wait()
-            except TimeoutError:
-                self._perform(self._conversation.wake(self._now()))
+    # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _watch(self) -> None:
         await self._lease.keep(self._renewed)
-        raise _LeaseLost
+        raise LeaseLost
 
     def _renewed(self, attached: bool) -> None:
         """The lease is ours for another while; a client that is away is waited for, not for ever."""
@@ -384,44 +343,19 @@ class SessionBridge:
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)
 
-    # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _perform(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Say(message=message):
-                    self._say(message)
-                case Send(event=event):
-                    frame = client_events.encode(event)
-                    self._outbox.put(frame, len(frame))
-                case Forward(frame=frame):
-                    self._outbox.put(frame, len(frame))
-                case SendAudio(audio=audio):
-                    frame = client_events.append_frame(audio)
-                    self._outbox.put(frame, len(frame))
-                case Record(message=message):
-                    self._turns.append(message)
-                case Reappend() | Trim():
-                    self._outbox.put(effect, 0)
-                case Redial():
-                    raise _Redial
-                case Finish(reason=reason):
-                    raise _Finished(reason)
-        if (wake := self._conversation.next_wake) != self._armed:
-            self._armed = wake
-            self._rearmed.set()
-
-    def _say(self, message: down.DownMessage) -> None:
-        number = self._down.next_number
-        self._down.append(message)
-        if isinstance(message, down.Audio) and self._backlog.said(number, len(message.audio)):
-            self._outbox.put(_LookWhatArrived(), 0)
+    @contextmanager
+    def _put_off(self, what: str) -> Iterator[None]:
+        """What does not work now is done the next time: it is no reason to hang up on anybody."""
+        try:
+            yield
+        except (StreamUnavailable, UpstreamError, TimeoutError) as error:
+            self._log.warning("could not %s: %s", what, error)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
 
-_BY_WEIGHT = (Fenced, _LeaseLost, _Left, Over, _Finished, _Redial, UpstreamError)
+_BY_WEIGHT = (Fenced, LeaseLost, _Left, Over, Finished, FreshSocketWanted, _RolledOver, UpstreamError)
 
 
 def _cause(group: ExceptionGroup[Exception]) -> Exception:
@@ -438,3 +372,11 @@ def _leaf(group: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _final(cause: UpstreamError) -> down.Failed:
+    """What a client is told of a break that is not to be mended: its real reason, where it is one of the server's."""
+    if cause.retryable:
+        return down.Failed(code="upstream_lost", message=LOST)
+    verdict = verdicts.of_hangup(cause, None) if isinstance(cause, UpstreamClosed) else cause
+    return down.Failed(code=verdict.code, message=verdict.message)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from realtime_bridge.dialects import DialectName
 from runtime.settings import WorkerSettings
 
 OPENAI = "https://api.openai.com/v1"
@@ -17,12 +18,14 @@ class BridgeSettings(WorkerSettings):
     openai_base_url: str = Field(
         OPENAI,
         alias="OPENAI_BASE_URL",
-        description="Where the model's server is; `/realtime` is appended. `http(s)://` or `ws(s)://`.",
+        description="Where the model's server is; `/realtime` is appended. `http(s)://` or `ws(s)://`. Azure:"
+        " `https://NAME.openai.azure.com`, with `?api-version=…` for its preview.",
     )
     openai_api_key: SecretStr | None = Field(
         None,
         alias="OPENAI_API_KEY",
-        description="The key for the model's server. OpenAI's wants one; a server of one's own may not.",
+        description="The key for the model's server. OpenAI's wants one; a server of one's own may not. For Azure, its key"
+        " or an Entra token.",
     )
     simulator_url: str | None = Field(
         None,
@@ -32,6 +35,24 @@ class BridgeSettings(WorkerSettings):
     )
     openai_realtime_model: str = Field(
         "gpt-realtime-2.1", alias="OPENAI_REALTIME_MODEL", description="The speech-to-speech model."
+    )
+    dialect: DialectName = Field(
+        "auto",
+        alias="PARLEY_DIALECT",
+        description="`ga` or `beta` (the older names), for a server of whose first word `auto` does not find it out.",
+    )
+    after_break: Literal["continue", "stop"] = Field(
+        "continue",
+        alias="PARLEY_AFTER_BREAK",
+        description="What becomes of an answer in whose middle the socket to the model broke: the model is asked to"
+        " `continue` where the sound ended, or it is left there (`stop`).",
+    )
+    socket_max_s: float | None = Field(
+        None,
+        gt=0,
+        alias="PARLEY_SOCKET_MAX_S",
+        description="Seconds after which a socket to the model is exchanged for a fresh one, in a quiet moment shortly"
+        " before. Without it, when the server says that it expires; Azure, where it does not say so, after 1,800.",
     )
     transcription_model: str | None = Field(
         "gpt-transcribe",

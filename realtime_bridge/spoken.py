@@ -53,11 +53,19 @@ class Spoken:
         self._clock += samples
 
     def at(self, sample: int) -> Position | None:
-        """The entry that holds this sample of the clock; None when nothing so far back (or so far ahead) is known."""
-        for span in self._spans:
-            if span.start < sample <= span.end:
-                return Position(span.entry, span.skipped + sample - span.start)
+        """The entry that holds this sample of the clock, or the last one before, if it is silence of ours; None when nothing
+        so far back (or so far ahead) is known."""
+        if sample > self._clock:
+            return None
+        for span in reversed(self._spans):
+            if span.start < sample:
+                return Position(span.entry, span.skipped + min(sample, span.end) - span.start)
         return None
+
+    @property
+    def first(self) -> Position:
+        """The first sample that is still known."""
+        return Position(self._spans[0].entry, self._spans[0].skipped) if self._spans else START
 
     @property
     def oldest(self) -> int:

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from realtime_bridge import verdicts
+from realtime_bridge import dialects, verdicts
+from realtime_bridge.dialects import GA, Dialect, DialectName
 from realtime_bridge.errors import MalformedServerEvent, UpstreamClosed, UpstreamRefused, UpstreamUnavailable
 from realtime_bridge.server_events import Error, ErrorDetail, ServerEvent, Session, SessionCreated, Unknown, parse
 
@@ -33,8 +34,8 @@ CONNECT_TIMEOUT_S = 10.0
 """from the first DNS question to the 101"""
 GREETING_TIMEOUT_S = 10.0
 """from the 101 to `session.created`, which takes OpenAI 6 ms"""
-HEARTBEAT_S = 20.0
-"""between our pings; a server that owes a pong for half as long is gone"""
+HEARTBEAT_S = 6.0
+"""between our pings; a server that owes a pong for half as long is gone. Nine seconds of a dead line are a long pause"""
 CLOSE_TIMEOUT_S = 2.0
 """for the server's answer to our CLOSE"""
 MAX_FRAME = 64 * 1024 * 1024
@@ -51,28 +52,21 @@ class Received(NamedTuple):
     """the frame as it came"""
 
 
-def realtime_url(base_url: str, model: str) -> str:
-    """Where to dial: `https://api.openai.com/v1` → `wss://api.openai.com/v1/realtime?model=…`. Keeps a query it finds."""
-    scheme, host, path, query, _ = urlsplit(base_url)
-    scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
-    model = f"model={quote(model, safe='')}"
-    return urlunsplit((scheme, host, f"{path.rstrip('/')}/realtime", f"{query}&{model}" if query else model, ""))
-
-
 async def dial(
     http: aiohttp.ClientSession,
     url: str,
     key: str | None,
     *,
+    dialect: DialectName = "auto",
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     greeting_timeout_s: float = GREETING_TIMEOUT_S,
 ) -> Upstream:
     """A socket on which the server has said `session.created`. Raises UpstreamRefused or UpstreamUnavailable."""
     async with AsyncExitStack() as unless_greeted:
-        ws = await _connect(http, url, key, connect_timeout_s)
+        ws = await _connect(http, url, dialects.headers(url, key, dialect), connect_timeout_s)
         unless_greeted.push_async_callback(ws.close)
         frames = _Frames(ws)
-        created = await _greeting(frames, greeting_timeout_s)
+        created = await _greeting(frames, dialect, greeting_timeout_s)
         unless_greeted.pop_all()
     return Upstream(ws, frames, created)
 
@@ -86,6 +80,8 @@ class Upstream:
         """as the server opened it, with its defaults"""
         self.created = Received(created.event, created.raw)
         """`session.created` itself; iteration begins after it"""
+        self.dialect = frames.dialect
+        """what goes up has to be in it; what comes back is in GA already"""
 
     @property
     def malformed(self) -> int:
@@ -138,6 +134,7 @@ class _Frames:
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self._ws = ws
         self.malformed = 0
+        self.dialect: Dialect = GA
 
     async def next(self) -> Received:
         """The next event. Raises UpstreamClosed when there will be none."""
@@ -146,7 +143,8 @@ class _Frames:
             match message.type:
                 case aiohttp.WSMsgType.TEXT:
                     try:
-                        return Received(parse(message.data), message.data)
+                        frame = self.dialect.heard(message.data)
+                        return Received(parse(frame), frame)
                     except MalformedServerEvent as error:
                         self._skip(str(error))
                 case aiohttp.WSMsgType.BINARY:
@@ -162,7 +160,7 @@ class _Frames:
 
 
 async def _connect(
-    http: aiohttp.ClientSession, url: str, key: str | None, timeout_s: float
+    http: aiohttp.ClientSession, url: str, headers: dict[str, str], timeout_s: float
 ) -> aiohttp.ClientWebSocketResponse:
     """The upgrade. aiohttp's errors end here; they hold the request with its key, so ours do not hold them."""
     host = urlsplit(url).netloc
@@ -170,7 +168,7 @@ async def _connect(
         async with asyncio.timeout(timeout_s):
             return await http.ws_connect(
                 url,
-                headers={"Authorization": f"Bearer {key}"} if key else {},
+                headers=headers,
                 heartbeat=HEARTBEAT_S,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
                 max_msg_size=MAX_FRAME,
@@ -194,15 +192,16 @@ async def _connect(
         raise UpstreamUnavailable("dropped", f"{host} broke off the handshake ({type(error).__name__}).") from None
 
 
-async def _greeting(frames: _Frames, timeout_s: float) -> _Created:
-    """`session.created`, or why there is none."""
+async def _greeting(frames: _Frames, dialect: DialectName, timeout_s: float) -> _Created:
+    """`session.created`, or why there is none. It says which dialect is spoken from here on."""
     told: ErrorDetail | None = None
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             while True:
                 match await frames.next():
                     case Received(SessionCreated() as event, raw):
-                        return _Created(event, raw)
+                        frames.dialect = dialects.spoken_by(raw, dialect)
+                        return _in_ga(event, raw, frames.dialect)
                     case Received(Error(error=told)):
                         deadline.reschedule(asyncio.get_running_loop().time() + _AFTER_ERROR_S)
     except UpstreamClosed as closed:
@@ -213,3 +212,11 @@ async def _greeting(frames: _Frames, timeout_s: float) -> _Created:
         raise UpstreamUnavailable(
             "silent", f"The model's server let us in, and then said nothing for {timeout_s:g} seconds."
         ) from None
+
+
+def _in_ga(event: SessionCreated, raw: str, dialect: Dialect) -> _Created:
+    with suppress(MalformedServerEvent):
+        translated = parse(dialect.heard(raw))
+        if isinstance(translated, SessionCreated):
+            return _Created(translated, dialect.heard(raw))
+    return _Created(event, raw)

@@ -29,6 +29,9 @@ MAX_OPEN_SAMPLES = 120_000 * SAMPLES_PER_MS
 KEEP_UNSPOKEN_SAMPLES = 15_000 * SAMPLES_PER_MS
 """While the VAD hears no speech, so much of what was sent is kept."""
 
+UNSPOKEN_TAIL_SAMPLES = 2_000 * SAMPLES_PER_MS
+"""The VAD may be about to hear speech that has begun in here: another socket hears it again."""
+
 FORGET_SAMPLES = 5_000 * SAMPLES_PER_MS
 """And so much more before it is let go: a trim costs two commands, which is too much for every frame."""
 
@@ -150,7 +153,8 @@ class UserSpeech:
         if self.vad and not self.speaking:
             return [self._silence(END_OF_SPEECH)]  # if there is speech in what was sent last, its end is found now
         self.speaking = False  # of what is committed by us the VAD may hear no end
-        return self.commit(entry, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else self.clear()
+        before = EntryId(entry.left, max(0, entry.right - 1))  # another bridge, or socket, is to read the goodbye again
+        return self.commit(before, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else self.clear()
 
     def recording_end(self, entry: EntryId, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
         """A whole recording is there, as this entry says: decide what it is."""
@@ -237,6 +241,20 @@ class UserSpeech:
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)
         return [Trim(dropped)] if dropped is not None else []
+
+    def unspoken(self, last: EntryId) -> Position | None:
+        """From where another socket would have to hear what was said up to `last`; None while somebody speaks, or
+        something is said that is no turn yet."""
+        if self._recordings and not self.vad:
+            return None if self._recording is not None or self._committing else Position(last, 0)
+        if self.speaking or self.deadline is not None or self._asked or self._recording is not None:
+            return None
+        if not self.vad or not self._open_samples:
+            return None if self._open_samples else Position(last, 0)
+        tail = max(self._committed_at, self._spoken.clock - UNSPOKEN_TAIL_SAMPLES)
+        if self._spoken.oldest == self._spoken.clock:
+            return Position(last, 0)
+        return self._spoken.at(tail) or self._spoken.first
 
     # ── from the model ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,20 @@ FATAL_CODES: Mapping[str, tuple[str, str]] = {
 TRANSIENT_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded", "server_error", "session_expired"})
 """`error.code`s (or types) that a later try may not meet again."""
 
+EXPIRED = "session_expired"
+"""The `error.code` of some servers when a session's time is up; others only close."""
+
+BENIGN_CODES = frozenset(
+    {
+        "response_cancel_not_active",
+        "input_audio_buffer_commit_empty",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "unsupported_content_type",
+    }
+)
+"""`error.code`s of races that both sides come out of by themselves: cancelling what is done, deleting what is gone."""
+
 _REFUSED_BY_CLOSE = {3000: _KEY, 4004: _MODEL}
 _REFUSED_BY_STATUS = {401: _KEY, 403: _KEY, 404: ("the address", "check OPENAI_BASE_URL and OPENAI_REALTIME_MODEL")}
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})

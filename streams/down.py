@@ -122,12 +122,22 @@ class Failed(Message, frozen=True, tag="failed"):
     message: str
 
 
+class Reconnecting(Message, frozen=True, tag="reconnecting"):
+    """The line to the model broke; nothing is answered until `Resumed`. What was said meanwhile is kept."""
+
+
+class Resumed(Message, frozen=True, tag="resumed"):
+    """The conversation goes on, on another line to the model, which knows what was said."""
+
+
 class Ended(Message, frozen=True, tag="ended"):
     """The last entry of a session."""
 
     reason: str
 
 
-DownMessage = Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Ended
+DownMessage = (
+    Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Reconnecting | Resumed | Ended
+)
 
 decoder: Decoder[DownMessage] = Decoder(DownMessage)

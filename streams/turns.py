@@ -17,6 +17,7 @@ from streams.messages import Message
 __all__ = [
     "Answered",
     "AssistantSaid",
+    "Begun",
     "Committed",
     "EpochTaken",
     "HistoryLine",
@@ -80,6 +81,15 @@ class Removed(Message, frozen=True, tag="removed"):
     item: str
 
 
+class Begun(Message, frozen=True, tag="begun"):
+    """The model has begun to answer all that was said up to here."""
+
+    response: str
+    pcm_id: str
+    offset: int = 0
+    """samples of that entry that belong to it"""
+
+
 class Answered(Message, frozen=True, tag="answered"):
     """The model has said its last word about all that was said up to here; a takeover goes on behind it."""
 
@@ -87,6 +97,8 @@ class Answered(Message, frozen=True, tag="answered"):
     pcm_id: str
     offset: int = 0
     """samples of that entry that belong to it"""
+    whole: bool = True
+    """False: its socket broke in the middle, and the rest of it is to be said yet"""
 
 
 class PersonaChosen(Message, frozen=True, tag="persona"):
@@ -119,7 +131,7 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
 
 
 TurnsMessage = (
-    Opened | EpochTaken | Committed | Removed | Answered | PersonaChosen | SessionChanged | UserSaid | AssistantSaid
+    Opened | EpochTaken | Committed | Removed | Begun | Answered | PersonaChosen | SessionChanged | UserSaid | AssistantSaid
 )
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

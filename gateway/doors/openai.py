@@ -15,6 +15,7 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ {"type":"parley.ack","useq":n}               all up to n is stored; at most every 100 ms or 10 events
   ◀─ {"type":"parley.want","useq":n}              something is missing: go on from n. Told once; until n comes all is dropped
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
+  ◀─ {"type":"parley.model","state":…}             "reconnecting": the line to the model broke; "resumed": it goes on
   ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
   ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
      (these two need no number, and use one up if they have it)

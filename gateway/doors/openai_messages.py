@@ -39,6 +39,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 """The client events there are, and what each cannot do without. `output_audio_buffer.clear` is for WebRTC and SIP."""
 
 RECEIVED, PLAYED = "parley.received", "parley.played"
+MODEL = "parley.model"
 
 _USEQ = struct.Struct(">Q")
 _SID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -445,6 +446,11 @@ def resumed(sid: str, next_useq: int, after: EntryId) -> bytes:
 
 def resync(after: EntryId, from_: EntryId) -> bytes:
     return encode({"type": "parley.resync", "after": str(after), "from": str(from_)})
+
+
+def model_line(*, is_back: bool) -> bytes:
+    """The line to the model broke, or there is another one."""
+    return encode({"type": MODEL, "state": "resumed" if is_back else "reconnecting"})
 
 
 def closed(code: int, reason: str) -> bytes:

@@ -138,7 +138,10 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
         case down.Interrupted(item=item):
             connection.outbox.void(item)
             return None
-        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended():
+        case down.Reconnecting() | down.Resumed() if frames.dids:
+            is_back = isinstance(message, down.Resumed)
+            return frames.said(did, "event", wire.model_line(is_back=is_back), event=wire.MODEL)
+        case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Reconnecting() | down.Resumed():
             return None
 
 

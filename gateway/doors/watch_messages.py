@@ -272,7 +272,7 @@ class TranscriptComplete(ToClient, frozen=True, tag="transcript_complete"):
 
 
 class UserTranscript(ToClient, frozen=True, tag="user_transcript"):
-    """What the user has said. Ours; so are `interrupted` and `resync`."""
+    """What the user has said. Ours; so are `interrupted`, `reconnecting`, `resumed` and `resync`."""
 
     text: str
 
@@ -290,6 +290,14 @@ class Interrupted(ToClient, frozen=True, tag="interrupted"):
     @property
     def line(self) -> str:
         return _json({"item": self.item, "at_ms": self.at_ms})
+
+
+class Reconnecting(ToClient, frozen=True, tag="reconnecting"):
+    """The line to the model broke; what is said meanwhile is kept."""
+
+
+class Resumed(ToClient, frozen=True, tag="resumed"):
+    """The conversation goes on."""
 
 
 class ResponseComplete(ToClient, frozen=True, tag="response_complete"):
@@ -430,6 +438,10 @@ def told(message: down.DownMessage) -> list[ToClient]:
             return [Error(sentence)]
         case down.Interrupted(item=item, at_ms=at_ms):
             return [Interrupted(item, at_ms)]
+        case down.Reconnecting():
+            return [Reconnecting()]
+        case down.Resumed():
+            return [Resumed()]
         case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Audio() | down.Coded():
             return []
 

@@ -105,6 +105,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         await bridge.say_event("response.output_text.done", response_id="r1", text="Good day, written")
         await bridge.say_done()
         await bridge.say(down.Interrupted("i1", 0, 120))
+        await bridge.say(down.Reconnecting(), down.Resumed())
         await bridge.say(down.Failed("x", "Something\nis wrong."))
         await bridge.say(down.Ended("client_ended"))
         heard = await stream.until("conversation_ended")
@@ -121,6 +122,8 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         ("transcript_complete", "Good day, written"),
         ("response_complete", "{}"),
         ("interrupted", '{"item":"i1","at_ms":120}'),
+        ("reconnecting", "{}"),
+        ("resumed", "{}"),
         ("error", "Something is wrong."),
         ("conversation_ended", "{}"),
     ]

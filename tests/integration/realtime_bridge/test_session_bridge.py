@@ -12,8 +12,9 @@ import aiohttp
 import msgspec
 import pytest
 
+from realtime_bridge.line import KEPT_ENTRIES
 from realtime_bridge.personas import Personas
-from realtime_bridge.session_bridge import KEPT_ENTRIES, Resources, SessionBridge
+from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
 from simulator.answers import tone
 from simulator.options import Options
@@ -259,7 +260,7 @@ async def test_housekeeping_that_fails_hangs_up_on_nobody(hub: Hub, tmp_path: Pa
     async def fails(*_: object) -> int:
         raise StreamUnavailable("no answer")
 
-    monkeypatch.setattr("realtime_bridge.session_bridge.trim", fails)
+    monkeypatch.setattr("realtime_bridge.line.trim", fails)
     async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
         for turn in range(3):
             await call.says(bytes(48_000), arrived_ms=60_000 * turn)

@@ -23,8 +23,9 @@ from realtime_bridge.client_events import (
     session_config,
     user_text,
 )
+from realtime_bridge.dialects import realtime_url
 from realtime_bridge.errors import UpstreamClosed, UpstreamError, UpstreamRefused, UpstreamUnavailable
-from realtime_bridge.upstream import Received, Upstream, dial, realtime_url
+from realtime_bridge.upstream import Received, Upstream, dial
 from simulator.options import Options
 from simulator.server import running
 

@@ -157,7 +157,8 @@ def test_another_bridge_goes_on_with_it() -> None:
     assert create["item"]["content"] == item["content"]
     added = {"type": "conversation.item.added", "event_id": "e", "item": create["item"]}
     assert told(again.hears(added)) == []
-    assert told(again.hears({**added, "item": {**item, "id": event["item"]["id"]}})) != []
+    assert create["item"]["id"] == event["item"]["id"]  # the client may name it as before
+    assert told(again.hears({**added, "item": {**item, "id": "item_new"}})) != []
 
 
 def test_a_refused_item_is_no_part_of_the_conversation() -> None:
@@ -199,3 +200,27 @@ def test_changes_are_merged_as_the_model_merges_them(change: dict[str, Any]) -> 
         one_by_one = one_by_one.updated(each, has_spoken=False)
     at_once = fresh.updated(merged(ours, merged(merged({}, first), change)), has_spoken=False)
     assert at_once.wire == one_by_one.wire
+
+
+def test_what_was_only_for_the_socket_before_is_not_said_again() -> None:
+    """After a break its entries are read again: a cancel or a truncation would be about nothing that the new one knows."""
+    before = Talk()
+    before.asks("response.cancel")
+    before.asks("conversation.item.truncate", item_id="a", content_index=0, audio_end_ms=10)
+    conversation = Conversation(OPENED, Personas.load(None), None)
+    conversation.follow(before.conversation)
+    after = Talk(conversation)
+    assert after.asks("response.cancel") == []
+    assert after.asks("conversation.item.truncate", item_id="a", content_index=0, audio_end_ms=10) == []
+    (event,) = sent(after.asks("response.cancel"))
+    assert event["type"] == "response.cancel"
+
+
+def test_a_mistake_is_told_once() -> None:
+    """Also when the entry that tells of it is read again for another socket."""
+    before = Talk()
+    error = pcm.MediaError("damaged", "It does not read.")
+    assert told(before.says(error)) != []
+    conversation = Conversation(OPENED, Personas.load(None), None)
+    conversation.follow(before.conversation)
+    assert told(Talk(conversation).says(error)) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime_bridge.upstream import realtime_url
+from realtime_bridge.dialects import realtime_url
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,215 @@
+"""PURE. Answers that were begun when their socket broke, read from what the client was told of them (`down`).
+
+What has come of such an answer is in `down`, and goes on being heard. It becomes the assistant's words, and the question
+counts as answered; the rest is for the next socket to say (`goes_on`). What had not begun to be heard or read is asked anew.
+The client is told the end of what it was told the beginning of, so that nothing stays open for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from realtime_bridge.heard import heard_so_far
+from realtime_bridge.heard_text import heard_text
+from realtime_bridge.rebuild import Rebuilt
+from realtime_bridge.spoken import SAMPLES_PER_MS
+from streams import down, turns
+from streams.consumer import Entry
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    status: str | None = None
+
+
+class _Item(msgspec.Struct):
+    id: str = ""
+    type: str | None = None
+
+
+class _Body(msgspec.Struct):
+    """What is looked at of an event of the model's."""
+
+    response_id: str = ""
+    item_id: str = ""
+    output_index: int = 0
+    content_index: int = 0
+    delta: str = ""
+    transcript: str | None = None
+    text: str | None = None
+    response: _Response | None = None
+    item: _Item | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+_WORDS = ("response.output_audio_transcript.delta", "response.output_text.delta")
+_ALL_WORDS = ("response.output_audio_transcript.done", "response.output_text.done")
+_OF_RESPONSES = ("response.created", "response.done")
+_OF_ITEMS = ("response.output_item.added", "response.output_item.done")
+_ALL_SOUND = "response.output_audio.done"
+
+
+@dataclass
+class Part:
+    """One content part, as far as the client was told of it."""
+
+    output: int = 0
+    received_ms: int = 0
+    text: str = ""
+    is_sound: bool = False
+    has_all_words: bool = False
+    has_all_sound: bool = False
+    cut_at_ms: int | None = None
+    """the user interrupted it there"""
+
+    @property
+    def complete(self) -> bool:
+        return self.has_all_words and (self.has_all_sound or not self.is_sound)
+
+    @property
+    def heard_ms(self) -> int:
+        return self.received_ms if self.cut_at_ms is None else min(self.cut_at_ms, self.received_ms)
+
+    @property
+    def heard(self) -> str:
+        if not self.is_sound:
+            return self.text
+        if self.complete:
+            return heard_text(self.text, self.heard_ms, self.received_ms)
+        return heard_so_far(self.text, self.heard_ms, self.received_ms)
+
+
+@dataclass
+class Begun:
+    """An answer that is not known to be done."""
+
+    response: str
+    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
+    open_items: set[str] = field(default_factory=set)
+    calls: bool = False
+    """it asks for a function, so it is not done by what it says"""
+    done: bool = False
+
+    @property
+    def items(self) -> list[str]:
+        return list(dict.fromkeys(item for item, _ in self.parts))
+
+    @property
+    def has_output(self) -> bool:
+        return any(part.received_ms or (part.text and not part.is_sound) for part in self.parts.values())
+
+    @property
+    def was_interrupted(self) -> bool:
+        return any(part.cut_at_ms is not None for part in self.parts.values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is missing but the word that it is done."""
+        return self.done or (not self.open_items and not self.calls and all(part.complete for part in self.parts.values()))
+
+
+def begun_answers(entries: Iterable[Entry[down.DownMessage]], answered: set[str]) -> list[Begun]:
+    """The answers that the client was told the beginning of, and that nobody has noted as answered."""
+    found: dict[str, Begun] = {}
+    for entry in entries:
+        match entry.message:
+            case down.Audio(response=response, item=item, part=index, start_ms=start_ms, audio=audio):
+                part = _part(found, response, item, index)
+                part.is_sound = True
+                part.received_ms = max(part.received_ms, start_ms + len(audio) // 2 // SAMPLES_PER_MS)
+            case down.Interrupted(item=item, part=index, at_ms=at_ms):
+                for begun in found.values():
+                    if (item, index) in begun.parts:
+                        begun.parts[item, index].cut_at_ms = at_ms
+            case down.ServerEvent(type=kind, body=body) if kind.startswith("response."):
+                _hear(found, kind, _body.decode(body))
+            case _:
+                pass
+    return [begun for begun in found.values() if begun.response not in answered]
+
+
+def _part(found: dict[str, Begun], response: str, item: str, index: int) -> Part:
+    return found.setdefault(response, Begun(response)).parts.setdefault((item, index), Part())
+
+
+def _hear(found: dict[str, Begun], kind: str, body: _Body) -> None:
+    if kind in _OF_RESPONSES and body.response is not None:
+        begun = found.setdefault(body.response.id, Begun(body.response.id))
+        begun.done |= kind == "response.done"
+    elif kind in _OF_ITEMS and body.item is not None:
+        begun = found.setdefault(body.response_id, Begun(body.response_id))
+        begun.calls |= body.item.type == "function_call"
+        if kind.endswith("added"):
+            begun.open_items.add(body.item.id)
+        else:
+            begun.open_items.discard(body.item.id)
+    elif kind in (*_WORDS, *_ALL_WORDS, _ALL_SOUND):
+        part = _part(found, body.response_id, body.item_id, body.content_index)
+        part.output = body.output_index
+        part.is_sound |= "audio" in kind
+        part.has_all_sound |= kind == _ALL_SOUND
+        part.has_all_words |= kind in _ALL_WORDS
+        part.text = (body.transcript or body.text or part.text) if kind in _ALL_WORDS else part.text + body.delta
+
+
+@dataclass
+class Mended:
+    """What is to be written before the conversation goes on."""
+
+    turns: list[turns.TurnsMessage] = field(default_factory=list)
+    told: list[down.DownMessage] = field(default_factory=list)
+
+
+def mend(entries: Iterable[Entry[down.DownMessage]], rebuilt: Rebuilt, *, goes_on: bool, closes_all: bool = False) -> Mended:
+    """What becomes of what was begun. `goes_on`: the model is to say the rest. `closes_all`: the client is also told the end
+    of answers in which nothing was said."""
+    mended = Mended()
+    for begun in begun_answers(entries, rebuilt.answered):
+        if begun.has_output:
+            heard = [(item, part) for (item, _), part in begun.parts.items() if part.received_ms or part.text]
+            for item in begun.items:
+                parts = [part for each, part in heard if each == item]
+                mended.turns.append(_said(begun.response, item, parts))
+            about = rebuilt.begun.get(begun.response, rebuilt.position)
+            whole = begun.is_whole or begun.was_interrupted or not goes_on
+            mended.turns.append(
+                turns.Answered(response=begun.response, pcm_id=str(about.entry), offset=about.samples, whole=whole)
+            )
+        if not begun.done and (begun.has_output or closes_all):
+            mended.told += _closed(begun)
+    return mended
+
+
+def _said(response: str, item: str, parts: list[Part]) -> turns.AssistantSaid:
+    whole = all(part.complete and part.cut_at_ms is None for part in parts)
+    heard_ms = None if whole else sum(part.heard_ms for part in parts)
+    return turns.AssistantSaid(response=response, item=item, text=" ".join(part.heard for part in parts), heard_ms=heard_ms)
+
+
+def _closed(begun: Begun) -> list[down.DownMessage]:
+    """The events with which the model would have ended it, had it ended there."""
+    told: list[down.DownMessage] = []
+    output: list[dict[str, Any]] = []
+    for (item, index), part in begun.parts.items():
+        place = {"response_id": begun.response, "item_id": item, "output_index": part.output, "content_index": index}
+        if part.is_sound and not part.has_all_sound:
+            told.append(_event(_ALL_SOUND, **place))
+        if not part.has_all_words:
+            kind, name = _ALL_WORDS[0 if part.is_sound else 1], "transcript" if part.is_sound else "text"
+            told.append(_event(kind, **place, **{name: part.heard}))
+        output.append({"id": item, "type": "message", "role": "assistant", "status": "incomplete", "content": []})
+    if begun.has_output:
+        status = {"status": "completed" if begun.is_whole else "incomplete", "status_details": None}
+    else:
+        status = {"status": "cancelled", "status_details": None}
+    response = {"object": "realtime.response", "id": begun.response, "output": output, "usage": None, **status}
+    return [*told, _event("response.done", response=response)]
+
+
+def _event(kind: str, **fields: object) -> down.ServerEvent:
+    return down.ServerEvent(type=kind, body=msgspec.Raw(msgspec.json.encode({"type": kind, **fields})))

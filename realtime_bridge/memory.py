@@ -1,0 +1,76 @@
+"""What was said, read from Redis for a fresh upstream socket; the thinking is in `rebuild.py` and `broken.py`."""
+
+from __future__ import annotations
+
+from realtime_bridge import client_events, passthrough
+from realtime_bridge.broken import mend
+from realtime_bridge.ledger import Ledger
+from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild
+from streams import down, pcm, turns
+from streams.consumer import read
+from streams.errors import Over
+from streams.hub import Hub
+from streams.ids import EntryId
+from streams.sessions import Session
+
+LONGEST_S = 60
+"""Of what the user said and nobody has written down, so much of the end is told as sound."""
+
+_LONGEST_BYTES = LONGEST_S * 48_000
+
+
+class Memory:
+    """One session's."""
+
+    def __init__(self, hub: Hub, session: Session, ledger: Ledger, *, goes_on: bool) -> None:
+        self._hub, self._session, self._ledger, self._goes_on = hub, session, ledger, goes_on
+
+    async def recalled(self) -> Rebuilt:
+        """What was said so far. Raises Over when there is no such session any more."""
+        return await self._with_sound(await self._rebuilt())
+
+    async def mended(self) -> Rebuilt:
+        """The same when a socket is gone: what it had begun is noted, and told to the client, as what has come of it."""
+        before = await self._rebuilt()
+        told = await read(self._hub.redis, self._session.keys.down, down.decoder)
+        closes_all = before.opened.door == passthrough.DOOR
+        mended = mend(told, before, goes_on=self._goes_on, closes_all=closes_all)
+        for message in mended.told:
+            self._ledger.say(message)
+        for note in mended.turns:
+            self._ledger.record(note)
+        rebuilt = await self._rebuilt() if mended.turns else before
+        for item in rebuilt.unanswered:
+            self._ledger.record(turns.Removed(item=item))
+        return await self._with_sound(rebuilt)
+
+    async def _rebuilt(self) -> Rebuilt:
+        await self._ledger.flush()
+        k = self._session.keys
+        rebuilt = rebuild(await read(self._hub.redis, k.turns, turns.decoder))
+        if rebuilt is None:
+            raise Over(k.turns)
+        return rebuilt
+
+    async def _with_sound(self, rebuilt: Rebuilt) -> Rebuilt:
+        """What nobody has written down is told as it was said, as far as `pcm` still has it."""
+        for unwritten in rebuilt.unwritten:
+            if audio := await self._audio(unwritten):
+                rebuilt.items[unwritten.place] = client_events.user_audio(audio, unwritten.item)
+            else:
+                rebuilt.items[unwritten.place] = {}
+        rebuilt.items = [item for item in rebuilt.items if item]
+        return rebuilt
+
+    async def _audio(self, said: Unwritten) -> bytes:
+        k, end = self._session.keys, said.end
+        first = said.start.entry
+        after = EntryId(first.left, max(0, first.right - 1))
+        entries = await read(self._hub.redis, k.pcm, pcm.decoder, after=after, upto=end.entry)
+        pieces = []
+        for entry in entries:
+            if isinstance(entry.message, pcm.Audio):
+                begin = said.start.samples if entry.id == first else 0
+                stop = end.samples if entry.id == end.entry else None
+                pieces.append(entry.message.audio[2 * begin : None if stop is None else 2 * stop])
+        return b"".join(pieces)[-_LONGEST_BYTES:]

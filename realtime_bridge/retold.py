@@ -1,0 +1,37 @@
+"""PURE. What a fresh socket was told of the conversation, and what becomes of it when the user interrupts.
+
+An answer may still be heard when the socket that made it is gone. The next one has it as text, under the same name; what is
+heard of it cannot be cut in milliseconds there. So it is told again, as far as it was heard, and taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from realtime_bridge import client_events as say
+from realtime_bridge.heard import heard_so_far
+
+
+class Retold:
+    """The assistant's items of earlier sockets."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def told(self, items: Iterable[say.JsonObject]) -> None:
+        """These are created on the socket."""
+        for item in items:
+            if item.get("role") == "assistant" and "id" in item:
+                self._texts[item["id"]] = " ".join(part.get("text", "") for part in item["content"])
+
+    def as_known(self, event: say.ClientEvent) -> list[say.ClientEvent]:
+        """What to say to the model for this event, which may be about an item that it never made."""
+        match event:
+            case say.ConversationItemTruncate(item_id=item, audio_end_ms=heard_ms) if item in self._texts:
+                text = self._texts.pop(item)
+                text = heard_so_far(text, heard_ms, heard_ms)  # how long it was is not known any more
+                again = say.ConversationItemCreate(item=say.assistant_text(text), previous_item_id=item)
+                return [*([again] if text else []), say.ConversationItemDelete(item_id=item)]
+            case say.ConversationItemDelete(item_id=item):
+                self._texts.pop(item, None)
+        return [event]

@@ -1,0 +1,343 @@
+"""The line to the model breaks, at each event of a conversation and in each way: nobody is answered twice, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from realtime_bridge import retry, upstream
+from realtime_bridge.prompts import GO_ON
+from realtime_bridge.rebuild import rebuild
+from realtime_bridge.session_bridge import SessionBridge
+from realtime_bridge.settings import BridgeSettings
+from simulator.answers import Fixed, Speech
+from simulator.faults import Fault
+from simulator.items import Item
+from simulator.options import Options
+from simulator.server import Running, running
+from simulator.wire import Object, member, members
+from streams import down, turns
+from streams.consumer import read
+from streams.dispatch import Assignment
+from streams.hub import Hub
+from streams.ids import EntryId
+from streams.messages import End, SetPersona
+from tests.integration.realtime_bridge.stage import FRAME_MS, MS, REST, Call, EchoAndRest, bridged, silence, speech
+
+TURNS = 3
+AT_ONCE = Options(answer=EchoAndRest(), speed=0.0, transcription_delay_s=0.0)
+KINDS = ("close=1011", "reset", "expire", "silent", "close=1001")
+ALL_KINDS = bool(os.environ.get("CUTS"))
+"""Each kind at each event, which takes a few minutes; else one of them at each."""
+TOGETHER = 24
+PROBE = 40 * MS
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(upstream, "HEARTBEAT_S", 0.4)
+
+
+def settings_for(monkeypatch: pytest.MonkeyPatch, base_url: str, **more: str) -> BridgeSettings:
+    monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    return BridgeSettings.load()
+
+
+async def converse(call: Call, count: int = TURNS) -> None:
+    """Each turn when the one before has been heard."""
+    for turn in range(count):
+        call.says(silence(400) + speech(turn) + silence(800))
+        await call.until(partial(_has_heard, turn + 1))
+        await asyncio.sleep(1.4)
+
+
+def _has_heard(answers: int, call: Call) -> bool:
+    return call.completed >= answers
+
+
+async def check(call: Call, simulator: Running, where: str) -> None:
+    """What must hold however the conversation went."""
+    rest = call.heard.count(REST)
+    counts = [call.heard.count(speech(turn)[:PROBE]) for turn in range(TURNS)]
+    assert all(count <= 1 for count in counts), f"{where}: turns were answered {counts} times"
+    places = [call.heard.find(speech(turn)[:PROBE]) for turn in range(TURNS) if counts[turn]]
+    assert places == sorted(places), where
+    # An answer that broke has its beginning, which may be less than a word, and the rest.
+    assert sum(speech(turn) in call.heard for turn in range(TURNS)) + rest >= TURNS, f"{where}: {counts}, rest {rest}"
+    assert rest <= 1, where
+    assert call.statuses.count("completed") == TURNS, f"{where}: {call.statuses}"
+    assert call.failures == [], where
+    assert [list(session.recording.refused) for session in simulator.sessions if session.recording.refused] == [], where
+    assert call.statuses.count("incomplete") <= 1
+    rebuilt = rebuild(await read(call.hub.redis, call.session.keys.turns, turns.decoder))
+    assert rebuilt is not None
+    roles = [str(item["role"]) for item in rebuilt.items]
+    assert roles.count("user") == TURNS, f"{where}: {roles}"
+    last = simulator.sessions[-1]
+    assert sum(item.role == "user" for item in last.conversation.items) == TURNS, where
+    for turn in range(TURNS):
+        reached = [u for session in simulator.sessions for u in session.recording.utterances if speech(turn) in u]
+        assert reached, f"{where}: the speech of turn {turn} did not reach the model whole"
+
+
+async def one(hub: Hub, settings: BridgeSettings, fault: str | None, name: str) -> int:
+    """One conversation that breaks there; how many events came on the first connection."""
+    options = AT_ONCE if fault is None else replace(AT_ONCE, faults=(Fault.parse(fault),))
+    async with running(options) as simulator:
+        theirs = settings.model_copy(update={"openai_base_url": simulator.base_url})
+        async with bridged(hub, theirs, name) as call:
+            await converse(call)
+            await check(call, simulator, fault or "unbroken")
+            return len(simulator.sessions)
+
+
+@pytest.mark.timeout(300)
+async def test_a_break_behind_each_event(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three turns, and the line to the model breaks behind the n-th event that came over it."""
+    settings = settings_for(monkeypatch, "http://127.0.0.1:1/v1")
+    assert await one(hub, settings, None, "unbroken") == 1
+    events = 110  # more than there are, as the last one shows
+    kinds = [KINDS] * events if ALL_KINDS else [(KINDS[n % len(KINDS)],) for n in range(events)]
+    faults = [f"{kind}@{n}" for n, some in enumerate(kinds, 1) for kind in some]
+    room = asyncio.Semaphore(TOGETHER)
+    failed: list[str] = []
+    sockets: dict[str, int] = {}
+
+    async def try_one(fault: str) -> None:
+        async with room:
+            try:
+                sockets[fault] = await one(hub, settings, fault, fault)
+            except (AssertionError, TimeoutError) as error:
+                failed.append(f"{fault}: {str(error).splitlines()[:1] or error!r}")
+
+    await asyncio.gather(*map(try_one, faults))
+    assert not failed, "\n".join(failed)
+    assert sockets[faults[0]] == 2
+    assert sockets[faults[-1]] == 1, "there were more events than the table has"
+
+
+async def test_a_greeting_is_said_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A persona is chosen, and the line breaks behind each event of its greeting: it is heard once, or goes on."""
+    settings = settings_for(monkeypatch, "http://127.0.0.1:1/v1")
+
+    async def greeted(after: int) -> None:
+        options = replace(AT_ONCE, faults=(Fault("close", after, 1011),))
+        async with running(options) as simulator:
+            theirs = settings.model_copy(update={"openai_base_url": simulator.base_url})
+            async with bridged(hub, theirs, f"greeted-{after}") as call:
+                call.tells(SetPersona("moon"))
+                await call.until(partial(_has_heard, 1))
+                call.says(silence(300) + speech(1) + silence(800))
+                await call.until(partial(_has_heard, 2))
+                creates = [
+                    instructions(event)
+                    for session in simulator.sessions
+                    for event in session.recording.client_events
+                    if event["type"] == "response.create"
+                ]
+        greetings = sum("Say good night." in each for each in creates)
+        rests = sum(GO_ON in each for each in creates)
+        begun = call.statuses.count("incomplete")
+        assert rests == begun <= 1, (after, creates, call.statuses)
+        assert greetings == 1 or not begun, (after, creates, call.statuses)
+        assert call.statuses.count("completed") == 2
+        assert call.failures == []
+
+    await asyncio.gather(*map(greeted, range(1, 24)))
+
+
+@pytest.mark.parametrize(("after_break", "rest"), [("continue", 1), ("stop", 0)])
+async def test_an_answer_that_breaks_goes_on_or_stops(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, after_break: str, rest: int
+) -> None:
+    """What was heard of it is the assistant's word in the next session; the user is asked nothing again."""
+    options = replace(AT_ONCE, faults=(Fault("reset", 26),))
+    async with running(options) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_AFTER_BREAK=after_break)
+        async with bridged(hub, settings) as call:
+            call.says(silence(400) + speech(0) + silence(800))
+            await call.until(lambda call: down.Resumed() in call.told)
+            await call.until(lambda call: len(call.statuses) == 1 + rest)
+            assert call.statuses == ["incomplete", "completed"][: 1 + rest]
+            _first, second = simulator.sessions
+            whole = "You said something, and I say it again, word by word."
+            assert 0 < len(heard := said(second.conversation.items[1])) < len(whole)
+            assert whole.startswith(heard + " ")
+            assert call.heard.endswith(REST) == bool(rest)
+            assert call.told.index(down.Reconnecting()) < call.told.index(down.Resumed())
+            assert not second.recording.refused
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told"),
+    [
+        (3000, "invalid_request_error.invalid_api_key", "invalid_api_key"),
+        (4004, "invalid_request_error.model_not_found", "model_not_found"),
+        (4000, "invalid_request_error.insufficient_quota", "insufficient_quota"),
+    ],
+)
+async def test_a_fatal_close_ends_the_session_with_its_reason(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, code: int, reason: str, told: str
+) -> None:
+    """In mid-session, at once: no redial, and the real reason."""
+    monkeypatch.setattr("simulator.server.ON_DEMAND", reason)
+    options = replace(AT_ONCE, faults=(Fault("close", 12, code, None),))
+    async with running(options) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url)
+        async with bridged(hub, settings) as call:
+            call.says(silence(400) + speech(0) + silence(800))
+            await call.until(lambda call: down.Ended(reason=told) in call.told)
+            assert call.failures == [told]
+            assert len(simulator.sessions) == 1
+
+
+async def test_an_answer_that_fails_for_want_of_money_ends_the_session(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`insufficient_quota` comes inside a response that failed; asking again would not help."""
+    options = replace(AT_ONCE, fails=("insufficient_quota",))
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        call.says(silence(400) + speech(0) + silence(800))
+        await call.until(lambda call: down.Ended(reason="insufficient_quota") in call.told)
+        assert call.failures == ["insufficient_quota"]
+
+
+async def test_an_answer_that_there_was_no_room_for_is_asked_for_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure says so inside a response that failed. The client hears a pause, and one answer."""
+    options = replace(AT_ONCE, fails=("inference_rate_limit_exceeded",) * 2)
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        call.says(silence(400) + speech(0) + silence(800))
+        await call.until(partial(_has_heard, 1))
+        assert call.statuses == ["completed"]
+        assert call.failures == []
+
+
+async def test_what_another_socket_said_can_be_interrupted(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line breaks when a long answer is generated and still heard; then the user speaks: the rest is void, and the
+    model of the next socket is told of it as far as it was heard."""
+    words = " ".join(f"word{n}" for n in range(60))
+    answer = Fixed(Speech(words, speech(50, 20_000)))
+    options = replace(AT_ONCE, answer=answer, delta_ms=5_000, faults=(Fault("close", 1, 1011, event="rate_limits.updated"),))
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        call.says(silence(400) + speech(0) + silence(800))
+        await call.until(lambda call: down.Resumed() in call.told)
+        await asyncio.sleep(1.0)  # the user listens
+        call.says(silence(400) + speech(1) + silence(800))
+        await call.until(lambda call: any(isinstance(message, down.Interrupted) for message in call.told))
+        await call.until(partial(_has_heard, 2))
+        first, second = simulator.sessions
+        (cut,) = [message for message in call.told if isinstance(message, down.Interrupted)]
+        assert cut.item in str(first.conversation.items)
+        assert 0 < cut.at_ms < 15_000
+        heard, then = [said(item) for item in second.conversation.items if item.role == "assistant"]
+        assert 0 < len(heard) < 100
+        assert words.startswith(f"{heard} ")
+        assert then == words  # the answer to what came then
+        assert not second.recording.refused
+
+
+async def test_who_said_goodbye_hears_the_end_of_the_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line breaks in the middle of the last answer: its rest is said, and then the session ends."""
+    fault = Fault("reset", 3, event="response.output_audio.delta")
+    async with (
+        running(replace(AT_ONCE, faults=(fault,))) as simulator,
+        bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call,
+    ):
+        call.says(silence(400) + speech(0))
+        call.tells(End("client_left", after_answer=True))
+        await call.until(lambda call: down.Ended(reason="client_left") in call.told)
+        assert call.statuses == ["incomplete", "completed"]
+        assert call.heard.endswith(REST)
+
+
+async def test_another_bridge_goes_on_in_the_middle_of_an_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A takeover is a redial: what was said is kept, and the rest is asked for, once."""
+    options = replace(AT_ONCE, speed=1.0)
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        call.says(silence(400) + speech(0) + silence(800))
+        await call.until(lambda call: len(call.heard) > 500 * MS)
+        call.bridge.leave()
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        task = asyncio.create_task(heir.run())
+        await call.until(partial(_has_heard, 1))
+        assert call.statuses == ["incomplete", "completed"]
+        assert call.heard.count(speech(0)[:PROBE]) == 1
+        assert call.heard.endswith(REST)
+        heir.end("over")
+        assert await asyncio.wait_for(task, 10)
+
+
+@pytest.mark.timeout(120)
+async def test_a_call_of_four_caps(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user talks through four sessions of three seconds: nobody hears of it, and each word reaches one, whole."""
+    options = replace(AT_ONCE, session_s=3.0)
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        said = 0
+        while len(simulator.sessions) < 4 or said < 5:
+            await in_real_time(call, speech(said) + silence(2_200))
+            said += 1
+        await call.until(partial(_has_heard, said))
+        utterances = [u for session in simulator.sessions for u in session.recording.utterances]
+        assert [sum(speech(turn) in u for u in utterances) for turn in range(said)] == [1] * said
+        assert [call.heard.count(speech(turn)) for turn in range(said)] == [1] * said
+        assert call.failures == []
+        assert down.Reconnecting() not in call.told
+        assert call.statuses == ["completed"] * said
+        assert not any(session.recording.refused for session in simulator.sessions)
+
+
+async def test_a_speech_longer_than_the_session(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never a quiet moment: at the last it happens anyway, and the speech is whole in the next session, once."""
+    options = replace(AT_ONCE, session_s=2.0)
+    long = speech(7, 2_600)
+    async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        await in_real_time(call, long + silence(800))
+        await call.until(partial(_has_heard, 1))
+        assert [long in u for session in simulator.sessions for u in session.recording.utterances] == [True]
+        assert call.heard.count(long) == 1
+        assert call.failures == []
+        assert down.Reconnecting() not in call.told
+
+
+async def test_a_socket_is_left_at_the_age_that_was_set(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the server never says that a session expires."""
+    options = replace(AT_ONCE, sparse=True)
+    async with running(options) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_SOCKET_MAX_S="1")
+        async with bridged(hub, settings) as call:
+            call.says(silence(400) + speech(0) + silence(800))
+            await call.until(partial(_has_heard, 1))
+            async with asyncio.timeout(10):
+                while len(simulator.sessions) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            call.says(silence(400) + speech(1) + silence(800))
+            await call.until(partial(_has_heard, 2))
+            assert [call.heard.count(speech(turn)) for turn in range(2)] == [1, 1]
+
+
+async def in_real_time(call: Call, audio: bytes) -> None:
+    """As a microphone would."""
+    loop = asyncio.get_running_loop()
+    begin, size = loop.time(), FRAME_MS * MS
+    for n, start in enumerate(range(0, len(audio), size)):
+        call.says(audio[start : start + size])
+        await asyncio.sleep(max(0.0, begin + (n + 1) * FRAME_MS / 1000 - loop.time()))
+
+
+def said(item: Item) -> str:
+    """The words of an item of the assistant's."""
+    (part,) = members(item.body, "content")
+    return str(part.get("text", part.get("transcript")))
+
+
+def instructions(event: Object) -> str:
+    return str(member(event, "response").get("instructions"))

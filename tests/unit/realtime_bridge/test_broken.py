@@ -1,0 +1,135 @@
+"""Answers that were begun when their socket broke."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from realtime_bridge.broken import mend
+from realtime_bridge.rebuild import rebuild
+from streams import down, turns
+from streams.consumer import Entry
+from streams.ids import EntryId
+
+ASKED: list[turns.TurnsMessage] = [
+    turns.Opened(user="ann", door="watch"),
+    turns.Committed(item="u1", pcm_id="7-5", offset=10),
+    turns.UserSaid(item="u1", text="Tell me."),
+    turns.Begun(response="r1", pcm_id="7-5", offset=10),
+]
+OF_PART = {"response_id": "r1", "item_id": "a1", "output_index": 0, "content_index": 0}
+
+
+def event(kind: str, **fields: Any) -> down.ServerEvent:
+    return down.ServerEvent(type=kind, body=msgspec.Raw(msgspec.json.encode({"type": kind, **fields})))
+
+
+CREATED = event("response.created", response={"id": "r1", "status": "in_progress"})
+ITEM = event("response.output_item.added", response_id="r1", item={"id": "a1", "type": "message"})
+WORDS = event("response.output_audio_transcript.delta", **OF_PART, delta="one two three four five")
+SOUND = down.Audio("r1", "a1", 0, 0, bytes(600 * 48))
+ALL_SOUND = event("response.output_audio.done", **OF_PART)
+ALL_WORDS = event("response.output_audio_transcript.done", **OF_PART, transcript="one two three four five")
+ITEM_DONE = event("response.output_item.done", response_id="r1", item={"id": "a1", "type": "message"})
+DONE = event("response.done", response={"id": "r1", "status": "completed"})
+CALL = event("response.output_item.added", response_id="r1", item={"id": "f1", "type": "function_call"})
+
+
+def mended(
+    *told: down.DownMessage, goes_on: bool = True, log: list[turns.TurnsMessage] = ASKED, closes_all: bool = False
+) -> tuple[list[turns.TurnsMessage], list[str]]:
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)])
+    assert rebuilt is not None
+    entries = [Entry(EntryId(2, n), message) for n, message in enumerate(told, 1)]
+    found = mend(entries, rebuilt, goes_on=goes_on, closes_all=closes_all)
+    return found.turns, [each.type for each in found.told if isinstance(each, down.ServerEvent)]
+
+
+def answered(*, whole: bool) -> turns.Answered:
+    return turns.Answered(response="r1", pcm_id="7-5", offset=10, whole=whole)
+
+
+def test_before_a_sound_it_is_asked_again() -> None:
+    """Words alone, ahead of the sound, were not heard."""
+    assert mended(CREATED, ITEM, WORDS) == ([], [])
+
+
+def test_in_the_middle_it_is_kept_as_heard_and_closed() -> None:
+    """What was received goes on being heard; what is missing is owed."""
+    said = turns.AssistantSaid(response="r1", item="a1", text="one two", heard_ms=600)
+    closing = ["response.output_audio.done", "response.output_audio_transcript.done", "response.done"]
+    assert mended(CREATED, ITEM, WORDS, SOUND) == ([said, answered(whole=False)], closing)
+    assert mended(CREATED, ITEM, WORDS, SOUND, goes_on=False) == ([said, answered(whole=True)], closing)
+
+
+def test_nothing_is_owed_where_nothing_is_missing() -> None:
+    """Only the word that it is done had not come."""
+    said = turns.AssistantSaid(response="r1", item="a1", text="one two three four five")
+    told = (CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE)
+    assert mended(*told) == ([said, answered(whole=True)], ["response.done"])
+    assert mended(*told, DONE) == ([said, answered(whole=True)], [])
+
+
+def test_a_call_behind_the_words_is_owed() -> None:
+    """The answer says something and then asks for a function: it is not done by what it says."""
+    notes, _ = mended(CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE, CALL)
+    assert notes[-1] == answered(whole=False)
+
+
+def test_what_the_user_interrupted_does_not_go_on() -> None:
+    """It counts as answered, as far as it was heard."""
+    notes, _ = mended(CREATED, ITEM, WORDS, SOUND, down.Interrupted("a1", 0, 300))
+    assert notes == [turns.AssistantSaid(response="r1", item="a1", text="one", heard_ms=300), answered(whole=True)]
+
+
+def test_what_was_noted_is_left_alone() -> None:
+    """An answer of an earlier socket was dealt with then."""
+    assert mended(CREATED, ITEM, WORDS, SOUND, log=[*ASKED, answered(whole=True)]) == ([], [])
+
+
+def test_a_client_of_the_protocol_is_told_the_end_of_all() -> None:
+    """Also of an answer that had no word yet; once."""
+    assert mended(CREATED, closes_all=True) == ([], ["response.done"])
+    assert mended(CREATED, DONE, closes_all=True) == ([], [])
+
+
+def test_what_is_owed_is_owed_until_it_is_said() -> None:
+    """Also when the line breaks again before the model has begun with it."""
+    log = [*ASKED, turns.AssistantSaid("r1", "a1", "one two", 600), answered(whole=False)]
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)])
+    assert rebuilt is not None
+    assert rebuilt.goes_on
+    assert [item["content"][0]["text"] for item in rebuilt.items] == ["Tell me.", "one two"]
+    log.append(turns.Answered(response="r2", pcm_id="7-5", offset=10))
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)])
+    assert rebuilt is not None
+    assert not rebuilt.goes_on
+
+
+def test_speech_that_nobody_wrote_down_has_its_place() -> None:
+    """Between the turn before it and its own end, as sound."""
+    log = [
+        *ASKED,
+        answered(whole=True),
+        turns.Committed(item="u2", pcm_id="7-9", offset=3),
+        turns.Answered(response="r2", pcm_id="7-9", offset=3),
+    ]
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)])
+    assert rebuilt is not None
+    (unwritten,) = rebuilt.unwritten
+    assert (unwritten.item, unwritten.place) == ("u2", 1)
+    assert (str(unwritten.start.entry), unwritten.start.samples) == ("7-5", 10)
+    assert (str(unwritten.end.entry), unwritten.end.samples) == ("7-9", 3)
+
+
+def test_what_is_not_answered_will_be_said_again() -> None:
+    """Its item is void; typed words come again under the same name."""
+    log = [*ASKED, answered(whole=True), turns.Committed("t1", "7-8", 0), turns.UserSaid("t1", "And?")]
+    again = [turns.Removed("t1"), turns.Committed("t1", "7-8", 0), turns.UserSaid("t1", "And?")]
+    last = turns.Answered(response="r2", pcm_id="7-8")
+    for more, unanswered, users in ((list[turns.TurnsMessage](), ["t1"], 1), ([*again, last], [], 2)):
+        rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate([*log, *more], 1)])
+        assert rebuilt is not None
+        assert rebuilt.unanswered == unanswered
+        assert len(rebuilt.items) == users
