@@ -15,12 +15,12 @@ import msgspec
 from realtime_bridge import client_events as say
 from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
-from realtime_bridge.answering import State
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Finish, Record, Redial, Say, Send
 from realtime_bridge.ending import Ending
 from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.playback import Heard
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.user_speech import UserSpeech
@@ -93,6 +93,8 @@ class Conversation:
         """the client has said goodbye; nothing that comes after it counts"""
         self._client = Passthrough() if opened.door == passthrough.DOOR else None
         """what a client has asked for that speaks the model's protocol; None for all others"""
+        self._cuts_answers = self._client is None or opened.cuts_answers
+        """an interruption is ours to truncate"""
         self._answers = Answers()
         self._speech = self._new_speech()
 
@@ -114,11 +116,12 @@ class Conversation:
         """A fresh upstream socket is open: configure it before anything else."""
         self.ready = False
         self._updates.clear()
+        effects = self._answers.abandon()
         self._answers = Answers()
         self._speech = self._new_speech()
         if self._client is not None:
             self._client.dialled()
-        effects = self._choose_first_persona()
+        effects += self._choose_first_persona()
         greets, self._greets = self._greets, None
         return [*effects, self._configure(greets)]
 
@@ -280,7 +283,7 @@ class Conversation:
                 return [], self._updated(session, now)
             case hear.InputAudioBufferSpeechStarted():
                 speech.started()
-                return [], answers.interrupt(now, by_model=True) if self._client is None else []
+                return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
             case hear.InputAudioBufferCommitted(item_id=item):
@@ -359,19 +362,23 @@ class Conversation:
         message = "Your connection is too slow for this answer; the rest of it was left out."
         return [*self._answers.interrupt(now), Say(down.Failed(code="client_too_slow", message=message))]
 
+    def stopped(self, stop: str, heard: Heard, now: float) -> list[Effect]:
+        """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
+        return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
-        deadlines = [self._speech.deadline, self._answers.answering.deadline]
+        deadlines = [self._speech.deadline, self._answers.deadline, self._answers.answering.deadline]
         if self._ending is not None:
             deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def wake(self, now: float) -> list[Effect]:
         """A deadline may have passed."""
-        effects: list[Effect] = []
+        effects = self._answers.overdue(now)
         if self._speech.deadline is not None and now >= self._speech.deadline:
             effects += self._speech.no_more_slices(now)
         if self._answers.answering.overdue(now):
@@ -381,7 +388,7 @@ class Conversation:
 
     @property
     def _is_answering(self) -> bool:
-        return self._answers.answering.state is not State.IDLE
+        return self._answers.answering.is_busy
 
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):

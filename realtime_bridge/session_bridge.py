@@ -17,16 +17,18 @@ import aiohttp
 
 from realtime_bridge import client_events, retry
 from realtime_bridge.backlog import Backlog
+from realtime_bridge.control import Control
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
 from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
+from realtime_bridge.playback import Heard
 from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream, dial, realtime_url
 from runtime.logs import SessionLogger
-from streams import down, keys, pcm, turns
+from streams import down, keys, pcm, stopping, turns
 from streams.attach import presence
 from streams.consumer import Consumer, read
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
@@ -108,6 +110,7 @@ class SessionBridge:
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
         self._is_open = False
+        self._control = Control(resources.hub, session, self._stopped, self._log)
         self._conversation: Conversation
         self._down: Producer
         self._turns: Producer
@@ -289,6 +292,7 @@ class SessionBridge:
                 ("write", self._write(upstream)),
                 ("up", self._pump_up()),
                 ("clock", self._clock()),
+                ("control", self._control.run()),
             ):
                 group.create_task(pump, name=f"{name} {self._session.sid}")
 
@@ -403,6 +407,8 @@ class SessionBridge:
                     self._turns.append(message)
                 case Reappend() | Trim():
                     self._outbox.put(effect, 0)
+                case Stop(stop=stop, parts=parts):
+                    self._control.stop(stopping.Stop(stop, parts))
                 case Redial():
                     raise _Redial
                 case Finish(reason=reason):
@@ -410,6 +416,9 @@ class SessionBridge:
         if (wake := self._conversation.next_wake) != self._armed:
             self._armed = wake
             self._rearmed.set()
+
+    def _stopped(self, stop: str, heard: Heard) -> None:
+        self._perform(self._conversation.stopped(stop, heard, self._now()))
 
     def _say(self, message: down.DownMessage) -> None:
         number = self._down.next_number
