@@ -17,6 +17,8 @@ class Recording:
         """what was committed, by turn detection or by the client; the latest `limit` bytes in all, in whole utterances"""
         self.client_events: deque[Object] = deque(maxlen=_EVENTS)
         """the latest client events but appends; also those that were refused"""
+        self.refused: deque[str] = deque(maxlen=_EVENTS)
+        """why the latest client events were refused, in words"""
         self._limit = limit
 
     def append(self, audio: bytes) -> None:

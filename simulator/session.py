@@ -85,6 +85,7 @@ class Session:
             kind = client_events.check(event)
             _HANDLERS[kind](self, event, now)
         except Refused as refused:
+            self.recording.refused.append(f"{event.get('type')}: {refused}")
             self._outbox.refuse(refused, event_id if isinstance(event_id, str) else None)
 
     # -- what the client asks for -------------------------------------------------------------------------------------
