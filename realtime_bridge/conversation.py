@@ -148,6 +148,7 @@ class Conversation:
             voice=self._persona.voice,
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
+            noise_reduction=self._persona.noise_reduction,
         )
         if self._client is not None:
             config = passthrough.merged(config, self._client.session_overrides)
@@ -164,9 +165,9 @@ class Conversation:
         match entry.message:
             case pcm.Audio(audio=audio) if entry.id == self._position.entry:
                 skipped = self._position.samples
-                return self._speech.audio(entry.id, before, audio[2 * skipped :], now, skipped)
+                return self._speech.audio(entry.id, before, self._without_echo(audio[2 * skipped :], now), now, skipped)
             case pcm.Audio(audio=audio):
-                return self._speech.audio(entry.id, before, audio, now)
+                return self._speech.audio(entry.id, before, self._without_echo(audio, now), now)
             case pcm.UtteranceEnd() as end:
                 return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
@@ -204,6 +205,13 @@ class Conversation:
                 return [Finish(reason)]
             case GenOpened():
                 return []
+
+    def _without_echo(self, audio: bytes, now: float) -> bytes:
+        """Silence instead of what may be the answer's own echo, where the persona says so: lest it interrupt itself."""
+        deaf_ms = self._persona.deaf_ms
+        if deaf_ms == 0 or self._recordings or not self._answers.playback.may_echo(now, deaf_ms):
+            return audio
+        return bytes(len(audio))
 
     def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""

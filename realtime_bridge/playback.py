@@ -15,6 +15,9 @@ from typing import NamedTuple
 MAY_LAG_S = 15.0
 """A listener may be so far behind the estimate: a slow line makes a paced schedule slip, a WAV begins when it is whole."""
 
+ECHO_LAG_S = 0.3
+"""From when a sound is sent to a listener until its echo comes back: two ways, two buffers, a room."""
+
 _ROUNDING_MS = 1.0
 
 
@@ -85,6 +88,17 @@ class Playback:
     def until(self, now: float) -> float:
         """When the last of them has probably been heard."""
         return max([now, *(part.ends_at for part in self._parts)])
+
+    def may_echo(self, now: float, deaf_ms: int | None) -> bool:
+        """Whether what a microphone brings now may be the echo of the first `deaf_ms` of an answer (None: of all of it)."""
+        begun: set[str] = set()
+        for part in self._parts:
+            deaf_s = part.received_ms / 1000 if deaf_ms is None else deaf_ms / 1000
+            is_first = part.response not in begun
+            begun.add(part.response)
+            if (is_first or deaf_ms is None) and part.starts_at <= now < part.starts_at + deaf_s + ECHO_LAG_S:
+                return True
+        return False
 
     def interrupt(self, now: float) -> list[Part]:
         """The listener stops listening: what is to be asked about, in order. Nothing plays afterwards."""

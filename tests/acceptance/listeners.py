@@ -219,10 +219,10 @@ class Mobile(_Base):
         return self
 
     async def wait_for_speech(self) -> bool:
-        self.player.expect_another()
         return False
 
     async def interrupt(self) -> None:
+        self.player.expect_another()
         await self._socket.send_json({"type": "audio", "audio": base64.b64encode(LOUD[:9600]).decode()})
 
     async def _read(self) -> None:
@@ -246,10 +246,10 @@ class Ios(_Base):
         return self
 
     async def wait_for_speech(self) -> bool:
-        self.player.expect_another()
         return False
 
     async def interrupt(self) -> None:
+        self.player.expect_another()
         for said in (LOUD[:9600], QUIET[:24_000], QUIET[:24_000]):
             async with self.http.post(f"{self._url}/upload_audio", data=said) as response:
                 assert response.status == 200, await response.text()

@@ -108,28 +108,27 @@ async def session_of(stage: Stage, listener: Listener) -> Session:
     return stage.model.sessions[-1]
 
 
+@pytest.mark.timeout(60 + POINTS)
 async def test_the_model_is_told_what_was_heard(stage: Stage) -> None:
     """At every door, at random points of its answers, many clients at once. The model refuses nothing that it is told."""
     random, rounds = Random(11), -(-POINTS // len(LISTENERS) // CLIENTS)
     points: dict[str, list[Point]] = {door: [] for door in LISTENERS}
-    async with AsyncExitStack() as stack:
-        clients: list[tuple[str, Listener, Session]] = []
-        for door, open_listener in LISTENERS.items():
-            for n in range(CLIENTS):
+
+    async def talk(door: str, listener: Listener, session: Session) -> None:
+        for n in range(rounds):
+            try:
+                points[door].append(await interrupted(listener, session, random))
+            except TimeoutError:
+                said = [event["type"] for event in session.recording.client_events]
+                raise AssertionError(f"{door}, round {n}: {said}, {list(session.recording.refused)}") from None
+
+    sessions: list[Session] = []
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        for n in range(CLIENTS):
+            for door, open_listener in LISTENERS.items():
                 listener = await stack.enter_async_context(open_listener(stage.url, f"{door[:3]}-{n}"))
-                clients.append((door, listener, await session_of(stage, listener)))
-
-        async def talk(door: str, listener: Listener, session: Session) -> None:
-            for n in range(rounds):
-                try:
-                    points[door].append(await interrupted(listener, session, random))
-                except TimeoutError:
-                    said = [event["type"] for event in session.recording.client_events]
-                    raise AssertionError(f"{door}, round {n}: {said}, {list(session.recording.refused)}") from None
-
-        async with asyncio.TaskGroup() as tasks:
-            for client in clients:
-                tasks.create_task(talk(*client))
+                sessions.append(await session_of(stage, listener))  # one after the other: whose is whose
+                tasks.create_task(talk(door, listener, sessions[-1]))
     for door, measured in points.items():
         errors = sorted(abs(point.truncated - point.heard) for point in measured)
         silent = sorted(point.silent_after for point in measured)
@@ -141,6 +140,6 @@ async def test_the_model_is_told_what_was_heard(stage: Stage) -> None:
         allowed = len(measured) // 50 + 1
         assert sum(error > TRUE_MS[door] for error in errors) <= allowed, (door, errors)
         assert sum(ms > SILENT_MS[door] for ms in silent) <= allowed, (door, silent)
-    for _, _, session in clients:
+    for session in sessions:
         # A cancel may cross the end of what it cancels; nothing else may be refused.
         assert not [why for why in session.recording.refused if not why.startswith("response.cancel:")]

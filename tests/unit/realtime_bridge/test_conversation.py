@@ -625,3 +625,22 @@ def test_a_hole_is_told_and_is_silence_once(filled: bool, silence_ms: int) -> No
     assert isinstance(told, Say)
     assert isinstance(told.message, down.Failed)
     assert told.message.code == "damaged_media"
+
+
+@pytest.mark.parametrize(("deaf_ms", "heard"), [(0, [1, 1, 1, 1]), (500, [0, 1, 1, 1]), (None, [0, 0, 0, 1])])
+def test_an_echo_does_not_interrupt_its_own_answer(deaf_ms: int | None, heard: list[int]) -> None:
+    """For as long as the persona says the microphone counts as silent; not a sample of the model's audio clock is lost."""
+    persona = Persona(instructions="i", voice="marin", deaf_ms=deaf_ms)
+    opened = turns.Opened(user="ann", door="watch", turn_mode="server_vad")
+    talk = Talk("server_vad")
+    talk.conversation = Conversation(opened, Personas(MappingProxyType({"p": persona}), "p"), None)
+    talk.ready()
+    talk.answer_begins(ms=2000)
+    came = []
+    for after_s in (0.1, 0.9, 1.0, 1.0):
+        talk.now += after_s
+        (effect,) = talk.says(pcm.Audio(b"\1\2" * 480))
+        assert isinstance(effect, SendAudio)
+        assert len(effect.audio) == 960
+        came.append(int(any(effect.audio)))
+    assert came == heard
