@@ -32,7 +32,9 @@ from gateway.errors import (
 from gateway.metrics import Metrics
 from gateway.naming import Opened, let_go
 from gateway.outbox import Frame, Outbox
+from gateway.playhead import Playhead
 from gateway.session import ClientSession
+from gateway.stopping import Stopping
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
 from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
@@ -40,8 +42,9 @@ from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.keys import RENEW_S, PlayCodec
-from streams.play import open_play
+from streams.play import open_play, rate_of
 from streams.sessions import Cursor
+from streams.stopping import Played, Stop, read
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +183,12 @@ class Connection:
         self.outbox = Outbox()
         self.heard = place.after
         """of `down`: what the door has been given so far, or had before"""
-        self.downlink = Downlink(backend, session, after=place.after, codec=codec)
+        self.playhead = Playhead(rate_of(codec))
+        self._read_from(Downlink(backend, session, after=place.after, codec=codec))
+        self.stopping = Stopping(backend, session, self.playhead, self.log)
+        self.stopping.drop = self.void
+        self.on_void: Callable[[str], None] = lambda item: None
+        """called with an item of which no more is to be said"""
         if way is None:
             way = self.uplink = Uplink(
                 backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
@@ -221,7 +229,21 @@ class Connection:
             raise SessionGone from None
         except StreamUnavailable as error:
             raise Unavailable from error
-        self.downlink = Downlink(self._backend, self.session, after=self.heard, codec=codec)
+        void = self.downlink.void
+        self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec))
+        self.downlink.void |= void
+        self.playhead.rate = rate_of(codec)
+
+    def _read_from(self, downlink: Downlink) -> None:
+        self.downlink = downlink
+        downlink.on_entry = self.playhead.read
+
+    def void(self, item: str) -> None:
+        """Nobody wants to hear this item any more: neither what waits of it nor what still comes."""
+        self.playhead.drop(item)
+        self.downlink.void.add(item)
+        self.outbox.void(item)
+        self.on_void(item)
 
     def over(self, why: ConnectionOver) -> None:
         """End the connection now."""
@@ -246,7 +268,7 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._sender(self), self._keep(), self._follow(), self._obey()):
+                for way in (*ways, self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -260,9 +282,9 @@ class Connection:
             await self.wire.write(frame)
             await self.wrote(frame)
 
-    async def wrote(self, frame: Frame) -> None:
-        """The wire has this frame."""
-        if frame.entry is not None and self._wrote(frame.entry, len(frame.data)):
+    async def wrote(self, frame: Frame, heard_at: float | None = None) -> None:
+        """The wire has this frame. `heard_at`: when the last of its entry is heard, if that is known."""
+        if frame.entry is not None and self._wrote(frame.entry, len(frame.data), heard_at):
             await self._ask_what_arrived()
         self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
 
@@ -276,8 +298,9 @@ class Connection:
         if not self.outbox.mark(entry):
             self._wrote(entry)
 
-    def _wrote(self, entry: EntryId, size: int = 0) -> bool:
+    def _wrote(self, entry: EntryId, size: int = 0, heard_at: float | None = None) -> bool:
         self._arriving.set()
+        self.playhead.wrote(entry, asyncio.get_running_loop().time(), heard_at)
         return self.arrivals.wrote(entry, size)
 
     async def _ask_what_arrived(self) -> None:
@@ -316,11 +339,17 @@ class Connection:
                 self.on_told(argument)
             case "received":
                 self.received(EntryId.parse(argument))
+            case "stop" if (stop := read(Stop, argument)) is not None:
+                self.stopping.stop(stop)
+            case "played" if (played := read(Played, argument)) is not None:
+                self.stopping.played(played)
             case "answered":
                 await say_alive(self._backend.redis, self.session, argument)
-            case "missed" if not await self._attachment.renew():
-                if (await presence(self._backend.redis, self.session)).attached:
+            case "missed":
+                if not await self._attachment.renew() and (await presence(self._backend.redis, self.session)).attached:
                     raise Replaced
+                for item in await self.downlink.look_for_void():  # a word to stop may have been among what was missed
+                    self.void(item)
             case _:
                 pass
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from gateway.backend import Backend
 from gateway.errors import SessionEnded, SessionFailed, SessionGone, Unavailable
@@ -19,13 +19,17 @@ class Downlink:
 
     `codec`: from the play stream of that name, which the door has opened (`streams.play.open_play`), under the same ids.
 
-    What an interruption has made void meanwhile is not said to a client that comes back: `void` holds the items.
+    What an interruption has made void meanwhile is not said to a client that comes back.
     """
 
     def __init__(
         self, backend: Backend, session: Session, *, after: EntryId = BIRTH, codec: PlayCodec | None = None
     ) -> None:
         self._backend, self._after = backend, after
+        self.void: set[str] = set()
+        """items of which nothing more is given"""
+        self.on_entry: Callable[[EntryId, down.DownMessage], None] = lambda entry, message: None
+        """called with each entry that is given, before it is"""
         self._stream = session.keys.down if codec is None else session.keys.play(codec)
         self._consumer = Consumer(backend.redis, backend.bus, self._stream, down.decoder, after=after)
 
@@ -45,6 +49,11 @@ class Downlink:
         missed = await read(self._backend.redis, self._stream, down.decoder, after=self._after)
         return {entry.message.item for entry in missed if isinstance(entry.message, down.Interrupted)}
 
+    async def look_for_void(self) -> set[str]:
+        """What is interrupted in what has not been given yet. Raises StreamUnavailable, Over."""
+        ahead = await read(self._backend.redis, self._stream, down.decoder, after=self._consumer.last)
+        return {entry.message.item for entry in ahead if isinstance(entry.message, down.Interrupted)}
+
     async def entries(self) -> AsyncGenerator[Entry[down.DownMessage], None]:
         """Each entry once and in order, up to and with `Ended`; then it raises how the session ended.
 
@@ -53,9 +62,10 @@ class Downlink:
         before: down.DownMessage | None = None
         try:
             async with self._consumer as entries:
-                void = await self._void_items()
+                self.void |= await self._void_items()
                 async for entry in entries:
-                    if not (void and isinstance(entry.message, down.Audio | down.Coded) and entry.message.item in void):
+                    if not (isinstance(entry.message, down.Audio | down.Coded) and entry.message.item in self.void):
+                        self.on_entry(entry.id, entry.message)
                         yield entry
                     if isinstance(entry.message, down.Ended):
                         reason = entry.message.reason

@@ -51,6 +51,10 @@ class Outbox:
         self._room.set()
         self._end: Exception | None = None
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
     async def put(self, frame: Frame) -> None:
         """Queue a part of the answer, when there is room."""
         await self._room.wait()

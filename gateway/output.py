@@ -82,6 +82,12 @@ def read_output(
     return output, errors
 
 
+def read_paced(query: Mapping[str, str], *, default: bool) -> bool:
+    """Whether an answer is held back to the pace of its listener (`?paced=1`), or sent as it is generated, to a client that
+    can take back what it has (`?paced=0`)."""
+    return {"0": False, "1": True}.get(query.get("paced", ""), default)
+
+
 class Wrapping:
     """Packets as one client gets them: Opus in Ogg, AAC in the ADTS frames that it has anyway."""
 

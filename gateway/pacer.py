@@ -44,6 +44,8 @@ class Due(Generic[M]):
     """in all of them"""
     mark: M | None
     """all up to and with this is sent with it"""
+    heard_at: float | None = None
+    """when the client has played all up to the mark"""
 
     @property
     def audio(self) -> bytes:
@@ -108,23 +110,26 @@ class Pacer(Generic[M]):
                 self._waiting_bytes -= len(piece.audio)
                 piece.audio = b""
 
-    def cut(self) -> None:
-        """The user speaks: nothing that was fed is wanted any more, nor the rest of the last item."""
-        items = {piece.item for piece in self._queue if piece.item is not None and piece.audio} | {self._last_item}
+    def cut(self) -> set[str]:
+        """The user speaks: nothing that was fed is wanted any more, nor the rest of the last item. Which items those are."""
+        items = {piece.item for piece in self._queue if piece.item is not None and piece.audio}
+        if self._last_item is not None:
+            items.add(self._last_item)
         for item in items:
-            if item is not None:
-                self.void(item)
+            self.void(item)
+        return items
 
     def due(self, now: float) -> Due[M]:
         """What is to be sent now; nothing, when it is too early."""
         self._slip(now)
-        pieces, samples, mark = self._take(self._ahead - self._ahead_of(now))
+        pieces, samples, mark, marked = self._take(self._ahead - self._ahead_of(now))
+        heard_at = None if mark is None else self._when_ahead_is(-marked)
         if not self._queue:
             room = self._silence_ahead - self._ahead_of(now) - samples
             silence, silent = self._silence(room) if room >= self._frame else ([], 0)
             pieces, samples = pieces + silence, samples + silent
         self._sent += samples
-        return Due(pieces, samples, mark)
+        return Due(pieces, samples, mark, heard_at)
 
     def deadline(self) -> float:
         """When to ask `due` again, if nothing is fed before; may be past."""
@@ -134,10 +139,10 @@ class Pacer(Generic[M]):
             return self._when_ahead_is(self._ahead - self._frame)
         return self._when_ahead_is(self._silence_ahead - self._frame)
 
-    def _take(self, room: int) -> tuple[list[bytes], int, M | None]:
-        """Of what waits, at most so many samples; none when it is not worth a frame."""
+    def _take(self, room: int) -> tuple[list[bytes], int, M | None, int]:
+        """Of what waits, at most so many samples; none when it is not worth a frame. With the samples up to the mark."""
         taken: list[bytes] = []
-        samples = 0
+        samples = marked = 0
         mark: M | None = None
         room = room if room >= self._frame else 0
         while self._queue:
@@ -151,8 +156,9 @@ class Pacer(Generic[M]):
             if piece.audio:
                 break
             self._queue.popleft()
-            mark = mark if piece.mark is None else piece.mark
-        return taken, samples, mark
+            if piece.mark is not None:
+                mark, marked = piece.mark, samples
+        return taken, samples, mark, marked
 
     def _some(self, audio: bytes, room: int) -> tuple[bytes, int]:
         """What of it goes into so many samples, and how many it is."""

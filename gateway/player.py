@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.connections import Connection
-from gateway.errors import SlowClient
-from gateway.in_flight import InFlight
+from gateway.flow import Flow, Outgoing
 from gateway.outbox import Frame
 from gateway.pacer import Due, Pacer
 from streams.ids import EntryId
@@ -20,25 +19,9 @@ reading on, so that this is far more than other doors need."""
 CODED_ROOM_BYTES = 512 << 10
 """The same of packets: two minutes of AAC."""
 
-IN_FLIGHT_S = 0.5
-"""Of audio that was written and has not reached the client's machine: above it nothing is written."""
 
-LOOK_EVERY_S = 0.05
-"""While too much is in flight."""
-
-
-class PacedWire(Protocol):
+class PacedWire(Outgoing, Protocol):
     """What a player writes to."""
-
-    send_timeout_s: float
-
-    @property
-    def written(self) -> int:
-        """Bytes that were written."""
-
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes that were written and have not reached the other machine."""
 
     async def write(self, frame: Frame) -> None:
         """Raises SlowClient, ClientLeft."""
@@ -57,7 +40,7 @@ class Player:
         """`packed`: what is written for what is due. `room_bytes`: that may wait."""
         self._wire, self._pacer, self._packed, self._room_bytes = wire, pacer, packed, room_bytes
         self._loop = asyncio.get_running_loop()
-        self._in_flight = InFlight()
+        self._flow = Flow(wire)
         self._alarm: asyncio.Future[None] | None = None
         self._alarm_at = 0.0
         self._room = asyncio.Event()
@@ -80,10 +63,11 @@ class Player:
         self._pacer.void(item)
         self._ring()
 
-    def cut(self) -> None:
-        """Nothing that waits is played."""
-        self._pacer.cut()
+    def cut(self) -> set[str]:
+        """Nothing that waits is played; which items that was."""
+        items = self._pacer.cut()
         self._ring()
+        return items
 
     async def has_room(self) -> None:
         """Wait until more may be fed."""
@@ -98,14 +82,14 @@ class Player:
         pacer = self._pacer
         while True:
             await self._until(pacer.deadline())
-            await self._flowing()
+            await self._flow.settled()
             due = pacer.due(self._loop.time())
             data = self._packed(due)
             if data:
                 await self._wire.write(Frame("audio", data))
-                self._in_flight.wrote(self._wire.written, due.samples / pacer.sample_rate)
+                self._flow.wrote(due.samples / pacer.sample_rate)
             if due.mark is not None:
-                await connection.wrote(Frame("audio", data, entry=due.mark))
+                await connection.wrote(Frame("audio", data, entry=due.mark), due.heard_at)
             if pacer.waiting_bytes < self._room_bytes:
                 self._room.set()
             if pacer.is_empty:
@@ -132,16 +116,6 @@ class Player:
         finally:
             timer.cancel()
             self._alarm = None
-
-    async def _flowing(self) -> None:
-        """Wait while too much is in flight. Raises SlowClient when nothing of it arrives for the send timeout."""
-        least, since = self._wire.unacknowledged, self._loop.time()
-        while self._in_flight.seconds(self._wire.written - (unsent := self._wire.unacknowledged)) > IN_FLIGHT_S:
-            if unsent < least:
-                least, since = unsent, self._loop.time()
-            elif self._loop.time() - since > self._wire.send_timeout_s:
-                raise SlowClient
-            await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _wake(alarm: asyncio.Future[None]) -> None:

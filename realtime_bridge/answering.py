@@ -58,15 +58,31 @@ class Answering:
         """up to where each answer that is not done answers"""
         self._void: set[str] = set()
         self._asked = 0
+        self._held = False
+        """nothing is asked for until `release`"""
 
     def want(self, now: float, about: Position, options: dict[str, object] | None = None) -> list[Effect]:
         """Ask for an answer to all up to `about`, now or as soon as the active one is done. Several wishes are one."""
         self._asked += 1
         wish = _Wish(ResponseCreate(response=options, event_id=f"create_{self._asked}"), about)
-        if self.state is State.IDLE:
+        if self.state is State.IDLE and not self._held:
             return self._ask(wish, now)
         self._wanted = wish
         return []
+
+    def hold(self) -> None:
+        """Ask for nothing more until `release`."""
+        self._held = True
+
+    def release(self, now: float) -> list[Effect]:
+        """Ask for what was wanted meanwhile."""
+        self._held = False
+        return self._ask(self._wanted, now) if self.state is State.IDLE and self._wanted is not None else []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is generated, asked for, or about to be."""
+        return self.state is not State.IDLE or self._wanted is not None
 
     def _ask(self, wish: _Wish, now: float) -> list[Effect]:
         self.state, self._latest, self._wanted = State.REQUESTED, wish, None
@@ -111,7 +127,7 @@ class Answering:
         if self.response not in (None, response):
             return []
         self.state, self.response, self.deadline = State.IDLE, None, None
-        return self._ask(self._wanted, now) if self._wanted is not None else []
+        return self._ask(self._wanted, now) if self._wanted is not None and not self._held else []
 
     def refused(self, event_id: str | None, *, busy: bool) -> bool:
         """A `response.create` of ours was refused. `busy`: another answer is active; ours is asked for again after it.

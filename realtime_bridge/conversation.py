@@ -16,12 +16,12 @@ from realtime_bridge import client_events as say
 from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
 from realtime_bridge.again import Again, code_of
-from realtime_bridge.answering import State
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Break, Effect, Finish, Record, Redial, Say, Send
 from realtime_bridge.ending import Ending
 from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.playback import Heard
 from realtime_bridge.prompts import GO_ON, GREET
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.retold import Retold
@@ -78,6 +78,8 @@ class Conversation:
         """the client has said goodbye; nothing that comes after it counts"""
         self._client = Passthrough() if opened.door == passthrough.DOOR else None
         """what a client has asked for that speaks the model's protocol; None for all others"""
+        self._cuts_answers = self._client is None or opened.cuts_answers
+        """an interruption is ours to truncate"""
         self._answers = Answers()
         self._former: Answers | None = None
         """of the socket before, which may still be heard"""
@@ -104,6 +106,10 @@ class Conversation:
         """What comes behind it is to be `said`."""
         return self._position
 
+    def left(self) -> list[Effect]:
+        """The socket is gone, and another one follows: what is to be told and noted yet. Nothing goes upstream any more."""
+        return self._answers.abandon()
+
     def follow(self, former: Conversation) -> None:
         """What was said on the socket before may still be heard, and interrupted; what came over it is known."""
         self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
@@ -127,6 +133,7 @@ class Conversation:
         """A fresh upstream socket is open: configure it before anything else."""
         self.ready = False
         self._updates.clear()
+        effects = self._answers.abandon()
         self._answers, self.retold = Answers(), Retold()
         if self._former is not None:
             self._answers.go_on_hearing(self._former)
@@ -135,7 +142,7 @@ class Conversation:
         self._speech = self._new_speech()
         if self._client is not None:
             self._client.dialled()
-        effects = self._choose_first_persona()
+        effects += self._choose_first_persona()
         greets, self._greets = self._greets, None
         return [*effects, self._configure(greets)]
 
@@ -162,6 +169,7 @@ class Conversation:
             voice=self._persona.voice,
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
+            noise_reduction=self._persona.noise_reduction,
         )
         if self._client is not None:
             config = passthrough.merged(config, self._client.session_overrides)
@@ -178,9 +186,11 @@ class Conversation:
         match entry.message:
             case pcm.Audio(audio=audio) if entry.id == self._position.entry:
                 rest = audio[2 * (skipped := self._position.samples) :]
-                return self._speech.audio(entry.id, before, rest, now, skipped) if rest else []
+                if not rest:
+                    return []
+                return self._speech.audio(entry.id, before, self._without_echo(rest, now), now, skipped)
             case pcm.Audio(audio=audio):
-                return self._speech.audio(entry.id, before, audio, now)
+                return self._speech.audio(entry.id, before, self._without_echo(audio, now), now)
             case pcm.UtteranceEnd() as end:
                 return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
@@ -221,6 +231,13 @@ class Conversation:
                 return [Finish(reason)]
             case GenOpened():
                 return []
+
+    def _without_echo(self, audio: bytes, now: float) -> bytes:
+        """Silence instead of what may be the answer's own echo, where the persona says so: lest it interrupt itself."""
+        deaf_ms = self._persona.deaf_ms
+        if deaf_ms == 0 or self._recordings or not self._answers.playback.may_echo(now, deaf_ms):
+            return audio
+        return bytes(len(audio))
 
     def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""
@@ -302,7 +319,7 @@ class Conversation:
                 return [], self._updated(session, now)
             case hear.InputAudioBufferSpeechStarted():
                 speech.started()
-                return [], answers.interrupt(now, by_model=True) if self._client is None else []
+                return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
             case hear.InputAudioBufferCommitted(item_id=item):
@@ -374,7 +391,7 @@ class Conversation:
         context, self._context = self._context, []
         if self._client is not None:
             context = self._client.retell(context)
-        self.retold.told(context)
+        self.retold.told(context, self._answers.recalled(context))
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
         if self._mends:
             told.append(Say(down.Resumed()))
@@ -424,19 +441,24 @@ class Conversation:
         message = "Your connection is too slow for this answer; the rest of it was left out."
         return [*self._answers.interrupt(now), Say(down.Failed(code="client_too_slow", message=message))]
 
+    def stopped(self, stop: str, heard: Heard, now: float) -> list[Effect]:
+        """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
+        return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
-        deadlines = [self._speech.deadline, self._answers.answering.deadline, self._again.deadline]
+        answers = self._answers
+        deadlines = [self._speech.deadline, answers.deadline, answers.answering.deadline, self._again.deadline]
         if self._ending is not None:
             deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def wake(self, now: float) -> list[Effect]:
         """A deadline may have passed."""
-        effects: list[Effect] = []
+        effects = self._answers.overdue(now)
         if self._speech.deadline is not None and now >= self._speech.deadline:
             effects += self._speech.no_more_slices(now)
         if self._answers.answering.overdue(now):
@@ -448,7 +470,7 @@ class Conversation:
 
     @property
     def _is_answering(self) -> bool:
-        return self._answers.answering.state is not State.IDLE or self._again.deadline is not None
+        return self._answers.answering.is_busy or self._again.deadline is not None
 
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):

@@ -54,6 +54,16 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Have the client's gateway send no more of these parts, and say how much of each was heard: `Conversation.stopped`."""
+
+    stop: str
+    """its name"""
+    parts: tuple[tuple[str, int], ...]
+    """(item, content index), in the order in which they are heard"""
+
+
+@dataclass(frozen=True, slots=True)
 class Trim:
     """All of `pcm` up to and with this entry has been dealt with."""
 
@@ -80,4 +90,4 @@ class Finish:
     reason: str
 
 
-Effect = Send | Forward | SendAudio | Reappend | Say | Record | Trim | Redial | Break | Finish
+Effect = Send | Forward | SendAudio | Reappend | Say | Record | Stop | Trim | Redial | Break | Finish

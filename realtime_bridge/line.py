@@ -11,15 +11,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from realtime_bridge import client_events
+from realtime_bridge.control import Control
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Break, Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.effects import (
+    Break,
+    Effect,
+    Finish,
+    Forward,
+    Reappend,
+    Record,
+    Redial,
+    Say,
+    Send,
+    SendAudio,
+    Stop,
+    Trim,
+)
 from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.ledger import Ledger
 from realtime_bridge.outbox import Outbox
+from realtime_bridge.playback import Heard
 from realtime_bridge.spoken import Position
 from realtime_bridge.upstream import Upstream
 from runtime.logs import SessionLogger
-from streams import down, pcm
+from streams import down, pcm, stopping
 from streams.consumer import Consumer, read
 from streams.dispatch import Lease
 from streams.errors import StreamUnavailable
@@ -74,6 +89,7 @@ class Line:
         """how much of what was said has been noted since the socket opened"""
         self._hub, self._session, self._lease, self._ledger, self._log = hub, session, lease, ledger, log
         self._sessions = Sessions(hub.redis)
+        self._control = Control(hub, session, self._stopped, log)
         self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
         self._armed: float | None = None
@@ -122,8 +138,13 @@ class Line:
                 ("write", self._write()),
                 ("up", self._pump_up()),
                 ("clock", self._clock()),
+                ("control", self._control.run()),
             ):
                 group.create_task(pump, name=f"{name} {self._session.sid}")
+
+    def leave(self) -> None:
+        """Another socket follows: say and note what is still to be."""
+        self._perform(self.conversation.left())
 
     async def close(self) -> None:
         await self.upstream.close()
@@ -227,6 +248,8 @@ class Line:
                     self._ledger.record(note)
                 case Reappend() | Trim():
                     self._outbox.put(effect, 0)
+                case Stop(stop=stop, parts=parts):
+                    self._control.stop(stopping.Stop(stop, parts))
                 case Redial():
                     raise FreshSocketWanted
                 case Break(code=code, message=sentence):
@@ -236,6 +259,9 @@ class Line:
         if (wake := self.conversation.next_wake) != self._armed:
             self._armed = wake
             self._rearmed.set()
+
+    def _stopped(self, stop: str, heard: Heard) -> None:
+        self._perform(self.conversation.stopped(stop, heard, _now()))
 
     def _put(self, frame: str) -> None:
         self._outbox.put(frame, len(frame))

@@ -15,6 +15,12 @@
 `greeting` is what the model is asked to say when a client picks the persona (null or left out: a short greeting of its
 own; empty: nothing). `turn_detection` is
 `server_vad` or `semantic_vad` with their settings, null for push-to-talk; left out, it is `server_vad` with its defaults.
+
+Where a loudspeaker is heard by an open microphone, an answer may interrupt itself. What helps, from the mildest on:
+`noise_reduction` (`near_field` or `far_field`); a higher `threshold` of `server_vad`, or `semantic_vad` with an `eagerness`
+of `low`; `deaf_ms`: for so many milliseconds from the beginning of each answer the microphone counts as silent, as echo
+cancellers need a moment to adapt; `"deaf_ms": null`: for the whole answer, which then cannot be interrupted by voice;
+`"turn_detection": null`: the client says itself where a turn ends.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 
@@ -45,6 +51,10 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """what to say when a client picks it; None: a short greeting of its own; empty: nothing"""
     turn_detection: TurnDetection | None = ServerVad()
     """None: push-to-talk"""
+    noise_reduction: Literal["near_field", "far_field"] | None = None
+    """of a microphone at the mouth, or of one across a room"""
+    deaf_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = 0
+    """of the beginning of each answer, during which the microphone counts as silent; None: of the whole answer"""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

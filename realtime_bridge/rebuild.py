@@ -141,7 +141,7 @@ def _name(item: str) -> str | None:
 
 
 def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turns.AssistantSaid:
-    """An item is told of again when it was interrupted after it was generated; then without its text."""
-    if known is None or said.text:
+    """An item is told of again when it was interrupted after it was generated: then with what was heard of it."""
+    if known is None or said.text or said.heard_ms is not None:
         return said
     return turns.AssistantSaid(response=said.response, item=said.item, text=known.text, heard_ms=said.heard_ms)

@@ -6,10 +6,11 @@ heard of it cannot be cut in milliseconds there. So it is told again, as far as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from realtime_bridge import client_events as say
 from realtime_bridge.heard import heard_so_far
+from realtime_bridge.heard_text import heard_text
 
 
 class Retold:
@@ -17,9 +18,11 @@ class Retold:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self._spoken_ms: dict[str, float] = {}
 
-    def told(self, items: Iterable[say.JsonObject]) -> None:
-        """These are created on the socket."""
+    def told(self, items: Iterable[say.JsonObject], spoken_ms: Mapping[str, float]) -> None:
+        """These are created on the socket. `spoken_ms`: how much sound each had, where that is known."""
+        self._spoken_ms.update(spoken_ms)
         for item in items:
             if item.get("role") == "assistant" and "id" in item:
                 self._texts[item["id"]] = " ".join(part.get("text", "") for part in item["content"])
@@ -29,7 +32,8 @@ class Retold:
         match event:
             case say.ConversationItemTruncate(item_id=item, audio_end_ms=heard_ms) if item in self._texts:
                 text = self._texts.pop(item)
-                text = heard_so_far(text, heard_ms, heard_ms)  # how long it was is not known any more
+                spoken_ms = self._spoken_ms.get(item)
+                text = heard_text(text, heard_ms, spoken_ms) if spoken_ms else heard_so_far(text, heard_ms, heard_ms)
                 again = say.ConversationItemCreate(item=say.assistant_text(text), previous_item_id=item)
                 return [*([again] if text else []), say.ConversationItemDelete(item_id=item)]
             case say.ConversationItemDelete(item_id=item):

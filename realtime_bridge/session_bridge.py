@@ -243,10 +243,12 @@ class SessionBridge:
                 return prepared
             case _RolledOver(upstream=upstream):
                 self._log.info("rolled over to a fresh upstream socket, in the middle of something")
+                line.leave()
                 return self._line(upstream, self._conversation(await self._memory.mended(), after=line))
             case UpstreamError() if cause.retryable and self._may_break_again():
                 self._log.warning("the upstream socket broke: %s", cause, extra={"code": cause.code})
                 self._ledger.say(down.Reconnecting())
+                line.leave()
                 conversation = self._conversation(await self._memory.mended(), after=line, mends=True)
                 return self._line(await self._dialling.until_there(cause), conversation)
             case UpstreamError():

@@ -48,6 +48,11 @@ class Packets(msgspec.Struct, frozen=True):
     samples: int
     """at 24 kHz, that each packet decodes to. Of PCM 0: its own length says it"""
 
+    @property
+    def seconds(self) -> float:
+        """That all of them play."""
+        return self.samples * len(self.sizes) / 24_000
+
     def split(self, audio: bytes) -> list[bytes]:
         """The packets in these bytes."""
         ends = list(accumulate(self.sizes, initial=0))

@@ -26,6 +26,7 @@ from streams.dispatch import hand_out
 from streams.errors import Over, StreamUnavailable
 from streams.ids import BIRTH
 from streams.keys import PLAY_CODECS, PlayCodec
+from streams.pcm import SAMPLE_RATE
 from streams.sessions import Session
 
 # KEYS: play, down, the channel, marks. ARGV: the mark, what it says, the birth's id, its fields. Born whole, with the life
@@ -47,6 +48,11 @@ return 1
 def sample_rate(codec: PlayCodec) -> int:
     """Hertz, of a codec that is PCM."""
     return int(codec.rpartition("_")[2])
+
+
+def rate_of(codec: PlayCodec | None) -> int:
+    """Of the samples in this play stream, or in `down` (None). Of packets it is what their places are counted in."""
+    return SAMPLE_RATE if codec is None or not codec.startswith("pcm16_") else sample_rate(codec)
 
 
 async def open_play(redis: Redis, session: Session, codec_name: PlayCodec, coding: Coding = ANY) -> None:

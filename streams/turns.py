@@ -59,6 +59,8 @@ class Opened(Message, frozen=True, tag="opened"):
     """the client numbers what it says: nothing is taken without its number"""
     input: str | None = None
     """what its chunks in `up` are (`streams.sources.read_chunked`); None: it sends PCM16, or whole recordings"""
+    cuts_answers: bool = False
+    """of a client that speaks the model's protocol: an answer that is interrupted is truncated for it, as for all others"""
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
     record: str | None = None
@@ -125,7 +127,7 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
     response: str
     item: str
     text: str
-    """as generated; of an interrupted item, what is estimated to have been heard"""
+    """as generated; of an interrupted item, what is estimated to have been heard of it"""
     heard_ms: int | None = None
     """None: all of it"""
 

@@ -248,6 +248,7 @@ async def _play(
         way=Listening(backend, mine.session),
         sender=player.play,
     )
+    connection.on_void = player.void
     with app[CONNECTIONS].joined(connection):
         await connection.run(_hear(connection, player), _heed(connection), room.is_for(mine.session.sid))
     return response
@@ -277,21 +278,22 @@ async def _hear(connection: Connection, player: Player) -> None:
         try:
             async for entry in entries:
                 await player.has_room()
-                _tell(player, entry)
+                _tell(connection, player, entry)
         except (SessionEnded, SessionFailed):
             await player.has_played()
             raise
 
 
-def _tell(player: Player, entry: Entry[down.DownMessage]) -> None:
+def _tell(connection: Connection, player: Player, entry: Entry[down.DownMessage]) -> None:
     match entry.message:
         case down.Audio(item=item, audio=audio):
             player.feed(item, audio, entry.id)
             return
         case down.Interrupted(item=item):
-            player.void(item)
+            connection.void(item)
         case down.ServerEvent(type=kind) if kind == SPEECH_STARTED:
-            player.cut()
+            for item in player.cut():
+                connection.playhead.drop(item)
         case down.Coded(item=item, audio=audio, packets=packets):
             _feed(player, item, audio, packets)
         case down.ServerEvent(tail=tail) as event if tail:

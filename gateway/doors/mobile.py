@@ -3,6 +3,9 @@
 This door's clients in the field send no token, and number nothing: the address alone says whose the session is. One that
 sends a token is its user, and the address names a conversation of that user's. A connection that drops leaves its session
 waiting for a redial, and what was not known to have arrived is said again.
+
+They cannot take back what they have been sent, so that they are sent it at the pace at which it is heard. One that can says
+so (`?paced=0`): it gets it as it is generated, and is told when it is void (`interrupted`).
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from gateway.limits import Room
 from gateway.naming import is_known, open_session
 from gateway.outbox import Frame
 from gateway.output import DEFAULT, Output, Wrapping
+from gateway.paced import Paced
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
 from gateway.transports.websocket import TextSocket
@@ -75,6 +79,8 @@ class Phone:
     allowance: Allowance
     wants: Output
     """in what the next answer is to be heard"""
+    paced: Paced | None = None
+    """None: the app can take back what it has, and is told when"""
     wrapping: Wrapping = field(default_factory=Wrapping)
 
     @property
@@ -99,9 +105,23 @@ class Phone:
         self.answers.whole = self.hears.audio_format == "wav"
         await self.connection.listen(self.hears.codec, self.hears.coding)
 
-    async def say(self, message: wire.ToClient, item: str | None = None) -> None:
-        """Say it when there is room; audio of an `item` is dropped when that is interrupted before."""
-        await self.connection.outbox.put(_frame(message, item))
+    async def say(self, message: wire.ToClient) -> None:
+        """Say it when there is room."""
+        await self.connection.outbox.put(_frame(message))
+
+    async def play(self, item: str | None, audio: bytes, plays_s: float) -> None:
+        """Have it played; it is dropped when its item is interrupted before. Of 0 s: what cannot be paced."""
+        frame = _frame(wire.audio_response(audio), item)
+        if self.paced is None or not plays_s:
+            await self.connection.outbox.put(frame)
+        else:
+            await self.paced.put(frame, plays_s)
+
+    def void(self, item: str) -> None:
+        """No more of this item is said."""
+        self.answers.hear(down.Interrupted(item, 0, 0))
+        if self.paced is not None:
+            self.paced.void(item)
 
 
 async def uplink(phone: Phone) -> None:
@@ -183,8 +203,10 @@ async def _tell(phone: Phone, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await phone.say(wire.Error(sentence))
-        case down.Interrupted(item=item):
-            connection.outbox.void(item)
+        case down.Interrupted(item=item, at_ms=at_ms):
+            connection.void(item)
+            if phone.paced is None:
+                await phone.say(wire.Interrupted(item, at_ms))
     try:
         gathered = phone.answers.hear(message)
     except msgspec.DecodeError as error:
@@ -197,11 +219,11 @@ async def _tell(phone: Phone, message: down.DownMessage) -> None:
 async def _tell_part(phone: Phone, part: Gathered) -> None:
     match part:
         case Spoken(item, audio):
-            await phone.say(wire.audio_response(audio), item)
+            await phone.play(item, audio, len(audio) / pcm.BYTES_PER_SAMPLE / phone.hears.output_rate)
         case SpokenPackets(item, index, audio, packets):
-            await phone.say(wire.audio_response(phone.wrapping.wrapped(item, index, audio, packets)), item)
+            await phone.play(item, phone.wrapping.wrapped(item, index, audio, packets), packets.seconds)
         case SpokenWhole(item, audio):
-            await phone.say(wire.audio_response(wav(audio, phone.hears.output_rate)), item)
+            await phone.play(item, wav(audio, phone.hears.output_rate), 0)
         case Written(text):
             await phone.say(wire.TextResponse(text))
         case AnswerFailed(sentence):
@@ -257,6 +279,8 @@ async def _converse_in(
     allowance = app[LIMITS].allowance(mine.session.sid)
     phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, DEFAULT)
     phone.want(asked.output)
+    phone.paced = Paced(connection, socket) if asked.paced else None
+    connection.on_void, connection.stopping.flushes = phone.void, not asked.paced
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

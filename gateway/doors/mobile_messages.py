@@ -9,7 +9,7 @@ import msgspec
 import pybase64
 
 from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, UnknownFormat
-from gateway.output import DEFAULT, AudioFormat, BitRate, FrameMs, Output, OutputRate, read_output
+from gateway.output import DEFAULT, AudioFormat, BitRate, FrameMs, Output, OutputRate, read_output, read_paced
 from gateway.typed_json import Reader
 
 InputFormat = Literal["auto", "pcm16"]
@@ -60,6 +60,13 @@ class ConfigAck(ToClient, frozen=True, tag="config_ack"):
 
 class Pong(ToClient, frozen=True, tag="pong"):
     pass
+
+
+class Interrupted(ToClient, frozen=True, tag="interrupted"):
+    """The rest of this item is void: said to apps only that have asked for it (`paced=0`)."""
+
+    item: str
+    at_ms: int
 
 
 class Error(ToClient, frozen=True, tag="error"):
@@ -115,6 +122,7 @@ class Asked(msgspec.Struct):
     persona: str | None = None
     output: Output = DEFAULT
     input_format: InputFormat = "auto"
+    paced: bool = True
     errors: tuple[UnknownFormat | InvalidMessage, ...] = ()
     """what was asked for in vain, for the client to be told"""
 
@@ -133,5 +141,6 @@ def read_query(query: Mapping[str, str]) -> Asked:
         else:
             errors.append(UnknownFormat("input_format", named, get_args(InputFormat), asked.input_format))
     asked.output, unread = read_output(query)
+    asked.paced = read_paced(query, default=True)
     asked.errors = (*errors, *unread)
     return asked

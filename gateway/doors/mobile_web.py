@@ -35,11 +35,12 @@ from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.naming import open_session
 from gateway.outbox import Frame
-from gateway.output import LIVE_FORMATS, Wrapping, read_output
+from gateway.output import LIVE_FORMATS, Wrapping, read_output, read_paced
+from gateway.paced import Paced
 from gateway.replay import numbers
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger
-from streams import down, turns, up
+from streams import down, pcm, turns, up
 from streams.errors import StreamUnavailable
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,22 @@ class Page:
     uplink: LiveUplink
     answers: Answers
     wrapping: Wrapping
+    paced: Paced | None
+    """None: the page can take back what it has, and is told when"""
+
+    async def play(self, item: str, audio: bytes, plays_s: float) -> None:
+        """Have it played; it is dropped when its item is interrupted before."""
+        frame = _frame(wire.audio_response(audio, self.wrapping.output), item)
+        if self.paced is None:
+            await self.connection.outbox.put(frame)
+        else:
+            await self.paced.put(frame, plays_s)
+
+    def void(self, item: str) -> None:
+        """No more of this item is said."""
+        self.answers.hear(down.Interrupted(item, 0, 0))
+        if self.paced is not None:
+            self.paced.void(item)
 
 
 async def uplink(page: Page) -> None:
@@ -119,8 +136,10 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await connection.outbox.put(_frame(wire.Error(sentence)))
-        case down.Interrupted(item=item):
-            connection.outbox.void(item)
+        case down.Interrupted(item=item, at_ms=at_ms):
+            connection.void(item)
+            if page.paced is None:
+                await connection.outbox.put(_frame(wire.Interrupted(item, at_ms)))
     try:
         gathered = page.answers.hear(message)
     except msgspec.DecodeError as error:
@@ -129,10 +148,9 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
     for part in gathered:
         match part:
             case Spoken(item, audio):
-                await connection.outbox.put(_frame(wire.audio_response(audio, page.wrapping.output), item))
+                await page.play(item, audio, len(audio) / pcm.BYTES_PER_SAMPLE / page.wrapping.output.output_rate)
             case SpokenPackets(item, index, audio, packets):
-                data = page.wrapping.wrapped(item, index, audio, packets)
-                await connection.outbox.put(_frame(wire.audio_response(data, page.wrapping.output), item))
+                await page.play(item, page.wrapping.wrapped(item, index, audio, packets), packets.seconds)
             case AnswerFailed(sentence):
                 connection.metrics.errors.labels(DOOR, "upstream").inc()
                 await connection.outbox.put(_frame(wire.Error(sentence)))
@@ -182,7 +200,9 @@ async def _converse_in(
     )
     live.on_over = lambda: connection.downlink.look_again()  # which `listen` replaces
     output, unread = read_output(request.query, LIVE_FORMATS)
-    page = Page(socket, connection, live, Answers(), Wrapping(output))
+    paced = Paced(connection, socket) if read_paced(request.query, default=True) else None
+    page = Page(socket, connection, live, Answers(), Wrapping(output), paced)
+    connection.on_void, connection.stopping.flushes = page.void, paced is None
     for error in unread:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):

@@ -52,6 +52,13 @@ class Pong(ToClient, frozen=True, tag="pong"):
     pass
 
 
+class Interrupted(ToClient, frozen=True, tag="interrupted"):
+    """The rest of this item is void: said to pages only that have asked for it (`paced=0`)."""
+
+    item: str
+    at_ms: int
+
+
 class Error(ToClient, frozen=True, tag="error"):
     message: str
 

@@ -17,7 +17,8 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
   ◀─ all that the session says carries "did": "<epoch>-<n>", in rising order; what the door replies by itself does not
   ◀─ {"type":"parley.model","state":…}             "reconnecting": the line to the model broke; "resumed": it goes on
   ─▶ {"type":"parley.received","did":…}           optional: all up to here is safe. Before the first, pongs tell what arrived
-  ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard
+  ─▶ {"type":"parley.played","did":…,"item_id":…,"played_ms":…}      all up to here was heard; did: the last one that was,
+     "item_id" (and "content_index", else 0): what is being heard, and how much of it.
      (these two need no number, and use one up if they have it)
 
   ?parley=1&session=<id>&after=<did>              goes on, on any gateway (no `after`: behind what is known to have arrived)
@@ -25,6 +26,10 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
                                                   the last ack (after a failover): keep the last ten seconds
   ◀─ {"type":"parley.resync","after":…,"from":…}  what lies between is gone; never left out without this
   ◀─ error "session_not_found", close 4404        it has ended; close 4409: a newer connection has it
+
+`?barge_in=server`: when the user speaks, Parley truncates the answer where the listener was, by what the client reports
+(`parley.played`, every quarter of a second and when it falls silent), else by the time since it was sent. Without it that is
+the client's to do, as the protocol has it.
 
 `?audio=` asks for another rate, or for Opus or AAC in binary frames: `gateway.doors.openai_audio`.
 
@@ -155,6 +160,8 @@ def _take(client: Client, said: wire.Said) -> None:
             else:
                 client.played = did
                 client.has_played.set()
+                if said.at is not None:
+                    client.connection.stopping.played(said.at)
             if useq is not None and client.numbering is not None:
                 _take_numbered(client, client.numbering, useq, None)
         case _ if client.numbering is None:
@@ -305,7 +312,8 @@ def _asked(request: web.Request, user: str) -> Asked:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     named = query.get("session") or None
-    return Asked(user, parley, named, query.get("after"), read_query(query), input=input_of(request))
+    cuts = query.get("barge_in") == "server"
+    return Asked(user, parley, named, query.get("after"), read_query(query), input=input_of(request), cuts_answers=cuts)
 
 
 def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:

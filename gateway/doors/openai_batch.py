@@ -12,6 +12,7 @@ from gateway.doors.openai_entries import VOIDED, Chunks, Samples, message, messa
 from gateway.errors import NoEvents, TooManyEvents
 from streams.ids import EntryId
 from streams.messages import Message
+from streams.stopping import Played
 
 MAX_EVENTS = 4096
 """Of one request: more than a minute of speech in frames of 20 ms."""
@@ -55,6 +56,8 @@ class Batch:
     """the client has got all up to here"""
     played: EntryId | None = None
     """and heard all up to here"""
+    played_at: Played | None = None
+    """the last that it said of an item"""
 
     def note(self, said: wire.Received | wire.Played) -> None:
         """The furthest place counts."""
@@ -62,6 +65,7 @@ class Batch:
             self.received = said.did if self.received is None else max(self.received, said.did)
         else:
             self.played = said.did if self.played is None else max(self.played, said.did)
+            self.played_at = said.at or self.played_at
 
 
 def plain(events: Sequence[bytes], *, chunked: bool = False) -> Batch:

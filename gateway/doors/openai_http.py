@@ -73,7 +73,7 @@ from gateway.transports.chunked import chunks, whole
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
 from gateway.transports.sse import EventStream
 from runtime.logs import SessionLogger
-from streams import pcm, turns, up
+from streams import pcm, stopping, turns, up
 from streams.attach import tell
 from streams.errors import Over, StreamError, StreamUnavailable, Wanted
 from streams.messages import Message
@@ -156,7 +156,9 @@ def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
     if slash:
         return Asked(user, parley, session, did, heard, streamed=True), True
     named = query.get("session") or None
-    return Asked(user, parley, named, query.get("after"), heard, streamed=True, input=input_of(request)), False
+    cuts = query.get("barge_in") == "server"
+    asked = Asked(user, parley, named, query.get("after"), heard, streamed=True, input=input_of(request), cuts_answers=cuts)
+    return asked, False
 
 
 def _connection(request: web.Request, events: Events, begun: Start) -> Connection:
@@ -260,6 +262,8 @@ async def _keep_places(backend: Backend, session: Session, batch: Batch) -> None
         await keep_place(backend, session, "arrived", batch.received)
     if batch.played is not None:
         await keep_place(backend, session, "played", batch.played)
+    if batch.played_at is not None:
+        await stopping.say(backend.redis, session, batch.played_at)
 
 
 def _count(request: web.Request, batch: Batch) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import pybase64
 
 from gateway.errors import DoorError, Refused
-from streams import down
+from streams import down, stopping
 from streams.ids import EntryId
 
 MAX_EVENT_CHARS = 15 << 20
@@ -115,6 +115,8 @@ class Played:
 
     did: EntryId
     useq: int | None = None
+    at: stopping.Played | None = None
+    """how much of the item that it names was heard"""
     kind: ClassVar[str] = PLAYED
 
 
@@ -237,7 +239,7 @@ def _read(
 ) -> Said:
     kind = _type(fields, parley=parley)
     if kind in (RECEIVED, PLAYED):
-        return (Received if kind == RECEIVED else Played)(_did(fields), useq)
+        return Received(_did(fields), useq) if kind == RECEIVED else Played(_did(fields), useq, _played_at(fields))
     for name in REQUIRED[kind]:
         if name not in fields:
             raise Mistake("missing_required_parameter", f"Missing required parameter: '{name}'.", param=name)
@@ -276,6 +278,20 @@ def _did(fields: dict[str, msgspec.Raw]) -> EntryId:
     if (did := read_did(_text(fields, "did"))) is None:
         raise Mistake("invalid_value", "Invalid 'did': expected the did of an event of this session.", param="did")
     return did
+
+
+class _PlayedAt(msgspec.Struct):
+    item_id: str | None = None
+    content_index: int = 0
+    played_ms: float = 0
+
+
+def _played_at(fields: dict[str, msgspec.Raw]) -> stopping.Played | None:
+    try:
+        at = msgspec.convert({name: msgspec.json.decode(raw) for name, raw in fields.items()}, _PlayedAt)
+    except msgspec.ValidationError as error:
+        raise Mistake("invalid_type", f"Invalid 'parley.played': {error}.") from None
+    return None if at.item_id is None else stopping.Played(at.item_id, at.content_index, int(at.played_ms))
 
 
 def _only(fields: dict[str, msgspec.Raw], allowed: Iterable[str]) -> None:

@@ -98,6 +98,7 @@ def event_id() -> str:
 
 async def downlink(connection: Connection, frames: Frames) -> None:
     """Say all that the session says, in order, until it ends."""
+    connection.stopping.flushes = True
     try:
         for mistake in frames.heard.mistakes:
             connection.trouble(mistake)
@@ -107,6 +108,8 @@ async def downlink(connection: Connection, frames: Frames) -> None:
             async for entry in entries:
                 if isinstance(entry.message, down.ServerEvent):
                     for tail, audio in entry.message.ends():
+                        if tail.item in connection.downlink.void:
+                            continue
                         await connection.outbox.put(frames.tail(entry.id, tail, audio))
                 frame = _frame(connection, frames, entry.id, entry.message)
                 if frame is not None:
@@ -136,7 +139,7 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
             connection.log.info("the client is told of a failure: %s", code)
             return frames.said(did, "error", wire.failed(event_id(), message))
         case down.Interrupted(item=item):
-            connection.outbox.void(item)
+            connection.void(item)
             return None
         case down.Reconnecting() | down.Resumed() if frames.dids:
             is_back = isinstance(message, down.Resumed)
@@ -172,6 +175,8 @@ class Asked:
     streamed: bool = False
     input: str | None = None
     """what its chunks are; None: it sends PCM16"""
+    cuts_answers: bool = False
+    """see `turns.Opened`"""
 
     async def resumes(self) -> bool:
         """Whether it needs no room for another session."""
@@ -224,7 +229,14 @@ async def start(request: web.Request, asked: Asked) -> Start:
     if asked.session is not None:
         return await _start_again(request, asked, asked.session)
     app, backend = request.app, request.app[BACKEND]
-    how = turns.Opened(user=asked.user, door=DOOR, turn_mode="server_vad", numbered=asked.parley, input=asked.input)
+    how = turns.Opened(
+        user=asked.user,
+        door=DOOR,
+        turn_mode="server_vad",
+        numbered=asked.parley,
+        input=asked.input,
+        cuts_answers=asked.cuts_answers,
+    )
     route = route_of(how)
     opened = await new_session(backend, how)
     app[METRICS].sessions.labels(DOOR).inc()

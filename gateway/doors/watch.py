@@ -47,7 +47,8 @@ from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
 from gateway.naming import Opened, resume
 from gateway.outbox import Frame
-from gateway.output import LIVE_FORMATS, read_output
+from gateway.output import LIVE_FORMATS, read_output, read_paced
+from gateway.paced import Paced
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
@@ -136,11 +137,12 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
     async with on_the_way(backend, start.opened):
         response = await stream.open(request)
     connection = _listener(request, stream, start)
+    paced = Paced(connection, stream) if read_paced(request.query, default=False) else None
     for error in unread:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
         await connection.run(
-            downlink(connection, lambda told, item: _frame(told, item, start.opened.session), output),
+            downlink(connection, lambda told, item: _frame(told, item, start.opened.session), output, paced),
             room.is_for(start.opened.session.sid),
         )
     return response

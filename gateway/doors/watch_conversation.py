@@ -18,6 +18,8 @@ from gateway.metrics import Metrics
 from gateway.naming import Opened, take_session
 from gateway.outbox import Frame
 from gateway.output import DEFAULT, Output
+from gateway.paced import Paced
+from gateway.playhead import plays_s
 from streams import down, turns
 from streams.dispatch import is_handed_out
 from streams.errors import Over, StreamUnavailable
@@ -92,20 +94,33 @@ async def end(backend: Backend, session: Session) -> None:
 
 
 async def downlink(
-    connection: Connection, frame: Callable[[wire.ToClient, str | None], Frame], output: Output = DEFAULT
+    connection: Connection,
+    frame: Callable[[wire.ToClient, str | None], Frame],
+    output: Output = DEFAULT,
+    paced: Paced | None = None,
 ) -> None:
     """Say all that the session says, in order, until it ends. `frame`: of what is told, and of the item it is audio of.
 
-    `output`: in what it is heard.
+    `output`: in what it is heard. `paced`: of a client that cannot take back what it has.
     """
     sound = wire.Sound(output)
+
+    def void(item: str) -> None:
+        sound.told(down.Interrupted(item, 0, 0))
+        if paced is not None:
+            paced.void(item)
+
+    connection.on_void, connection.stopping.flushes = void, paced is None
     try:
         if output.codec is not None:
             await connection.listen(output.codec, output.coding)
         async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
                 for audio, item in sound.told(entry.message):
-                    await connection.outbox.put(frame(audio, item))
+                    if paced is None:
+                        await connection.outbox.put(frame(audio, item))
+                    else:
+                        await paced.put(frame(audio, item), plays_s(entry.message, output.output_rate))
                 for told in _told(connection, entry.message):
                     await connection.outbox.put(frame(told, None))
                 connection.said(entry.id)
@@ -120,7 +135,7 @@ def _told(connection: Connection, message: down.DownMessage) -> list[wire.ToClie
         connection.log.error("an event of the model's is passed over: %s", error)
         return []
     if isinstance(message, down.Interrupted):
-        connection.outbox.void(message.item)
+        connection.void(message.item)
     for one in told:
         if isinstance(one, wire.Error):
             connection.metrics.errors.labels(DOOR, "upstream").inc()

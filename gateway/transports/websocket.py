@@ -68,7 +68,7 @@ class TextSocket:
             writer_limit=sys.maxsize,
             decode_text=False,
         )
-        self._send_timeout_s = send_timeout_s
+        self.send_timeout_s = send_timeout_s
         self.on_pong = on_pong
         """called with the payload of each pong"""
         self.goodbye: int | None = None
@@ -76,10 +76,15 @@ class TextSocket:
         self._writer: AbstractStreamWriter
         self._outflow: Outflow
 
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that were written and have not reached the other machine."""
+        return self._outflow.unacknowledged
+
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
         """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ClientLeft."""
         with gone_is_left():
-            self._outflow = Outflow(request, send_timeout_s=self._send_timeout_s)
+            self._outflow = Outflow(request, send_timeout_s=self.send_timeout_s)
             self._writer = await self._ws.prepare(request)
         return self._ws
 

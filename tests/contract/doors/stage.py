@@ -13,7 +13,8 @@ import msgspec
 import pybase64
 from redis.asyncio import Redis
 
-from streams import down, keys, pcm, turns, up
+from streams import down, keys, pcm, stopping, turns, up
+from streams.attach import read_control
 from streams.ids import ZERO, EntryId
 from streams.messages import Message
 from streams.producer import Chained, Producer, open_left
@@ -89,12 +90,28 @@ class Client:
 class Bridge:
     """The test as a bridge: the only one who writes to `down`."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    def __init__(self, producer: Producer, redis: Redis, session: Session) -> None:
+        self._producer, self._redis, self._session = producer, redis, session
+        self._stops = 0
 
     async def say(self, *messages: Message) -> None:
         for future in [self._producer.append(message) for message in messages]:
             await future
+
+    async def stop(self, *items: str) -> dict[tuple[str, int], int]:
+        """Ask the gateway to stop, and how many ms of these items' first parts were heard: what it says."""
+        self._stops += 1
+        async with self._redis.pubsub() as ear:
+            await ear.subscribe(self._session.keys.control)
+            name = f"stop {self._stops}"
+            await stopping.say(self._redis, self._session, stopping.Stop(name, tuple((item, 0) for item in items)))
+            async with asyncio.timeout(LIMIT_S):
+                async for message in ear.listen():
+                    what, argument = read_control(message["data"]) if message["type"] == "message" else ("", "")
+                    word = stopping.read(stopping.Stopped, argument) if what == "stopped" else None
+                    if word is not None and word.stop == name:
+                        return {(item, part): ms for item, part, ms in word.heard}
+        raise AssertionError("the gateway has not said what was heard")
 
     async def say_event(self, type_: str, **fields: object) -> None:
         body = msgspec.Raw(msgspec.json.encode({"type": type_, **fields}))
@@ -134,11 +151,17 @@ class Stage:
                 await asyncio.sleep(0.005)
         return session
 
+    async def session_by_id(self, session_id: str) -> Session:
+        """The live session that the openai door calls so."""
+        session = await Sessions(self.redis).by_sid(session_id.removeprefix("sess_"))
+        assert session is not None
+        return session
+
     async def bridge(self, session: Session) -> Bridge:
         """Take the session over, as a bridge does."""
         epoch = await open_left(self._writer, session.keys.turns, down.EpochTaken("test"), now_ms())
         await open_left(self._writer, session.keys.down, down.EpochTaken("test"), epoch)
-        return Bridge(Producer(self._writer, session.keys.down, Chained(epoch)))
+        return Bridge(Producer(self._writer, session.keys.down, Chained(epoch)), self.redis, session)
 
     async def up(self, session: Session, count: int) -> list[tuple[EntryId, up.UpMessage]]:
         """The stream, as soon as it has so many entries (the first one is its birth)."""

@@ -9,10 +9,11 @@ import pytest
 
 from gateway.connections import Connection
 from gateway.errors import SlowClient
+from gateway.flow import IN_FLIGHT_S
 from gateway.outbox import Frame
 from gateway.pacer import AHEAD_S, Due, Pacer
 from gateway.packet_pacer import AAC, OPUS, PacketPacer
-from gateway.player import IN_FLIGHT_S, Player
+from gateway.player import Player
 from streams.ids import EntryId
 
 RATE = 24_000

@@ -9,9 +9,10 @@ import msgspec
 import pybase64
 import pytest
 
+from realtime_bridge.answers import STOPPED_WITHIN_S
 from realtime_bridge.client_events import ServerVad
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Trim
+from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
 from realtime_bridge.ending import AT_MOST_S, SETTLE_S
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.server_events import parse
@@ -83,6 +84,11 @@ class Talk:
         self.now += after_s
         return self.conversation.wake(self.now)
 
+    def stops(self, effects: list[Effect], heard: dict[tuple[str, int], int] | None = None) -> list[Effect]:
+        """The gateway stops, as these effects ask it to, and says how much was heard: by default, that it does not know."""
+        (stop,) = [effect for effect in effects if isinstance(effect, Stop)]
+        return self.conversation.stopped(stop.stop, heard or {}, self.now)
+
     def committed(self, item: str) -> list[Effect]:
         return self.hears({"type": "input_audio_buffer.committed", "item_id": item})
 
@@ -142,8 +148,14 @@ def test_a_recording_too_short_to_commit_is_told() -> None:
     assert [message.code for message in told(effects) if isinstance(message, down.Failed)] == ["too_short"]
 
 
+def truncated_at(effects: list[Effect]) -> list[tuple[str, int, int]]:
+    events = [msgspec.to_builtins(effect.event) for effect in effects if isinstance(effect, Send)]
+    cuts = [event for event in events if event["type"] == "conversation.item.truncate"]
+    return [(event["item_id"], event["content_index"], event["audio_end_ms"]) for event in cuts]
+
+
 def test_a_recording_during_an_answer_interrupts_it() -> None:
-    """Cancel, truncate at what was heard, void the rest, commit; the new answer is asked for when the old one is done."""
+    """Cancel and commit at once, truncate at what was heard, void the rest; only then is the new answer asked for."""
     talk = Talk().ready()
     talk.records(1000)
     talk.answer_begins(ms=2000)
@@ -151,17 +163,29 @@ def test_a_recording_during_an_answer_interrupts_it() -> None:
     talk.delta(6000)
     talk.now += 0.5
     effects = talk.records(300)
-    assert sent(effects) == ["response.cancel", "conversation.item.truncate", "audio", "input_audio_buffer.commit"]
-    truncate = next(e.event for e in effects if isinstance(e, Send) and e.event.type == "conversation.item.truncate")
-    assert msgspec.to_builtins(truncate) == {
-        "type": "conversation.item.truncate",
-        "item_id": "a1",
-        "content_index": 0,
-        "audio_end_ms": 5500,
-    }
-    assert told(effects) == [down.Interrupted(item="a1", part=0, at_ms=5500)]
+    assert sent(effects) == ["response.cancel", "audio", "input_audio_buffer.commit"]
+    assert told(effects) == []
     assert told(talk.delta(200)) == []
-    assert sent(talk.answer_ends(status="cancelled")) == ["response.create"]
+    assert sent(talk.answer_ends(status="cancelled")) == []
+    settled = talk.stops(effects, {("a1", 0): 4321})
+    assert sent(settled) == ["conversation.item.truncate", "response.create"]
+    assert truncated_at(settled) == [("a1", 0, 4321)]
+    assert told(settled) == [down.Interrupted(item="a1", part=0, at_ms=4321)]
+
+
+def test_a_gateway_that_does_not_say_what_was_heard_is_not_waited_for() -> None:
+    """After a fifth of a second the estimate counts: what is received plays from its arrival on, in real time."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=8000)
+    talk.now += 5.5
+    effects = talk.records(300, arrived_ms=1)
+    talk.answer_ends(status="cancelled")
+    assert talk.conversation.next_wake == pytest.approx(talk.now + STOPPED_WITHIN_S)
+    settled = talk.wakes(STOPPED_WITHIN_S)
+    assert truncated_at(settled) == [("a1", 0, 5500)]
+    assert sent(settled)[-1] == "response.create"
+    assert talk.stops(effects, {("a1", 0): 100}) == []  # its word comes too late
 
 
 def test_an_answer_that_nobody_heard_yet_is_deleted() -> None:
@@ -169,32 +193,103 @@ def test_an_answer_that_nobody_heard_yet_is_deleted() -> None:
     talk = Talk().ready()
     talk.records(1000)
     talk.answer_begins(ms=1000)
-    effects = talk.records(300, arrived_ms=1)
+    effects = talk.stops(talk.records(300, arrived_ms=1), {("a1", 0): 0})
     assert "conversation.item.delete" in sent(effects)
     assert "conversation.item.truncate" not in sent(effects)
 
 
 def test_an_answer_that_is_generated_but_still_heard_is_interrupted() -> None:
-    """The model is long done while the listener listens: truncate, and ask at once."""
+    """The model is long done while the listener listens: truncate, then ask at once."""
     talk = Talk().ready()
     talk.records(1000)
     talk.answer_begins(ms=4000)
     talk.answer_ends()
     talk.now += 2.0
     effects = talk.records(300)
-    assert sent(effects) == ["conversation.item.truncate", "audio", "input_audio_buffer.commit", "response.create"]
+    assert sent(effects) == ["audio", "input_audio_buffer.commit"]
+    assert sent(talk.stops(effects, {("a1", 0): 1990})) == ["conversation.item.truncate", "response.create"]
 
 
 def test_an_answer_that_was_heard_to_its_end_is_left_alone() -> None:
-    """After the last sample was heard, the next recording interrupts nothing."""
+    """After the last sample was heard, the next recording interrupts nothing, whoever knows it."""
+    for heard in ({("a1", 0): 1000}, {}):
+        talk = Talk().ready()
+        talk.records(1000)
+        talk.answer_begins(ms=1000)
+        talk.answer_ends()
+        talk.now += 3.0
+        effects = talk.records(300)
+        assert sent(effects) == ["audio", "input_audio_buffer.commit"]
+        settled = talk.stops(effects, heard)
+        assert sent(settled) == ["response.create"]
+        assert told(settled) == []
+
+
+def test_a_listener_who_lags_is_believed() -> None:
+    """By the estimate it was heard to its end a second ago; the gateway knows that it was not."""
     talk = Talk().ready()
     talk.records(1000)
     talk.answer_begins(ms=1000)
     talk.answer_ends()
-    talk.now += 3.0
-    effects = talk.records(300)
-    assert sent(effects) == ["audio", "input_audio_buffer.commit", "response.create"]
-    assert told(effects) == []
+    talk.now += 2.0
+    assert truncated_at(talk.stops(talk.records(300), {("a1", 0): 700})) == [("a1", 0, 700)]
+
+
+def test_each_item_of_an_answer_is_cut_where_it_was_heard() -> None:
+    """A preamble that was heard stays, the message after it is truncated, the one after that deleted."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=1000)
+    talk.delta(2000, item="a2")
+    talk.delta(2000, item="a3")
+    ids = {"response_id": "r1", "output_index": 0, "content_index": 0}
+    for item in ("a1", "a2"):
+        talk.hears({"type": "response.output_audio.done", **ids, "item_id": item})
+    settled = talk.stops(talk.records(300, arrived_ms=1), {("a2", 0): 600})
+    assert truncated_at(settled) == [("a2", 0, 600)]
+    assert sent(settled) == ["conversation.item.truncate", "conversation.item.delete"]
+    assert told(settled) == [down.Interrupted("a2", 0, 600), down.Interrupted("a3", 0, 0)]
+
+
+def test_more_than_was_received_was_never_heard() -> None:
+    """The model refuses to truncate behind the end of an item, whatever a client says."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=1000)
+    assert truncated_at(talk.stops(talk.records(300, arrived_ms=1), {("a1", 0): 99_000})) == [("a1", 0, 1000)]
+
+
+def test_what_was_heard_of_an_answer_is_remembered_in_words() -> None:
+    """Half of the audio is half of the text, in whole words, whether the text came before or after the interruption."""
+    text = "one two three four five six seven eight nine ten"
+    ids = {"response_id": "r1", "item_id": "a1", "output_index": 0, "content_index": 0}
+    transcript = {"type": "response.output_audio_transcript.done", **ids, "transcript": text}
+    for early in (True, False):
+        talk = Talk().ready()
+        talk.records(1000)
+        talk.answer_begins(ms=2000)
+        effects = []
+        if early:
+            talk.hears(transcript)
+            effects += talk.answer_ends()
+        effects += talk.stops(talk.records(300, arrived_ms=1), {("a1", 0): 1000})
+        if not early:
+            talk.hears(transcript)
+            effects += talk.answer_ends(status="cancelled")
+        said = [effect.message for effect in effects if isinstance(effect, Record)]
+        assert said[-2 if not early else -1] == turns.AssistantSaid("r1", "a1", "one two three four five", heard_ms=1000)
+
+
+def test_a_socket_that_breaks_during_an_interruption_leaves_it_in_force() -> None:
+    """What nobody wanted to hear stays void for every later replay."""
+    talk = Talk().ready()
+    talk.records(1000)
+    talk.answer_begins(ms=4000)
+    talk.now += 1.0
+    talk.records(300, arrived_ms=1)
+    effects = talk.conversation.dialled()
+    assert told(effects) == [down.Interrupted("a1", 0, 1000)]
+    assert sent(effects) == ["session.update"]
 
 
 def test_an_answer_interrupted_before_it_began_is_cancelled_when_it_begins() -> None:
@@ -208,10 +303,12 @@ def test_an_answer_interrupted_before_it_began_is_cancelled_when_it_begins() -> 
 
 
 def slices(talk: Talk, count: int) -> list[list[Effect]]:
-    """Recordings of a second, each begun when the one before arrived."""
+    """Recordings of a second, each begun when the one before arrived. What is interrupted was heard for half a second."""
     effects = []
     for n in range(count):
         effects.append(talk.records(1000))
+        if any(isinstance(effect, Stop) for effect in effects[-1]):
+            effects[-1] += talk.stops(effects[-1], {("a1", 0): 500})
         if n < 2:
             talk.committed(f"u{n}")
         if n == 0:
@@ -223,7 +320,7 @@ def slices(talk: Talk, count: int) -> list[list[Effect]]:
 def test_a_second_recording_that_continues_the_first_is_still_a_turn() -> None:
     """Once may be chance: it interrupts, and is committed like any other."""
     _, second = slices(Talk().ready(), 2)
-    assert sent(second) == ["response.cancel", "conversation.item.truncate", "audio", "input_audio_buffer.commit"]
+    assert sent(second) == ["response.cancel", "audio", "input_audio_buffer.commit", "conversation.item.truncate"]
 
 
 def test_from_the_third_slice_on_the_model_finds_the_turns() -> None:
@@ -301,9 +398,11 @@ def test_speech_interrupts_what_is_heard_and_cancels_nothing_twice() -> None:
     talk.answer_begins(ms=3000)
     talk.now += 1.25
     effects = talk.hears({"type": "input_audio_buffer.speech_started", "item_id": "u1", "audio_start_ms": 0})
-    assert sent(effects) == ["conversation.item.truncate"]
-    assert down.Interrupted(item="a1", part=0, at_ms=1250) in told(effects)
+    assert sent(effects) == []
     assert told(talk.delta(100)) == []
+    settled = talk.stops(effects, {("a1", 0): 1230})
+    assert truncated_at(settled) == [("a1", 0, 1230)]
+    assert told(settled) == [down.Interrupted(item="a1", part=0, at_ms=1230)]
 
 
 def test_silence_that_the_vad_ignores_is_let_go() -> None:
@@ -526,3 +625,22 @@ def test_a_hole_is_told_and_is_silence_once(filled: bool, silence_ms: int) -> No
     assert isinstance(told, Say)
     assert isinstance(told.message, down.Failed)
     assert told.message.code == "damaged_media"
+
+
+@pytest.mark.parametrize(("deaf_ms", "heard"), [(0, [1, 1, 1, 1]), (500, [0, 1, 1, 1]), (None, [0, 0, 0, 1])])
+def test_an_echo_does_not_interrupt_its_own_answer(deaf_ms: int | None, heard: list[int]) -> None:
+    """For as long as the persona says the microphone counts as silent; not a sample of the model's audio clock is lost."""
+    persona = Persona(instructions="i", voice="marin", deaf_ms=deaf_ms)
+    opened = turns.Opened(user="ann", door="watch", turn_mode="server_vad")
+    talk = Talk("server_vad")
+    talk.conversation = Conversation(opened, Personas(MappingProxyType({"p": persona}), "p"), None)
+    talk.ready()
+    talk.answer_begins(ms=2000)
+    came = []
+    for after_s in (0.1, 0.9, 1.0, 1.0):
+        talk.now += after_s
+        (effect,) = talk.says(pcm.Audio(b"\1\2" * 480))
+        assert isinstance(effect, SendAudio)
+        assert len(effect.audio) == 960
+        came.append(int(any(effect.audio)))
+    assert came == heard

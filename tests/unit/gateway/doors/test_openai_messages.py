@@ -15,6 +15,7 @@ from gateway.errors import Busy
 from simulator.options import Options
 from streams import down
 from streams.ids import EntryId
+from streams.stopping import Played
 from tests.contract.doors.openai_stage import OFFICIAL
 from tests.unit.simulator.talking import Talk
 
@@ -136,7 +137,9 @@ def test_another_format_is_refused(where: str) -> None:
 def test_what_was_received_and_played() -> None:
     assert wire.decode(frame("parley.received", did="7-8"), parley=True) == wire.Received(EntryId(7, 8))
     played = frame("parley.played", did="7-8", item_id="i", played_ms=20)
-    assert wire.decode(played, parley=True) == wire.Played(EntryId(7, 8))
+    assert wire.decode(played, parley=True) == wire.Played(EntryId(7, 8), at=Played("i", 0, 20))
+    assert wire.decode(frame("parley.played", did="7-8"), parley=True) == wire.Played(EntryId(7, 8))
+    assert mistake(frame("parley.played", did="7-8", item_id="i", played_ms="x"), parley=True).error == "invalid_type"
     assert mistake(frame("parley.received", did="x"), parley=True).param == "did"
     assert mistake(frame("parley.received"), parley=True).error == "missing_required_parameter"
     assert mistake(frame("parley.received", did="7-8")).error == "invalid_event", "not without the extension"
