@@ -99,7 +99,7 @@ async def one(hub: Hub, settings: BridgeSettings, fault: str | None, name: str) 
             return len(simulator.sessions)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_break_behind_each_event(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three turns, and the line to the model breaks behind the n-th event that came over it."""
     settings = settings_for(monkeypatch, "http://127.0.0.1:1/v1")
