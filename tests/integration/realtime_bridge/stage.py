@@ -77,6 +77,11 @@ class Call:
         for start in range(0, len(audio), size):
             self.uplink.append(pcm.Audio(audio[start : start + size]))
 
+    def records(self, audio: bytes, arrived_ms: int) -> None:
+        """A whole recording."""
+        self.says(audio)
+        self.uplink.append(pcm.UtteranceEnd(samples=len(audio) // 2, arrived_ms=arrived_ms, source="test"))
+
     def tells(self, message: Message) -> None:
         self.uplink.append(message)
 

@@ -51,10 +51,13 @@ def settings_for(monkeypatch: pytest.MonkeyPatch, base_url: str, **more: str) ->
     return BridgeSettings.load()
 
 
-async def converse(call: Call, count: int = TURNS) -> None:
+async def converse(call: Call, mode: turns.TurnMode) -> None:
     """Each turn when the one before has been heard."""
-    for turn in range(count):
-        call.says(silence(400) + speech(turn) + silence(800))
+    for turn in range(TURNS):
+        if mode == "utterance":
+            call.records(speech(turn, 1_000), arrived_ms=60_000 * turn)
+        else:
+            call.says(silence(400) + speech(turn) + silence(800))
         await call.until(partial(_has_heard, turn + 1))
         await asyncio.sleep(1.4)
 
@@ -88,23 +91,27 @@ async def check(call: Call, simulator: Running, where: str) -> None:
         assert reached, f"{where}: the speech of turn {turn} did not reach the model whole"
 
 
-async def one(hub: Hub, settings: BridgeSettings, fault: str | None, name: str) -> int:
+async def one(hub: Hub, settings: BridgeSettings, fault: str | None, mode: turns.TurnMode) -> int:
     """One conversation that breaks there; how many events came on the first connection."""
     options = AT_ONCE if fault is None else replace(AT_ONCE, faults=(Fault.parse(fault),))
     async with running(options) as simulator:
         theirs = settings.model_copy(update={"openai_base_url": simulator.base_url})
-        async with bridged(hub, theirs, name) as call:
-            await converse(call)
+        opened = turns.Opened(user="ann", door="watch", turn_mode=mode)
+        async with bridged(hub, theirs, f"{mode} {fault}", opened) as call:
+            await converse(call, mode)
             await check(call, simulator, fault or "unbroken")
             return len(simulator.sessions)
 
 
-@pytest.mark.timeout(300)
-async def test_a_break_behind_each_event(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three turns, and the line to the model breaks behind the n-th event that came over it."""
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("mode", "events"), [("server_vad", 110), ("utterance", 105)])
+async def test_a_break_behind_each_event(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode, events: int
+) -> None:
+    """Three turns, and the line to the model breaks behind the n-th event that came over it. `events` is more than there
+    are, as the last one shows."""
     settings = settings_for(monkeypatch, "http://127.0.0.1:1/v1")
-    assert await one(hub, settings, None, "unbroken") == 1
-    events = 110  # more than there are, as the last one shows
+    assert await one(hub, settings, None, mode) == 1
     kinds = [KINDS] * events if ALL_KINDS else [(KINDS[n % len(KINDS)],) for n in range(events)]
     faults = [f"{kind}@{n}" for n, some in enumerate(kinds, 1) for kind in some]
     room = asyncio.Semaphore(TOGETHER)
@@ -114,7 +121,7 @@ async def test_a_break_behind_each_event(hub: Hub, monkeypatch: pytest.MonkeyPat
     async def try_one(fault: str) -> None:
         async with room:
             try:
-                sockets[fault] = await one(hub, settings, fault, fault)
+                sockets[fault] = await one(hub, settings, fault, mode)
             except (AssertionError, TimeoutError) as error:
                 failed.append(f"{fault}: {str(error).splitlines()[:1] or error!r}")
 

@@ -29,19 +29,24 @@ def _azure_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime_bridge.dialects.AZURE_HOSTS", ("localhost",))
 
 
-CASES: list[tuple[Dialect, str, str]] = [
-    ("ga", "http://localhost:{port}/v1", "auto"),
-    ("beta", "http://127.0.0.1:{port}/v1", "auto"),
-    ("beta", "http://127.0.0.1:{port}/v1", "beta"),
-    ("azure", "http://localhost:{port}", "auto"),
-    ("azure", "http://localhost:{port}/openai/v1", "auto"),
-    ("azure-preview", "http://localhost:{port}/openai?api-version=2025-04-01-preview", "auto"),
+PREVIEW = "http://localhost:{port}/openai?api-version=2025-04-01-preview"
+CASES: list[tuple[Dialect, str, str, bool]] = [
+    ("ga", "http://localhost:{port}/v1", "auto", False),
+    ("ga", "http://localhost:{port}/v1", "ga", True),
+    ("beta", "http://127.0.0.1:{port}/v1", "auto", True),
+    ("beta", "http://127.0.0.1:{port}/v1", "beta", False),
+    ("azure", "http://localhost:{port}", "auto", True),
+    ("azure", "http://localhost:{port}/openai/v1", "auto", False),
+    ("azure-preview", PREVIEW, "auto", False),
+    ("azure-preview", PREVIEW, "auto", True),
 ]
+"""Dialect, address, setting, and whether the server leaves out what it may."""
 
 
 @pytest.mark.usefixtures("_azure_is_here")
-@pytest.mark.parametrize("sparse", [False, True], ids=["all", "sparse"])
-@pytest.mark.parametrize(("dialect", "address", "setting"), CASES, ids=[f"{c[0]}-{n}" for n, c in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("dialect", "address", "setting", "sparse"), CASES, ids=[f"{case[0]}-{n}" for n, case in enumerate(CASES)]
+)
 async def test_a_conversation(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, dialect: Dialect, address: str, setting: str, sparse: bool
 ) -> None:
