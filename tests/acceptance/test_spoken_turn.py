@@ -27,6 +27,10 @@ BIT_RATES = [24_000, 64_000, 128_000]
 FRAME = 480
 """samples of 20 ms"""
 
+AT_ONCE = "?paced=0"
+"""An answer as it is generated. At the pace of its listener the next recording, sent as soon as an echo as long as itself
+was heard, would begin where the one before has ended, as slices of one speech do."""
+
 
 def assert_is_echo(audio: bytes, clip: Clip) -> None:
     """As long as what was recorded, to the sample, and like FFmpeg's own decode of the file."""
@@ -39,7 +43,7 @@ def assert_is_echo(audio: bytes, clip: Clip) -> None:
 @pytest.mark.parametrize("source", ["speech_espeak", "speech_jfk"])
 async def test_recordings_come_back_exactly(stack: Stack, source: str, layout: str) -> None:
     """Every rate, bit rate and layout of the file, on one connection: the echo is the recording."""
-    async with calling(stack.url, f"exact-{source}-{layout}") as phone:
+    async with calling(stack.url, f"exact-{source}-{layout}", AT_ONCE) as phone:
         for rate in RATES:
             for bit_rate in BIT_RATES:
                 for moov_first in (False, True):
@@ -82,7 +86,7 @@ async def test_every_20_ms_of_declared_pcm_comes_back_to_its_user(stack: Stack) 
     """Twenty users at once, three turns each: every frame once, in order, and none of anybody else."""
 
     async def talk(user: int) -> None:
-        async with calling(stack.url, f"pcm-{user}", "?input_format=pcm16") as phone:
+        async with calling(stack.url, f"pcm-{user}", f"{AT_ONCE}&input_format=pcm16") as phone:
             for turn in range(3):
                 frames = coded(user, 40 + 7 * user + turn)
                 answer = await phone.ask(frames.tobytes())
@@ -126,7 +130,7 @@ async def test_three_slices_are_one_speech(stack: Stack) -> None:
 async def test_a_voice_message_of_45_s_is_answered(stack: Stack) -> None:
     """A long recording is no special case."""
     clip = make_clip("speech_jfk", rate=16_000, samples=45 * 16_000)
-    async with calling(stack.url, "long") as phone:
+    async with calling(stack.url, "long", AT_ONCE) as phone:
         answer = await phone.ask(clip.data, within_s=50)
     assert answer.errors == []
     assert len(answer.audio) // 2 == 45 * 24_000
