@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from bench.record import Arm
-from runtime.embedded import EmbeddedServer, free_port
+from runtime.embedded import EmbeddedServer
 from runtime.errors import StartError
+from runtime.ports import HeldPorts
 
 _READY_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
@@ -30,7 +31,8 @@ class Stage:
         self.server = EmbeddedServer()
         self.pids: dict[str, int] = {}
         self._stack = ExitStack()
-        self._ports = {name: free_port() for name in ("simulator", "relay", "gateway")}
+        self._held = HeldPorts()
+        self._ports = {name: self._held.take() for name in ("simulator", "relay", "gateway")}
 
     def url(self, arm: Arm) -> str:
         """Where a client of this arm connects."""
@@ -39,6 +41,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            stack.enter_context(self._held)
             self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-bench-")))
             stack.enter_context(self.server)
             self.pids["redis"] = self.server.process.pid
