@@ -34,7 +34,7 @@ OPUS = {
     40: PacketKind(960, b"\xfd" + 2 * _SILENT),
     60: PacketKind(1440, b"\xff\x03" + 3 * _SILENT),
 }
-"""By the milliseconds of a packet. The first byte says: full band, mono; one frame, two, or as many as the next byte says."""
+"""By the milliseconds of a packet. The first byte says: full band, mono; one frame, two, or as many as the next says."""
 
 
 class PacketPacer(Pacer[M]):
