@@ -28,6 +28,9 @@ MAX_LISTED = 200
 ListenFormat = Literal["wav", "aac", "opus"]
 """What a stream of audio is: WAV, AAC in ADTS, Opus in Ogg."""
 
+InputFormat = Literal["pcm16", "stream"]
+"""What is uploaded: PCM16, or the next bytes of one recording."""
+
 Status = Literal["created", "running", "stopped", "completed"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -81,6 +84,7 @@ class Wanted:
     packet_timestamps: bool
     """each upload begins with the time when it was sent"""
     heard: Heard = AS_IT_IS
+    input_format: InputFormat = "pcm16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Record:
     latency: dict[str, int] | None
     """the last report of the one-way latency of its uploads, in milliseconds; see `gateway.latency`"""
     heard: Heard = AS_IT_IS
+    input_format: InputFormat = "pcm16"
 
 
 class Records:
@@ -121,6 +126,7 @@ class Records:
             "packet_timestamps": int(wanted.packet_timestamps),
             "closed": 0,
             "heard": msgspec.json.encode(wanted.heard),
+            "input_format": wanted.input_format,
         }
         key, listing = keys.record(record_id), keys.records(user)
         try:
@@ -145,6 +151,7 @@ class Records:
             closed=False,
             latency=None,
             heard=wanted.heard,
+            input_format=wanted.input_format,
         )
 
     async def of(self, user: str) -> list[Record]:
@@ -199,4 +206,5 @@ def _read(record_id: str, fields: Mapping[bytes, bytes]) -> Record:
         closed=fields[b"closed"] == b"1",
         latency=None if latency is None else msgspec.json.decode(latency, type=dict[str, int]),
         heard=AS_IT_IS if heard is None else msgspec.json.decode(heard, type=Heard),
+        input_format="stream" if fields.get(b"input_format") == b"stream" else "pcm16",
     )

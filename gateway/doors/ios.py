@@ -177,12 +177,14 @@ async def uplink(request: web.Request) -> web.Response:
     record = await app[UPLOADS].record(user, record_id)
     asked = wire.read_query(request.query)
     stamped = record.packet_timestamps if asked.packet_timestamps is None else asked.packet_timestamps
-    sent_ms, audio = wire.read_chunk(body, stamped=stamped)
-    rate = asked.sample_rate or record.sample_rate
-    try:
-        app[LIMITS].allowance(record.id).take(len(audio) / (rate * pcm.BYTES_PER_SAMPLE), time.monotonic())
-    except TooFast as error:
-        raise SlowDown(error) from None
+    sent_ms, audio = wire.read_chunk(body, stamped=stamped, input_format=record.input_format)
+    rate = record.sample_rate
+    if record.input_format == "pcm16":  # else the transcoder counts, which knows how long it is
+        rate = asked.sample_rate or rate
+        try:
+            app[LIMITS].allowance(record.id).take(len(audio) / (rate * pcm.BYTES_PER_SAMPLE), time.monotonic())
+        except TooFast as error:
+            raise SlowDown(error) from None
     lane = await app[UPLOADS].append(record, audio, rate)
     app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     response = _json(wire.received(body))
@@ -224,7 +226,7 @@ async def _play(
     try:
         if rate != record.sample_rate and await backend.sessions.find(record.user, record.id) is None:
             record = await set_rate(app[UPLOADS].records, record, rate)
-        mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
+        mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
         audio = _audio(audio_format, rate, app[SETTINGS].send_timeout_s)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from gateway.errors import EmptyUpload, InvalidRequest
-from gateway.records import AS_IT_IS, Heard, ListenFormat, Record, Wanted
+from gateway.records import AS_IT_IS, Heard, InputFormat, ListenFormat, Record, Wanted
 from streams.coding import FRAMES_MS, MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from streams.pcm import BYTES_PER_SAMPLE
 
@@ -59,6 +59,7 @@ class _Create(Heard, frozen=True):
     ) = msgspec.field(default=None, name="fileIds")
     sample_rate: SampleRate | None = msgspec.field(default=None, name="sampleRate")
     packet_timestamps: bool | None = msgspec.field(default=None, name="packetTimestamps")
+    input_format: InputFormat | None = None
 
 
 _create_decoder = msgspec.json.Decoder(_Create)
@@ -92,6 +93,7 @@ def read_create(body: bytes) -> Wanted:
         sample_rate=asked.sample_rate or SAMPLE_RATES[0],
         packet_timestamps=bool(asked.packet_timestamps),
         heard=Heard(asked.audio_format, asked.bitrate, asked.frame_ms),
+        input_format=asked.input_format or "pcm16",
     )
 
 
@@ -138,14 +140,16 @@ def _quality(kind: str) -> float:
     return float(found[1]) if found else 1.0
 
 
-def read_chunk(body: bytes, *, stamped: bool) -> tuple[int | None, bytes]:
+def read_chunk(body: bytes, *, stamped: bool, input_format: InputFormat = "pcm16") -> tuple[int | None, bytes]:
     """When it was sent (ms since 1970), and its whole samples; half a one at the end is dropped. Raises EmptyUpload."""
     begin = TIMESTAMP.size if stamped else 0
-    samples = max(0, len(body) - begin) // BYTES_PER_SAMPLE
-    if not samples:
+    audio = body[begin:]
+    if input_format == "pcm16":
+        audio = audio[: len(audio) // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE]
+    if not audio:
         raise EmptyUpload
     sent_ms = int(TIMESTAMP.unpack_from(body)[0]) if stamped else None
-    return sent_ms, body[begin : begin + samples * BYTES_PER_SAMPLE]
+    return sent_ms, audio
 
 
 def received(body: bytes) -> bytes:
@@ -163,6 +167,7 @@ def described(record: Record) -> bytes:
     about = {
         "sampleRate": record.sample_rate,
         "packetTimestamps": record.packet_timestamps,
+        "input_format": record.input_format,
         "latencyMs": record.latency,
     }
     return msgspec.json.encode(_created(record) | about | msgspec.to_builtins(record.heard))

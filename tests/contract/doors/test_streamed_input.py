@@ -328,6 +328,24 @@ async def post(parley: System, gateway: int, path: str, **what: Any) -> Object:
         return answer
 
 
+# ── the iOS door ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_uploads_may_be_a_recording_as_it_is_made(parley: System) -> None:
+    """Each POST its next bytes, to any gateway; odd ones and single ones too."""
+    wanted = decode([stream("chromium_opus.webm")])
+    created = {"input_format": "stream", "packetTimestamps": True}
+    async with parley.http.post(f"{parley.urls[0]}/api/sessions", json=created) as answer:
+        record = await answer.json()
+    pieces = [b"\x1a", *cut(stream("chromium_opus.webm")[1:], 1_001)]
+    for number, piece in enumerate(pieces):
+        url = f"{parley.urls[number % 2]}/api/sessions/{record['id']}/upload_audio"
+        async with parley.http.post(url, data=bytes(8) + piece) as answer:
+            assert await answer.json() == {"status": "ok", "bytes_received": 8 + len(piece)}
+    await until(is_all_of(parley, wanted))
+    assert wanted.startswith(heard(parley))
+
+
 # ── the mobile door's sibling ───────────────────────────────────────────────────────────────────────────────────────
 
 

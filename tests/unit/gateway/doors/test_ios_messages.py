@@ -66,6 +66,14 @@ def test_a_chunk_is_whole_samples_behind_its_timestamp(body: bytes, stamped: boo
     assert len(body) - begin - len(audio) == len(body) % 2
 
 
+def test_a_chunk_of_a_recording_has_no_samples_yet() -> None:
+    assert wire.read_create(b'{"input_format":"stream"}').input_format == "stream"
+    assert wire.read_chunk(b"x", stamped=False, input_format="stream") == (None, b"x")
+    assert wire.read_chunk(bytes(8) + b"xyz", stamped=True, input_format="stream") == (0, b"xyz")
+    with pytest.raises(EmptyUpload):
+        wire.read_chunk(bytes(8), stamped=True, input_format="stream")
+
+
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
@@ -91,7 +99,12 @@ def test_sessions_are_told_as_the_app_reads_them() -> None:
     }
     assert json.loads(wire.created(RECORD)) == created
     told = json.loads(wire.described(replace(RECORD, latency={"packets": 1})))
-    assert told == created | {"sampleRate": 16_000, "packetTimestamps": False, "latencyMs": {"packets": 1}}
+    assert told == created | {
+        "sampleRate": 16_000,
+        "packetTimestamps": False,
+        "input_format": "pcm16",
+        "latencyMs": {"packets": 1},
+    }
     coded = json.loads(wire.described(replace(RECORD, heard=Heard("opus", frame_ms=40))))
     assert (coded["audio_format"], coded["frame_ms"], "bitrate" in coded) == ("opus", 40, False)
     del created["fileIds"]
