@@ -55,7 +55,7 @@ ANONYMOUS = "anonymous"
 BODY_IDLE_S = 10.0
 """How long nothing of a body may come."""
 
-RATES: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None}
+RATES: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None, 48_000: "pcm16_48000"}
 """What a WAV is made of at each rate; None: `down` itself."""
 
 SPEECH_STARTED = "input_audio_buffer.speech_started"

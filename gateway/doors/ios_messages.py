@@ -16,7 +16,7 @@ from gateway.records import AS_IT_IS, Heard, InputFormat, ListenFormat, Record, 
 from streams.coding import FRAMES_MS, MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from streams.pcm import BYTES_PER_SAMPLE
 
-SampleRate = Literal[16_000, 24_000]
+SampleRate = Literal[16_000, 24_000, 48_000]
 SAMPLE_RATES: tuple[int, ...] = get_args(SampleRate)
 
 MAX_OBJECTIVE_CHARS = 4_000

@@ -180,6 +180,18 @@ async def test_an_interruption_cuts_over(app: KeptConnection, stage: Stage) -> N
             assert await stream.read()
 
 
+async def test_a_wav_may_have_the_rate_of_the_devices_own_clock(app: KeptConnection, stage: Stage) -> None:
+    sid = await app.create(sampleRate=48_000)
+    async with listening(stage.url, sid) as stream:
+        bridge = await stage.bridge(await stage.session("anonymous", sid))
+        await say(bridge, SAID, "1")
+        await bridge.say(down.Ended("client_ended"))
+        await stream.until_over()
+    heard, said = as_samples(stream.pcm)[::2], as_samples(SAID)
+    at = place(heard, said)
+    assert correlation(heard[at : at + len(said)], said) >= 0.99
+
+
 async def test_without_asking_it_is_the_wav(app: KeptConnection, stage: Stage) -> None:
     """Also to a client that takes anything; and what there is not is told."""
     sid = await app.create()
