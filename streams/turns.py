@@ -63,7 +63,7 @@ class Opened(Message, frozen=True, tag="opened"):
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
     record: str | None = None
-    """what the transcoder is to call the WAV file (without `.wav`) that it keeps of the streamed PCM; see `is_file_stem`"""
+    """what the transcoder is to call the WAV file (without `.wav`) that it keeps of what is streamed; see `is_file_stem`"""
 
 
 class Committed(Message, frozen=True, tag="committed"):
