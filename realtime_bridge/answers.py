@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 
 import pybase64
 
@@ -96,8 +97,13 @@ class Answers:
             effects.append(self._remember("", item, ""))
         return effects
 
-    def done(self, response: Response, now: float) -> list[Effect]:
-        """The answer is generated; it may be heard for long yet."""
+    def done(
+        self, response: Response, now: float, called: Sequence[Effect] = (), outputs: tuple[str, ...] = ()
+    ) -> list[Effect]:
+        """The answer is generated; it may be heard for long yet.
+
+        `called`: what follows from the functions it has called behind its words; `outputs`: of which calls it had them.
+        """
         effects: list[Effect] = []
         for key in [key for key, cut in self._cuts.items() if cut.response == response.id]:
             cut = self._cuts.pop(key)
@@ -106,9 +112,10 @@ class Answers:
         for item in response.output:
             if item.id in self._texts:
                 effects.append(self._remember(response.id, item.id, self._texts.pop(item.id)))
+        effects += called
         about = self.answering.about(response.id)
         if about is not None:
-            effects.append(Record(turns.Answered(response=response.id, pcm_id=str(about.entry), offset=about.samples)))
+            effects.append(Record(turns.Answered(response.id, str(about.entry), about.samples, outputs)))
         return [*effects, *self.answering.done(response.id, now)]
 
     def _remember(self, response: str, item: str, text: str) -> Record:
