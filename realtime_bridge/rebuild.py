@@ -94,8 +94,9 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
         if item in calls.made:
             calls.retell(item, rebuilt)
         elif item in assistants:
-            if text := assistants[item].text:
-                rebuilt.items.append(say.assistant_text(text))
+            said = assistants[item]  # of an answer that is not done nothing counts: it is given again
+            if said.text and (not said.response or said.response in rebuilt.answered):
+                rebuilt.items.append(say.assistant_text(said.text))
         elif item in users and item not in removed and committed[item] <= rebuilt.position:
             rebuilt.items.append(say.user_text(users[item]))
     return rebuilt

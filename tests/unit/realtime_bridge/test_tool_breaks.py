@@ -146,3 +146,22 @@ def test_a_break_behind_every_event(mode: turns.TurnMode, dies: bool) -> None:
         kinds = [item.type for item in life.model.conversation.items]
         assert kinds.count("function_call") == kinds.count("function_call_output") == 2, where
         assert not [message for message in life.told if isinstance(message, down.Failed)], where
+
+
+@pytest.mark.parametrize("mode", ["utterance", "server_vad"])
+def test_a_death_between_any_two_entries(mode: turns.TurnMode) -> None:
+    """Of what the dead bridge has recorded, only the first so many entries are stored."""
+    whole = Life(mode, 0, dies=True)
+    whole.live(4.0)
+    for stored in range(1, len(whole.turns) + 1):
+        log = whole.turns[:stored]
+        heir = Life(mode, 0, dies=True)
+        heir.is_taken_over(list(log))
+        heir.live(8.0)
+        where = f"behind entry {stored} of {len(whole.turns)}: {log[-1].message}"
+        is_over = any(isinstance(entry.message, turns.Answered) and entry.message.calls for entry in log)
+        assert len([said for said in heir.said if "told" in said]) == (0 if is_over else 1), where
+        answered = {entry.message.call_id for entry in log if isinstance(entry.message, turns.ToolAnswered)}
+        assert not answered & set(heir.posted), where
+        kinds = [item.type for item in heir.model.conversation.items]
+        assert kinds.count("function_call") == kinds.count("function_call_output") == 2, where
