@@ -23,6 +23,7 @@ from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.playback import Heard
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.spoken import START, Position
+from realtime_bridge.tools import Owed, Tools
 from realtime_bridge.user_speech import UserSpeech
 from streams import down, pcm, turns
 from streams.consumer import Entry
@@ -75,6 +76,7 @@ class Conversation:
         """the model is configured; nothing that was said goes upstream before"""
         self._personas = personas
         self._persona: Persona = personas.default
+        self._persona_id = personas.default_id
         self._asked_for = opened.persona
         self._recordings = opened.turn_mode == "utterance"
         self._transcription_model = transcription_model
@@ -95,8 +97,15 @@ class Conversation:
         """what a client has asked for that speaks the model's protocol; None for all others"""
         self._cuts_answers = self._client is None or opened.cuts_answers
         """an interruption is ours to truncate"""
+        self._owed: list[Owed] = []
+        """function calls that the next socket has to answer to"""
         self._answers = Answers()
+        self._tools = self._new_tools()
         self._speech = self._new_speech()
+
+    def _new_tools(self) -> Tools:
+        owed, self._owed = self._owed, []
+        return Tools(self._answers.answering, owed, client_runs_others=self._client is not None)
 
     def _new_speech(self) -> UserSpeech:
         responds = self._client is None
@@ -107,6 +116,7 @@ class Conversation:
         after `rebuilt.position` (whose entry comes again when only some of its samples were dealt with)."""
         self._asked_for, self._context, self._position = rebuilt.persona, rebuilt.items, rebuilt.position
         self._last_id = rebuilt.position.entry
+        self._owed = [each.of(self._personas) for each in rebuilt.owed]
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
 
@@ -118,6 +128,7 @@ class Conversation:
         self._updates.clear()
         effects = self._answers.abandon()
         self._answers = Answers()
+        self._tools = self._new_tools()
         self._speech = self._new_speech()
         if self._client is not None:
             self._client.dialled()
@@ -132,7 +143,7 @@ class Conversation:
         persona = self._personas.get(asked_for)
         if persona is None:
             return [self._unknown_persona(asked_for)]
-        self._persona = persona
+        self._persona, self._persona_id = persona, asked_for
         return []
 
     def _configure(self, persona: str | None = None) -> Effect:
@@ -149,9 +160,13 @@ class Conversation:
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
             noise_reduction=self._persona.noise_reduction,
+            tools=[tool.declared for tool in self._persona.tools],
+            tool_choice=self._persona.declared_tool_choice,
         )
+        self._tools.offer(self._persona_id, self._persona)
         if self._client is not None:
-            config = passthrough.merged(config, self._client.session_overrides)
+            self._client.offered = config["tools"]
+            config = self._client.with_offered(passthrough.merged(config, self._client.session_overrides))
         return Send(say.SessionUpdate(session=config, event_id=event_id))
 
     # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +230,9 @@ class Conversation:
 
     def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""
-        relayed = None if self._client is None or event.type == VOID else self._client.relay(entry, event)
+        if self._client is None or event.type == VOID or self._tools.runs(passthrough.answered_call(event)):
+            return []
+        relayed = self._client.relay(entry, event)
         if relayed is None:
             return []
         if relayed.change is not None:
@@ -228,7 +245,7 @@ class Conversation:
             return [self._unknown_persona(persona_id)]
         effects = self._answers.interrupt(now)
         other_voice = self._answers.voiced and persona.voice != self._persona.voice
-        self._persona = persona
+        self._persona, self._persona_id = persona, persona_id
         effects.append(Record(turns.PersonaChosen(persona=persona_id, fresh=other_voice)))
         if not other_voice:
             return [*effects, self._configure(persona_id)]
@@ -261,7 +278,15 @@ class Conversation:
         if self._ending is not None:
             self._ending.stirred(now)
         told = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
-        return [*before, *told, *after]
+        return [*before, *told, *after, *self._go_on_after_calls(now)]
+
+    def tool_answered(self, call_id: str, output: str, error: str | None, now: float) -> list[Effect]:
+        """A function that `CallTool` has called has answered; with an `error`, a code, the output says what went wrong."""
+        return [*self._tools.answered(call_id, output, error), *self._go_on_after_calls(now)]
+
+    def _go_on_after_calls(self, now: float) -> list[Effect]:
+        asks = self._client is not None and self._client.is_asking
+        return self._tools.due(now, quiet=self.ready and not asks and not self._speech.speaking)
 
     def _body_for_client(self, event: hear.ServerEvent | hear.Unknown, raw: str) -> bytes | None:
         """The event as the client is told of it; None when it is between us and the model."""
@@ -281,6 +306,7 @@ class Conversation:
     def _is_theirs(self, error: hear.ErrorDetail) -> bool:
         """Whether an error is for a client that speaks the model's protocol to deal with."""
         ours = any(update.event_id == error.event_id and update.change is None for update in self._updates)
+        ours = ours or self._tools.is_ours(error.event_id)
         return self.ready and error.code not in FATAL and not ours
 
     def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
@@ -294,24 +320,33 @@ class Conversation:
                 return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
+                self._tools.turn_ended(now)
             case hear.InputAudioBufferCommitted(item_id=item):
                 return [], speech.committed(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
-                about = speech.committed_to if self._client is None else self._client.about(speech.committed_to)
-                return [], answers.answering.created(response.id, about)
+                by_us = answers.answering.asked_as is not None
+                asked = None if self._client is None or by_us else self._client.begun()
+                aside = asked is not None and asked.aside
+                self._tools.created(response.id, by_us=by_us, by_client=asked is not None, aside=aside)
+                return [], answers.answering.created(response.id, asked.about if asked else speech.committed_to)
+            case hear.ResponseOutputItemDone(response_id=response_id, item=item):
+                self._tools.item_done(response_id, item)
             case hear.ResponseOutputAudioDone():
                 return answers.audio_done(event, now), []
             case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
                 answers.text_done(event)
             case hear.ResponseDone(response=response):
                 # What is left of the audio goes before the event that says that all has come.
-                effects = answers.done(response, now)
+                called, outputs = self._tools.done(response), self._tools.settled(response.id)
+                effects = answers.done(response, now, called, outputs)
                 told = [effect for effect in effects if isinstance(effect, Say)]
                 return list(told), [effect for effect in effects if not isinstance(effect, Say)]
-            case hear.ConversationItemAdded(item=item) if self._client is not None:
-                self._client.added(item.id)
+            case hear.ConversationItemAdded(item=item):
+                self._tools.added(item)
+                if self._client is not None:
+                    self._client.added(item.id)
             case hear.ConversationItemTruncated(item_id=item, content_index=part, audio_end_ms=at_ms) if self._client:
                 return [], answers.truncated(item, part, at_ms or 0)
             case hear.ConversationItemDeleted(item_id=item) if self._client is not None:
@@ -337,9 +372,8 @@ class Conversation:
         if self._client is not None:
             context = self._client.retell(context)
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
-        if update.persona is None:
-            return told
-        return [*told, Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
+        told += self._tools.ready()
+        return told if update.persona is None else [*told, Say(down.PersonaSet(persona=update.persona)), *self._greet(now)]
 
     def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:
         code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."
@@ -351,11 +385,13 @@ class Conversation:
         if refused is not None:
             self._updates.remove(refused)
         elif code == "conversation_already_has_active_response":
-            if self._answers.answering.refused(error.event_id, busy=True):
+            ours = self._tools.refused(error.event_id, busy=True)
+            if self._answers.answering.refused(error.event_id, busy=True) or ours:
                 return []
         elif code in BENIGN:
             return []
         else:
+            self._tools.refused(error.event_id, busy=False)
             self._answers.answering.refused(error.event_id, busy=False)
         return [Say(down.Failed(code=code, message=message))]
 
@@ -379,7 +415,7 @@ class Conversation:
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
-        deadlines = [self._speech.deadline, self._answers.deadline, self._answers.answering.deadline]
+        deadlines = [self._speech.deadline, self._answers.deadline, self._answers.answering.deadline, self._tools.deadline]
         if self._ending is not None:
             deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -392,11 +428,12 @@ class Conversation:
         if self._answers.answering.overdue(now):
             message = "The model did not begin to answer in time. Please say it again."
             effects.append(Say(down.Failed(code="no_answer", message=message)))
-        return [*effects, *self._end_if_due(now)]
+            self._tools.gave_up()
+        return [*effects, *self._go_on_after_calls(now), *self._end_if_due(now)]
 
     @property
     def _is_answering(self) -> bool:
-        return self._answers.answering.is_busy
+        return self._answers.answering.is_busy or self._tools.owes
 
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):

@@ -14,6 +14,7 @@ import msgspec
 
 from realtime_bridge import client_events as say
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
+from realtime_bridge.tools import Owed
 from streams import down, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
@@ -38,6 +39,8 @@ class Rebuilt:
     """what a client that speaks the model's protocol has changed in its session"""
     changed_by: EntryId = ZERO
     """the entry with the latest change"""
+    owed: list[Owed] = field(default_factory=list)
+    """function calls that the model has not answered to; in order"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
@@ -50,12 +53,21 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}
     removed: set[str] = set()
+    calls = _Calls()
     order: list[str] = []
     for message in log:
         match message:
-            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset):
+            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset) as answered:
                 rebuilt.position = max(rebuilt.position, Position(EntryId.parse(pcm_id), offset))
                 rebuilt.answered.add(response)
+                calls.settled.update(answered.calls)
+                calls.abouts[response] = Position(EntryId.parse(pcm_id), offset)
+            case turns.ToolCalled(call_id=call_id) as call:
+                if call_id not in calls.made:
+                    order.append(call_id)
+                    calls.made[call_id] = call, rebuilt.persona
+            case turns.ToolAnswered(call_id=call_id) as output:
+                calls.outputs.setdefault(call_id, output)
             case turns.PersonaChosen(persona=persona, fresh=fresh):
                 rebuilt.persona = persona
                 if fresh:
@@ -79,12 +91,44 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
         say.user_text(line.content) if line.role == "user" else say.assistant_text(line.content) for line in opened.history
     ]
     for item in order[-MAX_ITEMS:]:
-        if item in assistants:
-            if text := assistants[item].text:
-                rebuilt.items.append(say.assistant_text(text))
+        if item in calls.made:
+            calls.retell(item, rebuilt)
+        elif item in assistants:
+            said = assistants[item]  # of an answer that is not done nothing counts: it is given again
+            if said.text and (not said.response or said.response in rebuilt.answered):
+                rebuilt.items.append(say.assistant_text(said.text))
         elif item in users and item not in removed and committed[item] <= rebuilt.position:
             rebuilt.items.append(say.user_text(users[item]))
     return rebuilt
+
+
+class _Calls:
+    """The function calls of a conversation."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[turns.ToolCalled, str | None]] = {}
+        """by call id, and who the model was then"""
+        self.outputs: dict[str, turns.ToolAnswered] = {}
+        self.settled: set[str] = set()
+        self.abouts: dict[str, Position] = {}
+        """up to where each response has answered"""
+
+    def retell(self, call_id: str, rebuilt: Rebuilt) -> None:
+        """A call is told with its output right behind it. What comes again with `pcm` is not told now."""
+        call, persona = self.made[call_id]
+        if not _is_there(call.pcm_id, rebuilt) or (call.pcm_id is None and call.response not in self.abouts):
+            return
+        rebuilt.items.append(say.function_call(call_id, call.name, call.arguments))
+        output = self.outputs.get(call_id)
+        if output is not None and _is_there(output.pcm_id, rebuilt):
+            rebuilt.items.append(say.function_call_output(call_id, output.output))
+        if not call.by_client and call_id not in self.settled:
+            rebuilt.owed.append(Owed(call, self.abouts[call.response], persona, output is not None))
+
+
+def _is_there(pcm_id: str | None, rebuilt: Rebuilt) -> bool:
+    """Whether what the client said in this entry is behind the position at which it goes on."""
+    return pcm_id is None or EntryId.parse(pcm_id) <= rebuilt.position.entry
 
 
 def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turns.AssistantSaid:

@@ -9,7 +9,6 @@ import socket
 
 import aiohttp
 
-from realtime_bridge.personas import Personas
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
 from runtime.errors import StartError
@@ -44,7 +43,7 @@ def _upstream_client() -> aiohttp.ClientSession:
 
 async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     """Bridge sessions until `stop` is set. Raises StartError when Redis is not there or not fit, SettingsError."""
-    personas = Personas.load(settings.personas)
+    personas = settings.load_personas()
     owner = f"{socket.gethostname()}:{os.getpid()}"
     beat = heart(settings.heartbeat)
     if settings.is_simulated:

@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -19,13 +19,27 @@ from realtime_bridge import client_events, retry
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.control import Control
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
+from realtime_bridge.effects import (
+    CallTool,
+    Effect,
+    Finish,
+    Forward,
+    Reappend,
+    Record,
+    Redial,
+    Say,
+    Send,
+    SendAudio,
+    Stop,
+    Trim,
+)
 from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
 from realtime_bridge.playback import Heard
 from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
 from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.upstream import Upstream, dial, realtime_url
 from runtime.logs import SessionLogger
 from streams import down, keys, pcm, stopping, turns
@@ -61,6 +75,11 @@ class Resources:
     http: aiohttp.ClientSession
     owner: str
     """this process, in leases and epochs"""
+    webhook: Webhook = field(init=False)
+    """where function calls go"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "webhook", Webhook.of(self.http, self.personas, self.settings))
 
 
 class _LookWhatArrived:
@@ -107,6 +126,8 @@ class SessionBridge:
         settings = resources.settings
         self._url = realtime_url(settings.openai_base_url, settings.openai_realtime_model)
         self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+        self._caller = ToolCaller(resources.webhook, session.sid, self._log, self._clear_to_act)
+        self._user = ""
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
         self._is_open = False
@@ -153,6 +174,7 @@ class SessionBridge:
                     ("bridge", self._bridge()),
                     ("watch", self._watch()),
                     ("renew", self._renew()),
+                    ("tools", self._caller.run()),
                     ("told", self._wait_to_be_told()),
                 ):
                     group.create_task(task, name=f"{name} {self._session.sid}")
@@ -194,6 +216,7 @@ class SessionBridge:
             self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000
         rebuilt = await self._rebuild()
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
+        self._user = rebuilt.opened.user
         self._go_on_from(rebuilt)
         self._is_open = True
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
@@ -291,6 +314,7 @@ class SessionBridge:
                 ("down", self._pump_down(upstream)),
                 ("write", self._write(upstream)),
                 ("up", self._pump_up()),
+                ("tools", self._pump_tools()),
                 ("clock", self._clock()),
                 ("control", self._control.run()),
             ):
@@ -312,6 +336,18 @@ class SessionBridge:
             self._perform(self._conversation.received(received.event, received.raw, self._now()))
             if self._conversation.ready and not self._ready.is_set():
                 self._ready.set()
+
+    async def _pump_tools(self) -> None:
+        """What functions have answered → the conversation."""
+        await self._ready.wait()
+        async for answer in self._caller.answers():
+            self._perform(self._conversation.tool_answered(answer.call_id, answer.output, answer.error, self._now()))
+
+    async def _clear_to_act(self) -> None:
+        """A call is made once it is recorded (whoever comes after us knows of it then), and while the session is ours."""
+        await self._turns.flush()
+        if not self._lease.held:
+            raise _LeaseLost
 
     async def _write(self, upstream: Upstream) -> None:
         """The outbox → the socket, one after the other; what needs Redis first waits for it in its place."""
@@ -409,6 +445,8 @@ class SessionBridge:
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):
                     self._control.stop(stopping.Stop(stop, parts))
+                case CallTool():
+                    self._caller.call(effect, self._user)
                 case Redial():
                     raise _Redial
                 case Finish(reason=reason):

@@ -24,6 +24,8 @@ __all__ = [
     "PersonaChosen",
     "Removed",
     "SessionChanged",
+    "ToolAnswered",
+    "ToolCalled",
     "TurnMode",
     "TurnsMessage",
     "UserSaid",
@@ -89,6 +91,8 @@ class Answered(Message, frozen=True, tag="answered"):
     pcm_id: str
     offset: int = 0
     """samples of that entry that belong to it"""
+    calls: tuple[str, ...] = ()
+    """tool calls whose outputs it was told before it began: nothing more is owed for them"""
 
 
 class PersonaChosen(Message, frozen=True, tag="persona"):
@@ -120,8 +124,46 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
     """None: all of it"""
 
 
+class ToolCalled(Message, frozen=True, tag="tool_call"):
+    """The model has called a function. Counts only when its response is `Answered`: else the model decides again."""
+
+    response: str
+    """empty: the client has told the model of this call"""
+    item: str
+    call_id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it: it may not hold"""
+    by_client: bool = False
+    """the client runs it; else the bridge does, and whoever takes over has to, until `ToolAnswered` is there"""
+    pcm_id: str | None = None
+    """the entry by which the client has told the model of it"""
+
+
+class ToolAnswered(Message, frozen=True, tag="tool_output"):
+    """What the function answered. The first one of a call counts."""
+
+    call_id: str
+    output: str
+    """as the model is told: mostly JSON"""
+    error: str | None = None
+    """a code, where the call failed and `output` says so"""
+    pcm_id: str | None = None
+    """the entry with the client's answer; None: the bridge has run it"""
+
+
 TurnsMessage = (
-    Opened | EpochTaken | Committed | Removed | Answered | PersonaChosen | SessionChanged | UserSaid | AssistantSaid
+    Opened
+    | EpochTaken
+    | Committed
+    | Removed
+    | Answered
+    | PersonaChosen
+    | SessionChanged
+    | UserSaid
+    | AssistantSaid
+    | ToolCalled
+    | ToolAnswered
 )
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

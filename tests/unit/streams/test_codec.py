@@ -30,6 +30,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         fields = msgspec.structs.fields(annotation)
         return st.builds(annotation, **{field.name: values(field.type) for field in fields})
+    if annotation == tuple[str, ...]:
+        return st.lists(words, max_size=3).map(tuple)
     if get_origin(annotation) is list:
         return st.lists(values(*get_args(annotation)), max_size=3)
     args = [arg for arg in get_args(annotation) if arg is not type(None)]
