@@ -38,14 +38,21 @@ class Rebuilt:
     """what a client that speaks the model's protocol has changed in its session"""
     changed_by: EntryId = ZERO
     """the entry with the latest change"""
+    used: list[turns.Used] = field(default_factory=list)
+    """what it has cost so far"""
+    started_ms: int = 0
+    """when the first bridge took it (Unix time)"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     """From all of `turns`; None when it does not begin with how the session was asked for."""
+    entries = list(entries)
     log = [entry.message for entry in entries]
     if not log or not isinstance(opened := log[0], turns.Opened):
         return None
     rebuilt = Rebuilt(opened, opened.persona)
+    rebuilt.used = [message for message in log if isinstance(message, turns.Used)]
+    rebuilt.started_ms = next((entry.id.left for entry in entries if isinstance(entry.message, turns.EpochTaken)), 0)
     users: dict[str, str] = {}
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}

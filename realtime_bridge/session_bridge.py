@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 
 from realtime_bridge import client_events, retry
+from realtime_bridge.accounting import LAST_BILL_S, Accounting, load_prices
 from realtime_bridge.backlog import Backlog
+from realtime_bridge.budget import Stop, Verdict, Warn
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.effects import Effect, Finish, Forward, Reappend, Record, Redial, Say, Send, SendAudio, Trim
 from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
+from realtime_bridge.prices import Prices
 from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream, dial, realtime_url
@@ -59,6 +63,7 @@ class Resources:
     http: aiohttp.ClientSession
     owner: str
     """this process, in leases and epochs"""
+    prices: Prices = field(default_factory=partial(load_prices, None))
 
 
 class _LookWhatArrived:
@@ -107,8 +112,9 @@ class SessionBridge:
         self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
-        self._is_open = False
+        self._opened = asyncio.Event()
         self._conversation: Conversation
+        self._accounting: Accounting
         self._down: Producer
         self._turns: Producer
 
@@ -150,6 +156,7 @@ class SessionBridge:
                     ("bridge", self._bridge()),
                     ("watch", self._watch()),
                     ("renew", self._renew()),
+                    ("account", self._account()),
                     ("told", self._wait_to_be_told()),
                 ):
                     group.create_task(task, name=f"{name} {self._session.sid}")
@@ -175,7 +182,7 @@ class SessionBridge:
                 self._log.warning("this bridge cannot go on: %s", cause)
                 return False
             case _:
-                if self._is_open:
+                if self._opened.is_set():
                     await self._end("internal_error", "Something went wrong on our side. Please connect again.")
                 raise cause
         return True
@@ -192,8 +199,13 @@ class SessionBridge:
         rebuilt = await self._rebuild()
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
         self._go_on_from(rebuilt)
-        self._is_open = True
+        r = self._r
+        self._accounting = Accounting(
+            r.hub.redis, self._session, r.settings, r.prices, self._log, rebuilt, self._tell_of_limit
+        )
+        self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
+        await self._accounting.look()  # whose user has used up the day is not dialled for
 
     async def _rebuild(self) -> Rebuilt:
         """What was said so far; what was begun to be answered and never finished is void from here on."""
@@ -224,6 +236,8 @@ class SessionBridge:
             await self._turns.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
+        if self._opened.is_set():
+            await self._accounting.keep()
         await self._sessions.end(self._session)
 
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
@@ -252,7 +266,22 @@ class SessionBridge:
                     case _:
                         raise cause from group
             finally:
+                await self._hear_last_bill(upstream)
                 await upstream.close()
+
+    async def _hear_last_bill(self, upstream: Upstream) -> None:
+        """This socket is given up. What its last answer and transcription have cost the model still tells, if it can."""
+        if not self._lease.held:
+            return
+        ledger = self._accounting.ledger
+        with suppress(TimeoutError, UpstreamError):
+            async with asyncio.timeout(LAST_BILL_S):
+                with suppress(UpstreamError):
+                    for response in ledger.running:
+                        await upstream.send(client_events.encode(client_events.ResponseCancel(response_id=response)))
+                while not ledger.settled:
+                    self._record(self._accounting.heard((await anext(upstream)).event))
+        self._record(self._accounting.socket_closed())
 
     def _may_break_again(self) -> bool:
         """A socket may break; one after the other within a minute is a server that will not do."""
@@ -281,6 +310,7 @@ class SessionBridge:
     async def _converse(self, upstream: Upstream) -> None:
         """Everything that happens on one socket. Raises an exception group with why it ended."""
         self._outbox, self._armed = Outbox(), None
+        self._accounting.heard(upstream.created.event)
         self._ready.clear()
         async with asyncio.TaskGroup() as group:
             self._perform(self._conversation.dialled())
@@ -300,11 +330,13 @@ class SessionBridge:
             async for entry in entries:
                 await self._outbox.room()
                 self._handled = entry.id
+                self._accounting.said(entry.message)
                 self._perform(self._conversation.said(entry, self._now()))
 
     async def _pump_down(self, upstream: Upstream) -> None:
         """What the model says → the conversation."""
         async for received in upstream:
+            self._record(self._accounting.heard(received.event))
             self._perform(self._conversation.received(received.event, received.raw, self._now()))
             if self._conversation.ready and not self._ready.is_set():
                 self._ready.set()
@@ -381,6 +413,18 @@ class SessionBridge:
             with self._put_off("renew the keys"):
                 await self._sessions.renew(self._session)
 
+    async def _account(self) -> None:
+        await self._opened.wait()
+        await self._accounting.run()
+
+    def _tell_of_limit(self, verdict: Verdict) -> None:
+        match verdict:
+            case Warn(code=code, sentence=sentence):
+                self._say(down.Notice(code=code, message=sentence))
+            case Stop(reason=reason, sentence=sentence):
+                self._say(down.Notice(code=reason, message=sentence, final=True))
+                self._perform(self._conversation.finish(reason, self._now()))
+
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)
 
@@ -410,6 +454,10 @@ class SessionBridge:
         if (wake := self._conversation.next_wake) != self._armed:
             self._armed = wake
             self._rearmed.set()
+
+    def _record(self, used: Iterable[turns.Used]) -> None:
+        for entry in used:
+            self._turns.append(entry)
 
     def _say(self, message: down.DownMessage) -> None:
         number = self._down.next_number

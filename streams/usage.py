@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -45,6 +46,49 @@ class Usage(msgspec.Struct, frozen=True):
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """Of one day (UTC), by a session or by a user."""
+
+    nano_usd: int = 0
+    """billionths of a dollar"""
+    ms: int = 0
+    """for which sessions lasted"""
+    tokens: int = 0
+    responses: int = 0
+    transcriptions: int = 0
+    unpriced: int = 0
+    """responses and transcriptions of which nobody knows what they cost"""
+
+
+DAY_MS = 86_400_000
+
+
+def day_of(ms: int) -> str:
+    """The day (UTC) of a Unix time in milliseconds, as `2026-11-26`."""
+    return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
+
+
+def by_day(entries: Iterable[Used], started_ms: int, now_ms: int) -> dict[str, Spent]:
+    """What a session has spent on each of its days: each entry counts on the day on which the model told of it."""
+    days: dict[str, list[Used]] = {day_of(at): [] for at in range(started_ms, now_ms, DAY_MS)}
+    days.setdefault(day_of(max(started_ms, now_ms)), [])
+    for used in each_once(entries):
+        days.setdefault(day_of(used.at_ms), []).append(used)
+    spent: dict[str, Spent] = {}
+    for day, of_day in days.items():
+        begins = round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
+        usage = sum(map(of, of_day), Usage())
+        spent[day] = Spent(
+            nano_usd=usage.nano_usd,
+            ms=max(0, min(now_ms, begins + DAY_MS) - max(started_ms, begins)),
+            tokens=usage.tokens,
+            responses=usage.responses,
+            transcriptions=usage.transcriptions,
+            unpriced=usage.unpriced,
+        )
+    return spent
 
 
 def of(used: Used) -> Usage:

@@ -119,6 +119,8 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await connection.outbox.put(_frame(wire.Error(sentence)))
+        case down.Notice(message=sentence):
+            await connection.outbox.put(_frame(wire.Error(sentence)))
         case down.Interrupted(item=item):
             connection.outbox.void(item)
     try:

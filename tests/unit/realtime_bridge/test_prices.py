@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 
 from realtime_bridge.prices import Prices
@@ -9,14 +11,14 @@ from streams.turns import Used
 from tests.unit.realtime_bridge.billing import PRICES
 
 
-def used(model: str, *, of: str = "response", **numbers: int) -> Used:
-    return Used(of="response" if of == "response" else "transcription", id="x", model=model, at_ms=0, **numbers)
+def used(model: str, *, of: Literal["response", "transcription"] = "response", **numbers: Any) -> Used:
+    return Used(of=of, id="x", model=model, at_ms=0, **numbers)
 
 
-def cost(model: str, *, of: str = "response", **numbers: int) -> int | None:
+def cost(model: str, **numbers: Any) -> int | None:
     price = PRICES.of(model)
     assert price is not None
-    return price.nano_usd(used(model, of=of, **numbers))
+    return price.nano_usd(used(model, **numbers))
 
 
 def test_a_snapshot_costs_what_its_model_does() -> None:
