@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
 
 from realtime_bridge import server_events as hear
 from realtime_bridge.budget import Budget, Idleness, Limits, Stop, Verdict, nano_usd
+from realtime_bridge.client_events import ResponseCancel, encode
+from realtime_bridge.errors import UpstreamError
 from realtime_bridge.prices import Prices
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.settings import BridgeSettings
-from realtime_bridge.usage import Ledger
+from realtime_bridge.upstream import Upstream
+from realtime_bridge.usage import Bill, Meter
 from runtime.errors import SettingsError
 from runtime.logs import SessionLogger
 from streams import accounts, pcm, turns
@@ -55,7 +59,10 @@ def limits_of(settings: BridgeSettings) -> Limits:
 
 
 class Accounting:
-    """Of one session, as long as this bridge has it. `tell` is called with what follows from the limits."""
+    """Of one session, as long as this bridge has it.
+
+    `record` is called with what belongs to `turns`, `tell` with what follows from the limits.
+    """
 
     def __init__(
         self,
@@ -65,15 +72,17 @@ class Accounting:
         prices: Prices,
         log: SessionLogger,
         rebuilt: Rebuilt,
+        record: Callable[[turns.Used], object],
         tell: Callable[[Verdict], None],
     ) -> None:
         now = now_ms()
-        self.ledger = Ledger(prices, settings.openai_realtime_model, settings.transcription_model, rebuilt.used)
+        self._bill = Bill(prices, rebuilt.used)
+        self._models = settings.openai_realtime_model, settings.transcription_model
         self._redis, self._session, self._user, self._log = redis, session, rebuilt.opened.user, log
         self._started_ms = rebuilt.started_ms or now
         limits = limits_of(settings)
         self._budget, self._idleness = Budget(limits, self._started_ms), Idleness(limits, now)
-        self._tell = tell
+        self._record, self._tell = record, tell
         self._today = Spent()
         """by the user, as far as it was last known"""
         self._kept: dict[str, Spent] = {}
@@ -82,29 +91,35 @@ class Accounting:
         """a limit is reached, and the session is told to end"""
         self._said_unpriced: set[str] = set()
 
-    def heard(self, event: hear.ServerEvent | hear.Unknown) -> list[turns.Used]:
-        """An event of the model's: what is to be recorded."""
-        now = now_ms()
-        self._idleness.heard(event, now)
-        return self._note(self.ledger.heard(event, now))
+    def metered(self, upstream: Upstream) -> Metered:
+        """A fresh upstream socket."""
+        meter = Meter(self._bill, *self._models)
+        meter.heard(upstream.created.event, now_ms())
+        return Metered(self, upstream, meter)
 
     def said(self, message: pcm.PcmMessage) -> None:
         """An entry of `pcm`."""
         self._idleness.said(message, now_ms())
 
-    def socket_closed(self) -> list[turns.Used]:
-        """The upstream socket is no more: what is to be recorded."""
+    def heard(self, meter: Meter, event: hear.ServerEvent | hear.Unknown) -> None:
+        """An event of the model's, on one of its sockets."""
+        now = now_ms()
+        self._idleness.heard(event, now)
+        self._note(meter.heard(event, now))
+
+    def closed(self, meter: Meter) -> None:
+        """A socket is no more."""
         now = now_ms()
         self._idleness.socket_closed(now)
-        return self._note(self.ledger.socket_closed(now))
+        self._note(meter.closed(now))
 
-    def _note(self, used: list[turns.Used]) -> list[turns.Used]:
-        for model in self.ledger.unpriced - self._said_unpriced:
+    def _note(self, used: list[turns.Used]) -> None:
+        for model in self._bill.unpriced - self._said_unpriced:
             self._said_unpriced.add(model)
             self._log.warning("there is no price for %s: its tokens are counted, its dollars are not", model)
-        if used:
+        for entry in used:
+            self._record(entry)
             self._due.set()
-        return used
 
     async def run(self) -> None:
         """Keep the books and look at the limits, as long as the session lasts."""
@@ -126,7 +141,7 @@ class Accounting:
         if self._is_over:
             return
         now = now_ms()
-        for verdict in (*self._budget.look(now, self.ledger.sum.nano_usd, self._today), *self._idleness.look(now)):
+        for verdict in (*self._budget.look(now, self._bill.sum.nano_usd, self._today), *self._idleness.look(now)):
             self._log.info("a limit is near, or reached: %s", verdict[0])
             self._is_over = isinstance(verdict, Stop)
             self._tell(verdict)
@@ -138,12 +153,37 @@ class Accounting:
         now = now_ms()
         today = day_of(now)
         try:
-            for day, spent in by_day(self.ledger.entries, self._started_ms, now).items():
+            for day, spent in by_day(self._bill.entries, self._started_ms, now).items():
                 if spent != self._kept.get(day) or day == today:
                     kept = await accounts.keep(self._redis, self._user, self._session, day, spent)
                     self._kept[day] = spent
                     if day == today:
                         self._today = kept
-            await accounts.show(self._redis, self._session, self.ledger.sum, now - self._started_ms)
+            await accounts.show(self._redis, self._session, self._bill.sum, now - self._started_ms)
         except StreamUnavailable as error:
             self._log.warning("what the session has cost could not be written: %s", error)
+
+
+class Metered:
+    """One upstream socket, from the first event to the last that says what was used on it."""
+
+    def __init__(self, accounting: Accounting, upstream: Upstream, meter: Meter) -> None:
+        self._accounting, self._upstream, self._meter = accounting, upstream, meter
+
+    def heard(self, event: hear.ServerEvent | hear.Unknown) -> None:
+        """Before anything else is done about it."""
+        self._accounting.heard(self._meter, event)
+
+    async def hear_out(self) -> None:
+        """The socket is given up, or broken: what runs is cancelled, and what all of it has cost is still listened to.
+
+        To be awaited before it is closed, by its only reader, not longer than LAST_BILL_S.
+        """
+        with suppress(TimeoutError, UpstreamError):
+            async with asyncio.timeout(LAST_BILL_S):
+                with suppress(UpstreamError):  # a broken socket may still hold what came before it broke
+                    for response in self._meter.running:
+                        await self._upstream.send(encode(ResponseCancel(response_id=response)))
+                while not self._meter.settled:
+                    self.heard((await anext(self._upstream)).event)
+        self._accounting.closed(self._meter)

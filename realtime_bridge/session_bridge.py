@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
 
 from realtime_bridge import client_events, retry
-from realtime_bridge.accounting import LAST_BILL_S, Accounting, load_prices
+from realtime_bridge.accounting import Accounting, Metered, load_prices
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.budget import Stop, Verdict, Warn
 from realtime_bridge.conversation import Conversation
@@ -115,6 +115,7 @@ class SessionBridge:
         self._opened = asyncio.Event()
         self._conversation: Conversation
         self._accounting: Accounting
+        self._metered: Metered
         self._down: Producer
         self._turns: Producer
 
@@ -173,6 +174,9 @@ class SessionBridge:
                 return False
             case _Left():
                 self._log.info("this bridge leaves the session to another")
+                if self._opened.is_set():
+                    with self._put_off("store what was used last"):
+                        await self._turns.flush()
                 return False
             case Over():
                 self._log.info("the session's streams are gone")
@@ -201,7 +205,14 @@ class SessionBridge:
         self._go_on_from(rebuilt)
         r = self._r
         self._accounting = Accounting(
-            r.hub.redis, self._session, r.settings, r.prices, self._log, rebuilt, self._tell_of_limit
+            r.hub.redis,
+            self._session,
+            r.settings,
+            r.prices,
+            self._log,
+            rebuilt,
+            self._turns.append,
+            self._tell_of_limit,
         )
         self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
@@ -247,6 +258,7 @@ class SessionBridge:
         await self._open()
         while True:
             upstream = await self._dial()
+            self._metered = self._accounting.metered(upstream)
             try:
                 await self._converse(upstream)
             except ExceptionGroup as group:
@@ -266,22 +278,9 @@ class SessionBridge:
                     case _:
                         raise cause from group
             finally:
-                await self._hear_last_bill(upstream)
+                if self._lease.held:
+                    await self._metered.hear_out()
                 await upstream.close()
-
-    async def _hear_last_bill(self, upstream: Upstream) -> None:
-        """This socket is given up. What its last answer and transcription have cost the model still tells, if it can."""
-        if not self._lease.held:
-            return
-        ledger = self._accounting.ledger
-        with suppress(TimeoutError, UpstreamError):
-            async with asyncio.timeout(LAST_BILL_S):
-                with suppress(UpstreamError):
-                    for response in ledger.running:
-                        await upstream.send(client_events.encode(client_events.ResponseCancel(response_id=response)))
-                while not ledger.settled:
-                    self._record(self._accounting.heard((await anext(upstream)).event))
-        self._record(self._accounting.socket_closed())
 
     def _may_break_again(self) -> bool:
         """A socket may break; one after the other within a minute is a server that will not do."""
@@ -310,7 +309,6 @@ class SessionBridge:
     async def _converse(self, upstream: Upstream) -> None:
         """Everything that happens on one socket. Raises an exception group with why it ended."""
         self._outbox, self._armed = Outbox(), None
-        self._accounting.heard(upstream.created.event)
         self._ready.clear()
         async with asyncio.TaskGroup() as group:
             self._perform(self._conversation.dialled())
@@ -336,7 +334,7 @@ class SessionBridge:
     async def _pump_down(self, upstream: Upstream) -> None:
         """What the model says → the conversation."""
         async for received in upstream:
-            self._record(self._accounting.heard(received.event))
+            self._metered.heard(received.event)
             self._perform(self._conversation.received(received.event, received.raw, self._now()))
             if self._conversation.ready and not self._ready.is_set():
                 self._ready.set()
@@ -454,10 +452,6 @@ class SessionBridge:
         if (wake := self._conversation.next_wake) != self._armed:
             self._armed = wake
             self._rearmed.set()
-
-    def _record(self, used: Iterable[turns.Used]) -> None:
-        for entry in used:
-            self._turns.append(entry)
 
     def _say(self, message: down.DownMessage) -> None:
         number = self._down.next_number

@@ -21,26 +21,54 @@ LOST = "lost"
 """The status of a response of which nobody will say what it has cost."""
 
 
-class Ledger:
+class Bill:
     """All that one session has used, over bridges and upstream sockets."""
 
-    def __init__(self, prices: Prices, model: str, transcription_model: str | None, known: Iterable[Used] = ()) -> None:
+    def __init__(self, prices: Prices, known: Iterable[Used] = ()) -> None:
         self.entries = list(known)
         self.sum: Usage = total(self.entries)
+        self.unpriced: set[str] = set()
+        """models without a price, as far as they were used"""
         self._counted = {name for used in self.entries if (name := key(used)) is not None}
         self._prices = prices
+
+    def count(self, used: Used, numbers: dict[str, int] | None) -> list[Used]:
+        """Priced, and entered. `numbers`: None when the model's server has not said what it took."""
+        if numbers is None:
+            return self.enter(used)
+        used = msgspec.structs.replace(used, **numbers)
+        price = self._prices.of(used.model)
+        if price is None:
+            self.unpriced.add(used.model)
+            return self.enter(used)
+        return self.enter(msgspec.structs.replace(used, nano_usd=price.nano_usd(used)))
+
+    def enter(self, used: Used) -> list[Used]:
+        """Nothing when it is there already."""
+        if (name := key(used)) is not None:
+            if name in self._counted:
+                return []
+            self._counted.add(name)
+        self.entries.append(used)
+        self.sum += of(used)
+        return [used]
+
+
+class Meter:
+    """What is used on one upstream socket."""
+
+    def __init__(self, bill: Bill, model: str, transcription_model: str | None) -> None:
+        self._bill = bill
         self._model, self._transcription_model = model, transcription_model or ""
         self._transcribes = transcription_model is not None
         self._open: dict[str, int] = {}
-        """bytes of audio, of the responses of this socket that are not done"""
+        """bytes of audio, of the responses that are not done"""
         self._untold: set[str] = set()
         """items whose transcription is still to come"""
-        self.unpriced: set[str] = set()
-        """models without a price, as far as they were used"""
 
     @property
     def settled(self) -> bool:
-        """Whether the model has told of all that it was asked for on this socket."""
+        """Whether the model has told of all that it was asked for."""
         return not self._open and not self._untold
 
     @property
@@ -59,16 +87,9 @@ class Ledger:
             case hear.ResponseCreated(response=response):
                 self._open[response.id] = 0
             case hear.ResponseDone(response=response):
-                audio_bytes = self._open.pop(response.id, 0)
-                used = Used(
-                    of="response",
-                    id=response.id,
-                    model=self._model,
-                    at_ms=now_ms,
-                    status=response.status,
-                    audio_ms=audio_bytes // BYTES_PER_MS,
-                )
-                return self._count(used, None if response.usage is None else _tokens(response.usage))
+                audio_ms = self._open.pop(response.id, 0) // BYTES_PER_MS
+                used = self._response(response.id, now_ms, response.status, audio_ms)
+                return self._bill.count(used, None if response.usage is None else _tokens(response.usage))
             case hear.InputAudioBufferCommitted(item_id=item):
                 if self._transcribes:
                     self._untold.add(item)
@@ -78,22 +99,21 @@ class Ledger:
                 self._untold.discard(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, content_index=part, usage=usage):
                 self._untold.discard(item)
-                model = self._transcription_model
-                used = Used(of="transcription", id=item, model=model, at_ms=now_ms, part=part)
-                return self._count(used, None if usage is None else _of_transcription(usage))
+                used = Used(of="transcription", id=item, model=self._transcription_model, at_ms=now_ms, part=part)
+                return self._bill.count(used, None if usage is None else _of_transcription(usage))
             case _:
                 pass
         return []
 
-    def socket_closed(self, now_ms: int) -> list[Used]:
-        """This upstream socket is no more; what was running on it is never told of."""
-        lost = [
-            Used(of="response", id=response, model=self._model, at_ms=now_ms, status=LOST, audio_ms=size // BYTES_PER_MS)
-            for response, size in self._open.items()
-        ]
-        self._open.clear()
+    def closed(self, now_ms: int) -> list[Used]:
+        """The socket is no more; what was running on it is never told of."""
+        running, self._open = self._open, {}
         self._untold.clear()
-        return [used for each in lost for used in self._enter(each)]
+        lost = (self._response(response, now_ms, LOST, size // BYTES_PER_MS) for response, size in running.items())
+        return [used for each in lost for used in self._bill.enter(each)]
+
+    def _response(self, response: str, now_ms: int, status: str | None, audio_ms: int) -> Used:
+        return Used(of="response", id=response, model=self._model, at_ms=now_ms, status=status, audio_ms=audio_ms)
 
     def _follow(self, session: hear.Session) -> None:
         """The models that are really at work: the server says so, a client may have chosen another."""
@@ -103,26 +123,6 @@ class Ledger:
             self._transcribes = transcription is not None
             if transcription is not None and transcription.model:
                 self._transcription_model = transcription.model
-
-    def _count(self, used: Used, numbers: dict[str, int] | None) -> list[Used]:
-        """Priced, and entered. `numbers`: None when the model's server has not said what it took."""
-        if numbers is None:
-            return self._enter(used)
-        used = msgspec.structs.replace(used, **numbers)
-        price = self._prices.of(used.model)
-        if price is None:
-            self.unpriced.add(used.model)
-            return self._enter(used)
-        return self._enter(msgspec.structs.replace(used, nano_usd=price.nano_usd(used)))
-
-    def _enter(self, used: Used) -> list[Used]:
-        if (name := key(used)) is not None:
-            if name in self._counted:
-                return []
-            self._counted.add(name)
-        self.entries.append(used)
-        self.sum += of(used)
-        return [used]
 
 
 _SORTS = ("text", "audio", "image")

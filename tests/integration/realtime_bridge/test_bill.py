@@ -16,7 +16,8 @@ from realtime_bridge.personas import Personas
 from realtime_bridge.server_events import parse
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
-from realtime_bridge.usage import LOST, Ledger
+from realtime_bridge.usage import LOST, Meter
+from realtime_bridge.usage import Bill as Counted
 from simulator.agenda import Close
 from simulator.answers import tone
 from simulator.billing import Bill
@@ -76,21 +77,23 @@ def assert_same(entries: list[Used], responses: list[Bill], captions: list[Bill]
 
 @dataclass
 class Upstreams:
-    """One ledger, and one simulated session after the other."""
+    """One session of ours, on one simulated session after the other."""
 
     options: Options
     random: Random
-    ledger: Ledger = field(default_factory=lambda: Ledger(load_prices(None), MODEL, "whisper-1"))
+    counted: Counted = field(default_factory=lambda: Counted(load_prices(None)))
     now: float = 0.0
     responses: list[Bill] = field(default_factory=list)
     captions: list[Bill] = field(default_factory=list)
     breaks: int = 0
     session: Session = field(init=False)
+    meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
         self.dial()
 
     def dial(self) -> None:
+        self.meter = Meter(self.counted, MODEL, "whisper-1")
         self.session = Session(self.options, MODEL, now=self.now, wall=0.0, random=self.random)
         captions: Object = {"input": {"transcription": {"model": "whisper-1"}}}
         self.say("session.update", session={"type": "realtime", "audio": captions})
@@ -108,16 +111,16 @@ class Upstreams:
         for effect in self.session.due(self.now):
             assert not isinstance(effect, Close)
             for _ in range(1 + (self.random.random() < 0.1)):  # now and then told twice: it must not count twice
-                self.ledger.heard(parse(encode(effect)), round(self.now * 1000))
+                self.meter.heard(parse(encode(effect)), round(self.now * 1000))
 
     def break_off(self) -> None:
         """The socket is gone; now and then the bridge too, and another goes on with what is in `turns`."""
         self.responses += self.session.billing.responses
         self.captions += self.session.billing.transcriptions
         self.breaks += 1
-        self.ledger.socket_closed(round(self.now * 1000))
+        self.meter.closed(round(self.now * 1000))
         if self.random.random() < 0.3:
-            self.ledger = Ledger(load_prices(None), MODEL, "whisper-1", known=self.ledger.entries)
+            self.counted = Counted(load_prices(None), known=self.counted.entries)
         self.dial()
 
 
@@ -149,7 +152,7 @@ def test_500_random_responses_add_up_to_the_cent(seed: int) -> None:
         upstreams.wait(random.choice(WAITS))
     upstreams.break_off()
     assert upstreams.breaks > 5
-    entries = upstreams.ledger.entries
+    entries = upstreams.counted.entries
     assert {used.status for used in entries if used.of == "response"} >= {"completed", "cancelled", LOST}
     assert_same(entries, upstreams.responses, upstreams.captions)
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.usage import LOST, Ledger
+from realtime_bridge import server_events as hear
+from realtime_bridge.usage import LOST, Bill, Meter
 from streams import usage as sums
 from streams.turns import Used
 from streams.usage import NANO_USD, Usage
@@ -18,8 +19,27 @@ from tests.unit.realtime_bridge.billing import PRICES, began, done, event, trans
 AT = 1_795_000_000_000
 
 
+class Ledger:
+    """A bill, and the meter of its only socket."""
+
+    def __init__(self, model: str, captions: str | None, known: tuple[Used, ...]) -> None:
+        self.bill = Bill(PRICES, known)
+        self.meter = Meter(self.bill, model, captions)
+
+    def heard(self, event: hear.ServerEvent | hear.Unknown, at_ms: int) -> list[Used]:
+        return self.meter.heard(event, at_ms)
+
+    @property
+    def sum(self) -> Usage:
+        return self.bill.sum
+
+    @property
+    def entries(self) -> list[Used]:
+        return self.bill.entries
+
+
 def ledger(model: str = "gpt-realtime-2.1", captions: str | None = "gpt-transcribe", known: tuple[Used, ...] = ()) -> Ledger:
-    return Ledger(PRICES, model, captions, known)
+    return Ledger(model, captions, known)
 
 
 class Case(NamedTuple):
@@ -140,7 +160,7 @@ def test_a_model_without_a_price() -> None:
     (used,) = bill.heard(done("r", usage(text=(9, 4), written=(3, 0))), AT)
     assert used.nano_usd is None
     assert (bill.sum.tokens, bill.sum.cached_text_in, bill.sum.nano_usd, bill.sum.unpriced) == (12, 4, 0, 1)
-    assert bill.unpriced == {"my-own"}
+    assert bill.bill.unpriced == {"my-own"}
 
 
 def test_a_server_that_does_not_say_what_was_used() -> None:
@@ -185,11 +205,11 @@ def test_what_a_broken_socket_had_begun_is_written_down() -> None:
     """Nobody will say what it has cost; it is said so once, and it is in no sum of money."""
     bill = ledger()
     bill.heard(began("r"), AT)
-    assert not bill.settled
-    (lost,) = bill.socket_closed(AT + 5)
+    assert not bill.meter.settled
+    (lost,) = bill.meter.closed(AT + 5)
     assert (lost.id, lost.status, lost.nano_usd) == ("r", LOST, None)
-    assert bill.settled
-    assert bill.socket_closed(AT + 6) == []
+    assert bill.meter.settled
+    assert bill.meter.closed(AT + 6) == []
     assert (bill.sum.responses, bill.sum.unpriced, bill.sum.nano_usd) == (1, 1, 0)
 
 
@@ -202,12 +222,12 @@ def test_a_transcription_is_awaited_until_it_comes_or_never_will() -> None:
         ("c", event("conversation.item.deleted", item_id="c")),
     ):
         bill.heard(event("input_audio_buffer.committed", item_id=item), AT)
-        assert not bill.settled
+        assert not bill.meter.settled
         bill.heard(end, AT)
-        assert bill.settled
+        assert bill.meter.settled
     silent = ledger(captions=None)
     silent.heard(event("input_audio_buffer.committed", item_id="a"), AT)
-    assert silent.settled
+    assert silent.meter.settled
 
 
 counts = st.integers(0, 10_000)
