@@ -90,6 +90,7 @@ class Accounting:
         self._is_over = False
         """a limit is reached, and the session is told to end"""
         self._said_unpriced: set[str] = set()
+        self._note(Meter(self._bill, *self._models).lost(rebuilt.untold, now))  # with the bridge before
 
     def metered(self, upstream: Upstream) -> Metered:
         """A fresh upstream socket."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from realtime_bridge import client_events as say
+from realtime_bridge import server_events as hear
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
 from streams import down, turns
 from streams.consumer import Entry
@@ -40,6 +41,8 @@ class Rebuilt:
     """the entry with the latest change"""
     used: list[turns.Used] = field(default_factory=list)
     """what it has cost so far"""
+    untold: list[str] = field(default_factory=list)
+    """responses that began, and of which nobody will say what they have cost"""
     started_ms: int = 0
     """when the first bridge took it (Unix time)"""
 
@@ -99,6 +102,22 @@ def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turn
     if known is None or said.text:
         return said
     return turns.AssistantSaid(response=said.response, item=said.item, text=known.text, heard_ms=said.heard_ms)
+
+
+def untold(entries: Iterable[Entry[down.DownMessage]], used: Iterable[turns.Used]) -> list[str]:
+    """Responses that the client was told of, as far as `down` still knows, and that are in no `used` entry."""
+    begun: dict[str, None] = {}
+    for entry in entries:
+        match entry.message:
+            case down.Audio(response=response):
+                begun[response] = None
+            case down.ServerEvent(type="response.created", body=body):
+                event = hear.parse(bytes(body))
+                begun[event.response.id if isinstance(event, hear.ResponseCreated) else ""] = None
+            case _:
+                pass
+    counted = {each.id for each in used if each.of == "response"}
+    return [response for response in begun if response and response not in counted]
 
 
 def broken_answers(

@@ -26,7 +26,7 @@ from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
 from realtime_bridge.prices import Prices
-from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
+from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild, untold
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream, dial, realtime_url
 from runtime.logs import SessionLogger
@@ -226,6 +226,7 @@ class SessionBridge:
             raise Over(k.turns)
         arrived = await self._sessions.cursor(self._session, "arrived")
         told = await read(redis, k.down, down.decoder)
+        rebuilt.untold = untold(told, rebuilt.used)
         for void in broken_answers(told, rebuilt.answered, arrived or ZERO):
             self._say(void)
         return rebuilt

@@ -7,7 +7,7 @@ is never told: it is written down as `lost`, without numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -109,7 +109,12 @@ class Meter:
         """The socket is no more; what was running on it is never told of."""
         running, self._open = self._open, {}
         self._untold.clear()
-        lost = (self._response(response, now_ms, LOST, size // BYTES_PER_MS) for response, size in running.items())
+        return self.lost(running, now_ms, running)
+
+    def lost(self, responses: Iterable[str], now_ms: int, sizes: Mapping[str, int] | None = None) -> list[Used]:
+        """Nobody will say what these have cost. `sizes`: bytes of their audio, where that is known."""
+        sizes = sizes or {}
+        lost = (self._response(name, now_ms, LOST, sizes.get(name, 0) // BYTES_PER_MS) for name in responses)
         return [used for each in lost for used in self._bill.enter(each)]
 
     def _response(self, response: str, now_ms: int, status: str | None, audio_ms: int) -> Used:

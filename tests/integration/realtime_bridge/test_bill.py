@@ -10,6 +10,7 @@ from random import Random
 
 import aiohttp
 import pytest
+from msgspec import Raw
 
 from realtime_bridge.accounting import load_prices
 from realtime_bridge.personas import Personas
@@ -27,11 +28,11 @@ from simulator.session import Session
 from simulator.wire import Json, Object, audio_text, encode
 from streams import accounts, down, pcm, turns, usage
 from streams.consumer import Consumer, read
-from streams.dispatch import Assignment
+from streams.dispatch import Assignment, take_epoch
 from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.messages import End
-from streams.producer import Marked, Producer
+from streams.producer import Chained, Marked, Producer
 from streams.sessions import Sessions, now_ms
 from streams.turns import Used
 
@@ -251,3 +252,31 @@ async def test_the_last_answer_is_billed_when_the_client_hangs_up_in_its_middle(
         assert responses[0].written.audio > 0
         assert len(captions) == 1
         assert_same(entries, responses, captions)
+
+
+async def test_what_a_bridge_that_was_killed_had_begun_is_written_down(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client was told of three responses; of one of them it is known what it has cost."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    opened = turns.Opened(user="ann", door="mobile", turn_mode="utterance")
+    session = (await Sessions(hub.redis).create(opened, "ann")).session
+    epoch = await take_epoch(hub.writer, session, "killed:1")
+    said = Producer(hub.writer, session.keys.down, Chained(epoch))
+    noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
+    known = Used(of="response", id="r1", model=MODEL, at_ms=epoch, status="completed", audio_out=10, nano_usd=640_000)
+    await noted.append(known)
+    said.append(down.Audio("r1", "i1", 0, 0, bytes(4800)))
+    said.append(down.Audio("r2", "i2", 0, 0, bytes(4800)))
+    said.append(down.ServerEvent("response.created", Raw(b'{"type":"response.created","response":{"id":"r3"}}')))
+    await said.append(down.ServerEvent("response.created", Raw(b'{"type":"response.created","response":{"id":null}}')))
+    async with running(Options(speed=0.0)) as simulator, aiohttp.ClientSession() as http:
+        monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)
+        resources = Resources(BridgeSettings.load(), Personas.load(None), hub, http, "test:1")
+        bridge = SessionBridge(Assignment(EntryId(1, 1), session), resources)
+        await Producer(hub.writer, session.keys.pcm, Marked("test")).append(End("client_left"))
+        assert await asyncio.wait_for(bridge.run(), 10)
+        log = await read(hub.redis, session.keys.turns, turns.decoder)
+    entries = [entry.message for entry in log if isinstance(entry.message, Used)]
+    assert [(used.id, used.status) for used in entries] == [("r1", "completed"), ("r2", LOST), ("r3", LOST)]
+    spent = await accounts.total(hub.redis, "ann", usage.day_of(epoch))
+    assert (spent.nano_usd, spent.responses, spent.unpriced) == (640_000, 3, 2)
+    assert spent.ms >= 0
