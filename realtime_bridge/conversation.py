@@ -410,6 +410,11 @@ class Conversation:
         """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
         return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
 
+    def finish(self, reason: str, now: float) -> list[Effect]:
+        """No more than what is being answered: the session has used all that it may."""
+        self._ending = self._ending or Ending(reason, now, used_up=True)
+        return self._end_if_due(now)
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -438,7 +443,7 @@ class Conversation:
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):
             return []
-        if self._speech.speaking:  # the model's VAD finds no end of it
+        if self._speech.speaking and not self._ending.used_up:  # the model's VAD finds no end of it
             self._ending.stirred(now)
             return self._speech.last_words(self._last_id, now)
         return [Finish(self._ending.reason)]

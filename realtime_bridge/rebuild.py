@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from realtime_bridge import client_events as say
+from realtime_bridge import server_events as hear
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
 from realtime_bridge.tools import Owed
 from streams import down, turns
@@ -41,14 +42,23 @@ class Rebuilt:
     """the entry with the latest change"""
     owed: list[Owed] = field(default_factory=list)
     """function calls that the model has not answered to; in order"""
+    used: list[turns.Used] = field(default_factory=list)
+    """what it has cost so far"""
+    untold: list[str] = field(default_factory=list)
+    """responses that began, and of which nobody will say what they have cost"""
+    started_ms: int = 0
+    """when the first bridge took it (Unix time)"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     """From all of `turns`; None when it does not begin with how the session was asked for."""
+    entries = list(entries)
     log = [entry.message for entry in entries]
     if not log or not isinstance(opened := log[0], turns.Opened):
         return None
     rebuilt = Rebuilt(opened, opened.persona)
+    rebuilt.used = [message for message in log if isinstance(message, turns.Used)]
+    rebuilt.started_ms = next((entry.id.left for entry in entries if isinstance(entry.message, turns.EpochTaken)), 0)
     users: dict[str, str] = {}
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}
@@ -136,6 +146,22 @@ def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turn
     if known is None or said.text or said.heard_ms is not None:
         return said
     return turns.AssistantSaid(response=said.response, item=said.item, text=known.text, heard_ms=said.heard_ms)
+
+
+def untold(entries: Iterable[Entry[down.DownMessage]], used: Iterable[turns.Used]) -> list[str]:
+    """Responses that the client was told of, as far as `down` still knows, and that are in no `used` entry."""
+    begun: dict[str, None] = {}
+    for entry in entries:
+        match entry.message:
+            case down.Audio(response=response):
+                begun[response] = None
+            case down.ServerEvent(type="response.created", body=body):
+                event = hear.parse(bytes(body))
+                begun[event.response.id if isinstance(event, hear.ResponseCreated) else ""] = None
+            case _:
+                pass
+    counted = {each.id for each in used if each.of == "response"}
+    return [response for response in begun if response and response not in counted]
 
 
 def broken_answers(

@@ -12,10 +12,12 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 
-from realtime_bridge import client_events, retry
+from realtime_bridge import budget, client_events, retry
+from realtime_bridge.accounting import Accounting, Metered, load_prices
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.control import Control
 from realtime_bridge.conversation import Conversation
@@ -37,7 +39,8 @@ from realtime_bridge.errors import UpstreamError
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.personas import Personas
 from realtime_bridge.playback import Heard
-from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild
+from realtime_bridge.prices import Prices
+from realtime_bridge.rebuild import Rebuilt, broken_answers, rebuild, untold
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.upstream import Upstream, dial, realtime_url
@@ -75,6 +78,7 @@ class Resources:
     http: aiohttp.ClientSession
     owner: str
     """this process, in leases and epochs"""
+    prices: Prices = field(default_factory=partial(load_prices, None))
     webhook: Webhook = field(init=False)
     """where function calls go"""
 
@@ -130,9 +134,11 @@ class SessionBridge:
         self._user = ""
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
-        self._is_open = False
+        self._opened = asyncio.Event()
         self._control = Control(resources.hub, session, self._stopped, self._log)
         self._conversation: Conversation
+        self._accounting: Accounting
+        self._metered: Metered
         self._down: Producer
         self._turns: Producer
 
@@ -175,6 +181,7 @@ class SessionBridge:
                     ("watch", self._watch()),
                     ("renew", self._renew()),
                     ("tools", self._caller.run()),
+                    ("account", self._account()),
                     ("told", self._wait_to_be_told()),
                 ):
                     group.create_task(task, name=f"{name} {self._session.sid}")
@@ -191,6 +198,9 @@ class SessionBridge:
                 return False
             case _Left():
                 self._log.info("this bridge leaves the session to another")
+                if self._opened.is_set():
+                    with self._put_off("store what was used last"):
+                        await self._turns.flush()
                 return False
             case Over():
                 self._log.info("the session's streams are gone")
@@ -200,7 +210,7 @@ class SessionBridge:
                 self._log.warning("this bridge cannot go on: %s", cause)
                 return False
             case _:
-                if self._is_open:
+                if self._opened.is_set():
                     await self._end("internal_error", "Something went wrong on our side. Please connect again.")
                 raise cause
         return True
@@ -218,8 +228,20 @@ class SessionBridge:
         self._conversation = Conversation(rebuilt.opened, self._r.personas, self._r.settings.transcription_model)
         self._user = rebuilt.opened.user
         self._go_on_from(rebuilt)
-        self._is_open = True
+        r = self._r
+        self._accounting = Accounting(
+            r.hub.redis,
+            self._session,
+            r.settings,
+            r.prices,
+            self._log,
+            rebuilt,
+            self._turns.append,
+            self._tell_of_limit,
+        )
+        self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": self._epoch})
+        await self._accounting.look()  # whose user has used up the day is not dialled for
 
     async def _rebuild(self) -> Rebuilt:
         """What was said so far; what was begun to be answered and never finished is void from here on."""
@@ -229,6 +251,7 @@ class SessionBridge:
             raise Over(k.turns)
         arrived = await self._sessions.cursor(self._session, "arrived")
         told = await read(redis, k.down, down.decoder)
+        rebuilt.untold = untold(told, rebuilt.used)
         for void in broken_answers(told, rebuilt.answered, arrived or ZERO):
             self._say(void)
         return rebuilt
@@ -250,6 +273,8 @@ class SessionBridge:
             await self._turns.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
+        if self._opened.is_set():
+            await self._accounting.keep()
         await self._sessions.end(self._session)
 
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
@@ -259,6 +284,7 @@ class SessionBridge:
         await self._open()
         while True:
             upstream = await self._dial()
+            self._metered = self._accounting.metered(upstream)
             try:
                 await self._converse(upstream)
             except ExceptionGroup as group:
@@ -278,6 +304,8 @@ class SessionBridge:
                     case _:
                         raise cause from group
             finally:
+                if self._lease.held:
+                    await self._metered.hear_out()
                 await upstream.close()
 
     def _may_break_again(self) -> bool:
@@ -328,11 +356,13 @@ class SessionBridge:
             async for entry in entries:
                 await self._outbox.room()
                 self._handled = entry.id
+                self._accounting.said(entry.message)
                 self._perform(self._conversation.said(entry, self._now()))
 
     async def _pump_down(self, upstream: Upstream) -> None:
         """What the model says → the conversation."""
         async for received in upstream:
+            self._metered.heard(received.event)
             self._perform(self._conversation.received(received.event, received.raw, self._now()))
             if self._conversation.ready and not self._ready.is_set():
                 self._ready.set()
@@ -420,6 +450,18 @@ class SessionBridge:
             await asyncio.sleep(keys.RENEW_S)
             with self._put_off("renew the keys"):
                 await self._sessions.renew(self._session)
+
+    async def _account(self) -> None:
+        await self._opened.wait()
+        await self._accounting.run()
+
+    def _tell_of_limit(self, verdict: budget.Verdict) -> None:
+        match verdict:
+            case budget.Warn(code=code, sentence=sentence):
+                self._say(down.Notice(code=code, message=sentence))
+            case budget.Stop(reason=reason, sentence=sentence):
+                self._say(down.Notice(code=reason, message=sentence, final=True))
+                self._perform(self._conversation.finish(reason, self._now()))
 
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -89,6 +90,37 @@ class BridgeSettings(WorkerSettings):
     )
     max_sessions: int = Field(
         100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
+    )
+
+    prices: Path | None = Field(
+        None,
+        alias="PARLEY_PRICES",
+        description="A JSON file of prices, like `realtime_bridge/prices.json`; what it says of a model goes above what is"
+        " built in.",
+    )
+    max_session_usd: Decimal = Field(
+        Decimal(0), ge=0, alias="PARLEY_MAX_SESSION_USD", description="Dollars that one session may use; 0 = any number."
+    )
+    max_session_s: float = Field(
+        14_400.0, ge=0, alias="PARLEY_MAX_SESSION_S", description="Seconds that one session may last; 0 = any number."
+    )
+    max_user_day_usd: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_USD",
+        description="Dollars that one user may use in a day (UTC), over all sessions; 0 = any number.",
+    )
+    max_user_day_minutes: float = Field(
+        0.0,
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_MINUTES",
+        description="Minutes that the sessions of one user may last in a day (UTC), in all; 0 = any number.",
+    )
+    idle_stop_s: float = Field(
+        1_800.0,
+        ge=0,
+        alias="PARLEY_IDLE_STOP_S",
+        description="Seconds after which a session ends in which nobody speaks and nothing is answered; 0 = never.",
     )
 
     @model_validator(mode="before")

@@ -127,12 +127,21 @@ class Failed(Message, frozen=True, tag="failed"):
     message: str
 
 
+class Notice(Message, frozen=True, tag="notice"):
+    """Something that a person should know, in a sentence; nothing has failed."""
+
+    code: str
+    message: str
+    final: bool = False
+    """the session ends for that: `Ended` follows, when what is being answered has been answered"""
+
+
 class Ended(Message, frozen=True, tag="ended"):
     """The last entry of a session."""
 
     reason: str
 
 
-DownMessage = Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Ended
+DownMessage = Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Notice | Ended
 
 decoder: Decoder[DownMessage] = Decoder(DownMessage)

@@ -28,6 +28,7 @@ __all__ = [
     "ToolCalled",
     "TurnMode",
     "TurnsMessage",
+    "Used",
     "UserSaid",
     "is_file_stem",
 ]
@@ -152,6 +153,37 @@ class ToolAnswered(Message, frozen=True, tag="tool_output"):
     """the entry with the client's answer; None: the bridge has run it"""
 
 
+class Used(Message, frozen=True, tag="used"):
+    """What one response, or one transcription, has cost. Each stands here once: the sums of a session are the sums of these.
+
+    Every number may be added up over entries; of `nano_usd` those that are None are not known.
+    """
+
+    of: Literal["response", "transcription"]
+    id: str
+    """of the response, or of the item that was transcribed"""
+    model: str
+    at_ms: int
+    """Unix time, when the model told of it; says to which day (UTC) it counts"""
+    part: int = 0
+    """of a transcription: which part of its item"""
+    status: str | None = None
+    """of a response: `completed`, `cancelled`, `failed` or `incomplete`"""
+    text_in: int = 0
+    """tokens, as are all up to `audio_out`; contains `cached_text_in`, and so do the two that follow theirs"""
+    audio_in: int = 0
+    image_in: int = 0
+    cached_text_in: int = 0
+    cached_audio_in: int = 0
+    cached_image_in: int = 0
+    text_out: int = 0
+    audio_out: int = 0
+    audio_ms: int = 0
+    """of a response: the audio that was generated; of a transcription that is billed by time: what it is billed for"""
+    nano_usd: int | None = None
+    """billionths of a dollar; None: there is no price for this model"""
+
+
 TurnsMessage = (
     Opened
     | EpochTaken
@@ -164,6 +196,7 @@ TurnsMessage = (
     | AssistantSaid
     | ToolCalled
     | ToolAnswered
+    | Used
 )
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

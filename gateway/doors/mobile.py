@@ -238,6 +238,8 @@ async def _tell(phone: Phone, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await phone.say(wire.Error(sentence))
+        case down.Notice(message=sentence):
+            await phone.say(wire.Error(sentence))
         case down.Interrupted(item=item, at_ms=at_ms):
             connection.void(item)
             if phone.paced is None:

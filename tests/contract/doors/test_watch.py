@@ -106,6 +106,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         await bridge.say_done()
         await bridge.say(down.Interrupted("i1", 0, 120))
         await bridge.say(down.Failed("x", "Something\nis wrong."))
+        await bridge.say(down.Notice("usage_limit", "That was all.", final=True))
         await bridge.say(down.Ended("client_ended"))
         heard = await stream.until("conversation_ended")
         await stream.hear_end()
@@ -122,6 +123,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         ("response_complete", "{}"),
         ("interrupted", '{"item":"i1","at_ms":120}'),
         ("error", "Something is wrong."),
+        ("error", "That was all."),
         ("conversation_ended", "{}"),
     ]
     ids = [event.id.split("/") for event in heard[:-1] if event.id is not None]
