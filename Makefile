@@ -25,7 +25,7 @@ help:
 	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
-	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 2 minutes)'
+	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 5 minutes)'
 	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
 	@echo 'make clean  remove the virtualenv and everything else that was made here'
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from bench import media_peers as peers
-from bench import processes
-from bench.media_record import Footprint, MediaRecord, Way, coding, latency
+from bench import media_sessions, processes
+from bench.media_record import Footprint, MediaRecord, SessionCost, Way, coding, latency
 from streams import down
 from streams.keys import PLAY_CODECS, PlayCodec
 from tests.media.make_media import STREAMS, make_clip, make_stream, speech
@@ -47,9 +47,11 @@ class MediaPlan:
     live_s: float = 8.0
     """of each measurement of latency"""
     streams: tuple[int, ...] = (1, 40)
+    lives: int = 3
+    """measurements of each latency"""
 
 
-QUICK = MediaPlan(2, 2.0, (1, 10))
+QUICK = MediaPlan(2, 2.0, (1, 10), 1)
 
 _Key = tuple[Way, str, str, float]
 
@@ -68,7 +70,7 @@ class Media:
     async def run(self, told: Callable[[str], None]) -> MediaRecord:
         """Measure all of it; `told` is told where it is."""
         record = MediaRecord()
-        async with DecoderPool(1) as files, StreamPool(1) as streams:
+        async with DecoderPool(1) as files:
             for number in range(self._plan.rounds):
                 told(f"round {number + 1} of {self._plan.rounds}")
                 await self._slice(files)
@@ -80,9 +82,12 @@ class Media:
         for name in LIVE:
             for count in self._plan.streams:
                 told(f"{count} streams of {name}")
-                async with StreamPool(1) as streams:
-                    waits, cpu_ms = await self._live(streams, self._streams[name], count)
-                record.latencies.append(latency(name, count, 1000 * CHUNK_S, waits, cpu_ms))
+                lives = [await self._live(self._streams[name], count) for _ in range(self._plan.lives)]
+                record.latencies.append(latency(name, count, 1000 * CHUNK_S, lives))
+        for both in (False, True):
+            for count in self._plan.streams:
+                told(f"{count} sessions, Opus {'both ways' if both else 'in'}")
+                record.sessions.append(await self._sessions(count, both=both))
         told("memory")
         record.footprints = [await self._held(name) for name in LIVE] + [self._made(codec) for codec in ("opus", "aac")]
         return record
@@ -102,8 +107,12 @@ class Media:
         self._time(("in", name, PYDUB, SLICE_S), pydub)
         self._time(("in", name, FFMPEG, SLICE_S), ffmpeg)
 
-    async def _live(self, pool: StreamPool, data: bytes, count: int) -> tuple[list[float], float]:
+    async def _live(self, data: bytes, count: int) -> tuple[list[float], float]:
         """Each stream sends a chunk every CHUNK_S, none at the same moment as another. (waits, CPU of a stream-second)"""
+        async with StreamPool(1) as pool:
+            return await self._live_in(pool, data, count)
+
+    async def _live_in(self, pool: StreamPool, data: bytes, count: int) -> tuple[list[float], float]:
         chunks = list(_chunks(data, int(len(data) * CHUNK_S / STREAM_S)))[: int(self._plan.live_s / CHUNK_S)]
         waits: list[float] = []
         loop = asyncio.get_running_loop()
@@ -123,6 +132,13 @@ class Media:
         after = processes.cpu(os.getpid())
         spent_ms = after.own + after.children - before.own - before.children
         return waits, spent_ms / (count * len(chunks) * CHUNK_S)
+
+    async def _sessions(self, count: int, *, both: bool) -> SessionCost:
+        """Of Redis and all: a transcoder that runs."""
+        data = self._streams[LIVE[0]]
+        chunks = list(_chunks(data, int(len(data) * CHUNK_S / STREAM_S)))
+        said = (self._pcm * 2)[: round(STREAM_S * SAMPLE_RATE) * BYTES_PER_SAMPLE]
+        return await media_sessions.measure(chunks, said, sessions=count, seconds=self._plan.live_s, both=both)
 
     async def _held(self, name: str) -> Footprint:
         """What a child takes more with SESSIONS streams in it, each some way in."""

@@ -38,6 +38,8 @@ class Latency(msgspec.Struct, frozen=True):
     p99_ms: float
     cpu_ms: float
     """of worker and child, for a second of one stream"""
+    worst_p99_ms: float | None = None
+    """of several measurements, of which the others are medians: here a machine shows that stood still for a moment"""
 
 
 class Footprint(msgspec.Struct, frozen=True):
@@ -48,12 +50,30 @@ class Footprint(msgspec.Struct, frozen=True):
     kilobytes: float
 
 
+class SessionCost(msgspec.Struct, frozen=True):
+    """CPU of a transcoder that runs, for a second of one session."""
+
+    both: bool
+    """Opus in and Opus out, else in only"""
+    sessions: int
+    """at a time"""
+    seconds: float
+    worker_ms: float
+    children_ms: float
+
+    @property
+    def a_core(self) -> float:
+        """Sessions that a core has time for."""
+        return 1000 / max(self.worker_ms + self.children_ms, 0.01)
+
+
 class MediaRecord(msgspec.Struct):
     """All of a run."""
 
     codings: list[Coding] = msgspec.field(default_factory=list)
     latencies: list[Latency] = msgspec.field(default_factory=list)
     footprints: list[Footprint] = msgspec.field(default_factory=list)
+    sessions: list[SessionCost] = msgspec.field(default_factory=list)
 
 
 def coding(way: Way, name: str, by: str, seconds: float, took_s: Sequence[float]) -> Coding:
@@ -64,6 +84,8 @@ def coding(way: Way, name: str, by: str, seconds: float, took_s: Sequence[float]
     return Coding(way, name, by, real_time, each_ms, seconds)
 
 
-def latency(name: str, streams: int, chunk_ms: float, waits_s: Sequence[float], cpu_ms: float) -> Latency:
-    waits_ms = [1000 * wait for wait in waits_s]
-    return Latency(name, streams, chunk_ms, len(waits_ms), percentile(waits_ms, 50), percentile(waits_ms, 99), cpu_ms)
+def latency(name: str, streams: int, chunk_ms: float, rounds: Sequence[tuple[Sequence[float], float]]) -> Latency:
+    """`rounds`: the waits of each, in seconds, and its CPU time, of worker and child, for a second of one stream."""
+    p50, p99 = (spread([1000 * percentile(waits, percent) for waits, _ in rounds]) for percent in (50, 99))
+    cpu_ms, chunks = spread([cpu_ms for _, cpu_ms in rounds]), sum(len(waits) for waits, _ in rounds)
+    return Latency(name, streams, chunk_ms, chunks, p50.median, p99.median, cpu_ms.median, p99.high)

@@ -34,6 +34,7 @@ def show(console: Console, record: MediaRecord, machine: dict[str, str], *, roun
     console.print(_codings(record.codings))
     console.print(_latencies(record))
     console.print(_footprints(record))
+    console.print(_sessions(record))
     for sentence in sessions_a_core(record):
         console.print(sentence, soft_wrap=True)
 
@@ -68,10 +69,12 @@ def _codings(codings: list[Coding]) -> Table:
 def _latencies(record: MediaRecord) -> Table:
     title = "From a chunk in to its PCM out, through a decoder child"
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("what", "streams", "chunk, ms", "p50, ms", "p99, ms", "CPU, ms per stream·s"):
+    for column in ("what", "streams", "chunk, ms", "p50, ms", "p99, ms", "worst p99, ms", "CPU, ms per stream·s"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for each in record.latencies:
-        figures = (f"{each.chunk_ms:.0f}", f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.cpu_ms:.2f}")
+        worst = each.p99_ms if each.worst_p99_ms is None else each.worst_p99_ms
+        times = (each.p50_ms, each.p99_ms, worst, each.cpu_ms)
+        figures = (f"{each.chunk_ms:.0f}", *(f"{time:.2f}" for time in times))
         table.add_row(each.name, str(each.streams), *figures)
     return table
 
@@ -82,6 +85,17 @@ def _footprints(record: MediaRecord) -> Table:
         table.add_column(column, justify="right" if column == "KB" else "left")
     for each in record.footprints:
         table.add_row(each.way, each.name, f"{each.kilobytes:.0f}")
+    return table
+
+
+def _sessions(record: MediaRecord) -> Table:
+    title = "A transcoder on Redis: CPU of a second of a session, in which it talks, and is talked to, all the time"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("Opus", "sessions", "worker, ms", "children, ms", "sessions a core"):
+        table.add_column(column, justify="left" if column == "Opus" else "right")
+    for each in record.sessions:
+        figures = (f"{each.worker_ms:.2f}", f"{each.children_ms:.2f}", f"{each.a_core:.0f}")
+        table.add_row("both ways" if each.both else "in", str(each.sessions), *figures)
     return table
 
 

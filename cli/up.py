@@ -25,8 +25,9 @@ from cli.supervisor import ChildSpec, Supervisor
 from cli.talk import Recording, TalkResult, read_recording, table, talk, write_wav
 from cli.token import token_for_check
 from runtime import notify
-from runtime.embedded import answering_process, find_server, free_port, server_arguments
+from runtime.embedded import answering_process, find_server, server_arguments
 from runtime.errors import SettingsError, StartError
+from runtime.ports import HeldPorts
 
 ANSWER = Path(".parley/answer.wav")
 
@@ -66,8 +67,10 @@ async def run(options: UpOptions) -> int:
         )
     recording = read_recording(options.check_file) if options.check_file else None
     screen = Screen()
-    async with Supervisor(screen.line, screen.say) as supervisor:
-        work = asyncio.create_task(_serve(options, settings, recording, supervisor, screen))
+    async with contextlib.AsyncExitStack() as stack:
+        ports = stack.enter_context(HeldPorts())
+        supervisor = await stack.enter_async_context(Supervisor(screen.line, screen.say))
+        work = asyncio.create_task(_serve(options, settings, recording, supervisor, ports, screen))
         with _signals(work, supervisor, screen):
             try:
                 await work
@@ -81,10 +84,15 @@ async def run(options: UpOptions) -> int:
 
 
 async def _serve(
-    options: UpOptions, settings: CommandSettings, recording: Recording | None, supervisor: Supervisor, screen: Screen
+    options: UpOptions,
+    settings: CommandSettings,
+    recording: Recording | None,
+    supervisor: Supervisor,
+    ports: HeldPorts,
+    screen: Screen,
 ) -> None:
     began = time.monotonic()
-    plan = make_plan(options, settings, supervisor.directory, screen)
+    plan = make_plan(options, settings, supervisor.directory, ports, screen)
     if plan.simulated:
         screen.loud("No model is behind this: the simulator answers. Set OPENAI_API_KEY to talk to a real one.")
     if not settings.own_server:
@@ -124,14 +132,14 @@ async def self_check(recording: Recording, url: str, token: str | None = None) -
     return result
 
 
-def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, screen: Screen) -> Plan:
+def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, ports: HeldPorts, screen: Screen) -> Plan:
     """Decide what to start. Raises ServerError when there is no Redis server and none to start."""
     redis_url, server = settings.redis_url, None
     if settings.own_server:
         binary = find_server()
         for sentence in binary.passed_over:
             screen.say(sentence)
-        port = free_port()
+        port = ports.take()
         redis_url = f"redis://127.0.0.1:{port}/0"
         server = ChildSpec(
             "redis",
@@ -145,7 +153,7 @@ def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, sc
     services: list[ChildSpec] = []
     simulated = settings.openai_api_key is None
     if simulated:
-        port = free_port()
+        port = ports.take()
         simulator = ["--host", "127.0.0.1", "--port", str(port)]
         services.append(ChildSpec("simulator", _module("simulator", *simulator), {}, "yellow", stop_order=_STOP_SIMULATOR))
         common |= {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "simulator"}
@@ -156,7 +164,7 @@ def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, sc
         services.append(ChildSpec(name, _module(module), common, colour, stop_order=_STOP_WORKERS))
     urls: list[str] = []
     for number, name in enumerate(_numbered(["gateway"] * options.gateways)):
-        port = settings.port + number if settings.port else free_port()
+        port = settings.port + number if settings.port else ports.take()
         here = {"HOST": settings.host, "PORT": str(port)}
         services.append(ChildSpec(name, _module("gateway"), {**common, **here}, "green", stop_order=_STOP_GATEWAY))
         urls.append(http_url(settings.host, port))

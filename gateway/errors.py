@@ -10,6 +10,7 @@ DoorError
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
+│   ├── UsedUp                "usage_limit"       all that a user may use in a day      429, fault: the client; recoverable
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
@@ -158,6 +159,22 @@ class TooMany(RequestRefused):
     def __init__(self, what: str, allowed: int, retry_after_s: int) -> None:
         self.allowed, self.retry_after_s = allowed, retry_after_s
         super().__init__(f"There are too many {what} of yours: {allowed} are allowed at once. End some, or try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": f"{self.retry_after_s}"}
+
+
+class UsedUp(RequestRefused):
+    """You have used all that you may today. Please come back tomorrow (midnight UTC)."""
+
+    code = "usage_limit"
+    recoverable = True
+    status = 429
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -1,4 +1,5 @@
-"""How much one user, and one address, may have of us at once: connections, sessions; and how fast a session is spoken to.
+"""How much one user, and one address, may have of us at once: connections, sessions; what a user may use in a day; and how
+fast a session is spoken to.
 
 Connections and sessions are counted in Redis, over all gateways. Each is a member of a sorted set with the time at which it
 runs out; whoever has it renews it. So a gateway that dies leaves nothing for long, and no counter stays high.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -25,10 +27,13 @@ from redis.exceptions import RedisError
 from gateway.addresses import counted_as
 from gateway.allowance import Allowance
 from gateway.caller import Caller
-from gateway.errors import TooMany
+from gateway.errors import TooMany, UsedUp
 from gateway.settings import GatewaySettings
-from streams import keys
+from streams import accounts, keys
+from streams.errors import StreamUnavailable
 from streams.keys import SessionKeys
+from streams.sessions import now_ms
+from streams.usage import DAY_MS, NANO_USD, day_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +119,8 @@ class Limits:
             "sessions": settings.max_sessions_per_address,
             "records": MAX_RECORDS,
         }
+        self._day_nano_usd = settings.max_user_day_usd * NANO_USD
+        self._day_ms = settings.max_user_day_minutes * 60_000
         self._held: dict[What, dict[str, set[str]]] = {"connections": {}, "sessions": {}, "records": {}}
         """key → members"""
         self._allowances: OrderedDict[str, Allowance] = OrderedDict()
@@ -131,11 +138,15 @@ class Limits:
 
     @asynccontextmanager
     async def session(self, caller: Caller, resumes: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[Room]:
-        """Room for one more, to be taken before a WebSocket's handshake is answered. Raises TooMany.
+        """Room for one more, to be taken before a WebSocket's handshake is answered. Raises TooMany, UsedUp.
 
         `resumes`: asked when there is no room; a connection that goes on with a session needs none. Call `Room.is_for` as
         soon as there is a session. It counts while the context lasts, and then until it has ended.
         """
+        if await self._has_used_up(caller) and not (resumes is not None and await resumes()):
+            error = UsedUp(math.ceil((DAY_MS - now_ms() % DAY_MS) / 1000))
+            error.door = caller.door or None
+            raise error
         counts, member = self._counts("sessions", caller), secrets.token_hex(8)
         fits = await self._hold("sessions", counts, member, limited=True)
         if not fits and not (resumes is not None and await resumes()):
@@ -162,6 +173,18 @@ class Limits:
                 self._forget_allowances(now)
             found = self._allowances[sid] = Allowance(now)
         return found
+
+    async def _has_used_up(self, caller: Caller) -> bool:
+        """Whether this user may use no more today. Who has not shown who they are is left to the bridge, which knows the
+        session's user."""
+        if caller.user is None or not (self._day_nano_usd or self._day_ms):
+            return False
+        try:
+            spent = await accounts.total(self._redis, caller.user, day_of(now_ms()))
+        except StreamUnavailable as error:
+            logger.warning("what a user has used cannot be looked at: %s", error)
+            return False
+        return 0 < self._day_nano_usd <= spent.nano_usd or 0 < self._day_ms <= spent.ms
 
     async def run(self) -> None:
         """Renew what is held, until cancelled."""

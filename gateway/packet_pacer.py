@@ -26,8 +26,15 @@ AAC = PacketKind(1024, bytes.fromhex("fff15840017ffc01182007"))
 """The silence is what our encoder (FFmpeg's) makes of zeros, mono at 24 kHz, once it has had some: an ADTS header, a single
 channel element without a scale factor band, the end."""
 
-OPUS = PacketKind(480, bytes.fromhex("fcfffe"))
-"""The silence is 20 ms of CELT, full band, mono, whose first bit says that it is silent (RFC 6716, section 4.3)."""
+_SILENT = bytes.fromhex("fffe")
+"""20 ms of CELT whose first bit says that they are silent (RFC 6716, section 4.3)."""
+
+OPUS = {
+    20: PacketKind(480, b"\xfc" + _SILENT),
+    40: PacketKind(960, b"\xfd" + 2 * _SILENT),
+    60: PacketKind(1440, b"\xff\x03" + 3 * _SILENT),
+}
+"""By the milliseconds of a packet. The first byte says: full band, mono; one frame, two, or as many as the next says."""
 
 
 class PacketPacer(Pacer[M]):

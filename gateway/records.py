@@ -9,19 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.output import BitRate, FrameMs
 from streams import keys
+from streams.coding import Coding
 from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.sessions import now_ms
 
 MAX_LISTED = 200
 """Records that a user is told of: the newest. Older ones live on for whoever knows their id."""
+
+ListenFormat = Literal["wav", "aac", "opus"]
+"""What a stream of audio is: WAV, AAC in ADTS, Opus in Ogg."""
+
+InputFormat = Literal["pcm16", "stream"]
+"""What is uploaded: PCM16, or the next bytes of one recording."""
 
 Status = Literal["created", "running", "stopped", "completed"]
 
@@ -44,6 +52,27 @@ return redis.call('HGETALL', KEYS[1])
 """
 
 
+class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In what the session's sound is heard, as far as the client has said."""
+
+    audio_format: ListenFormat | None = None
+    bitrate: BitRate | None = None
+    frame_ms: FrameMs | None = None
+
+    @property
+    def coding(self) -> Coding:
+        return Coding(self.bitrate, self.frame_ms)
+
+    def over(self, other: Self) -> Self:
+        """This, and what it leaves open from the other."""
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(other, **said)
+
+
+AS_IT_IS = Heard()
+"""Nothing is said of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a client asks for when it creates a session."""
@@ -54,6 +83,8 @@ class Wanted:
     """Hertz, of both directions"""
     packet_timestamps: bool
     """each upload begins with the time when it was sent"""
+    heard: Heard = AS_IT_IS
+    input_format: InputFormat = "pcm16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +103,8 @@ class Record:
     """the client has ended its conversation: uploads open no new one until it starts or listens again"""
     latency: dict[str, int] | None
     """the last report of the one-way latency of its uploads, in milliseconds; see `gateway.latency`"""
+    heard: Heard = AS_IT_IS
+    input_format: InputFormat = "pcm16"
 
 
 class Records:
@@ -92,6 +125,8 @@ class Records:
             "sample_rate": wanted.sample_rate,
             "packet_timestamps": int(wanted.packet_timestamps),
             "closed": 0,
+            "heard": msgspec.json.encode(wanted.heard),
+            "input_format": wanted.input_format,
         }
         key, listing = keys.record(record_id), keys.records(user)
         try:
@@ -115,6 +150,8 @@ class Records:
             wanted.packet_timestamps,
             closed=False,
             latency=None,
+            heard=wanted.heard,
+            input_format=wanted.input_format,
         )
 
     async def of(self, user: str) -> list[Record]:
@@ -156,7 +193,7 @@ class Records:
 
 
 def _read(record_id: str, fields: Mapping[bytes, bytes]) -> Record:
-    latency = fields.get(b"latency")
+    latency, heard = fields.get(b"latency"), fields.get(b"heard")
     return Record(
         id=record_id,
         user=text(fields[b"user"]),
@@ -168,4 +205,6 @@ def _read(record_id: str, fields: Mapping[bytes, bytes]) -> Record:
         packet_timestamps=fields[b"packet_timestamps"] == b"1",
         closed=fields[b"closed"] == b"1",
         latency=None if latency is None else msgspec.json.decode(latency, type=dict[str, int]),
+        heard=AS_IT_IS if heard is None else msgspec.json.decode(heard, type=Heard),
+        input_format="stream" if fields.get(b"input_format") == b"stream" else "pcm16",
     )

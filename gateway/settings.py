@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +81,18 @@ class GatewaySettings(Settings):
         ge=0,
         alias="PARLEY_MAX_SESSIONS_PER_ADDRESS",
         description="Sessions that were opened from one address, at once; 0 = any number.",
+    )
+    max_user_day_usd: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_USD",
+        description="Dollars that one user may use in a day (UTC), as the bridge has it: who has is refused.",
+    )
+    max_user_day_minutes: float = Field(
+        0.0,
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_MINUTES",
+        description="Minutes of one user's sessions in a day (UTC), as the bridge has it: who has used them is refused.",
     )
     max_file_bytes: int = Field(
         10 << 20,

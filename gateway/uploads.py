@@ -96,7 +96,7 @@ class Uploads:
                     f"This session's audio has {lane.record.sample_rate} Hz, not {rate}. Stop the stream to change it."
                 )
             try:
-                stored = lane.producer.append(up.Audio(audio))
+                stored = lane.producer.append(up.Audio(audio) if lane.record.input_format == "pcm16" else up.Chunk(audio))
                 await self._tend(lane)
                 await stored
             except Over:
@@ -149,7 +149,7 @@ class Uploads:
             if record.closed:
                 raise not_found()
             record = await set_rate(self.records, record, rate)
-            creation = await backend.sessions.create(opening(record, self._door), record.id, source=source(rate))
+            creation = await backend.sessions.create(opening(record, self._door), record.id, source=source(record))
             session = creation.session
             if creation.created:
                 self._metrics.sessions.labels(self._door).inc()
@@ -214,15 +214,16 @@ class Uploads:
             await self.records.change(lane.record, {"latency": msgspec.json.encode(report)})
 
 
-def source(rate: int) -> str:
+def source(record: Record) -> str:
     """What `up` holds; see `up.GenOpened`."""
-    return f"pcm16 {rate}"
+    return f"pcm16 {record.sample_rate}" if record.input_format == "pcm16" else record.input_format
 
 
 def opening(record: Record, door: str) -> turns.Opened:
     """How a session is opened for this record."""
     stem = f"{door}_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{record.id[:8]}_{token_hex(2)}"
-    return turns.Opened(user=record.user, door=door, turn_mode="server_vad", record=stem)
+    coded = None if record.input_format == "pcm16" else record.input_format
+    return turns.Opened(user=record.user, door=door, turn_mode="server_vad", input=coded, record=stem)
 
 
 async def set_rate(records: Records, record: Record, rate: int) -> Record:

@@ -29,6 +29,8 @@ class _Wish(NamedTuple):
     create: ResponseCreate
     about: Position
     """up to where it answers"""
+    again: bool
+    """when another answer is active, ask once more after it"""
 
 
 class State(Enum):
@@ -61,10 +63,15 @@ class Answering:
         self._held = False
         """nothing is asked for until `release`"""
 
-    def want(self, now: float, about: Position, options: dict[str, object] | None = None) -> list[Effect]:
-        """Ask for an answer to all up to `about`, now or as soon as the active one is done. Several wishes are one."""
+    def want(
+        self, now: float, about: Position, options: dict[str, object] | None = None, *, again: bool = True
+    ) -> list[Effect]:
+        """Ask for an answer to all up to `about`, now or as soon as the active one is done. Several wishes are one.
+
+        Not `again`: when the model refuses, because it has begun another one by itself, whoever asked sees to it.
+        """
         self._asked += 1
-        wish = _Wish(ResponseCreate(response=options, event_id=f"create_{self._asked}"), about)
+        wish = _Wish(ResponseCreate(response=options, event_id=f"create_{self._asked}"), about, again)
         if self.state is State.IDLE and not self._held:
             return self._ask(wish, now)
         self._wanted = wish
@@ -92,10 +99,16 @@ class Answering:
     def created(self, response: str, about: Position) -> list[Effect]:
         """The model has begun, asked by us, or by its own VAD: then it answers all up to `about`."""
         unwanted = self.state is State.UNWANTED
-        asked = self.state in (State.REQUESTED, State.UNWANTED) and self._latest is not None
+        asked = self.asked_as is not None
         self._about[response] = self._latest.about if asked and self._latest is not None else about
         self.state, self.response, self.deadline = State.ACTIVE, response, None
         return self._cancel() if unwanted else []
+
+    @property
+    def asked_as(self) -> str | None:
+        """The name of the `response.create` that is under way: the model has neither begun nor refused."""
+        is_under_way = self.state in (State.REQUESTED, State.UNWANTED) and self._latest is not None
+        return self._latest.create.event_id if is_under_way and self._latest is not None else None
 
     def interrupt(self, *, by_model: bool = False) -> list[Effect]:
         """The answer is not wanted any more. `by_model`: the model has noticed by itself and stops without being told."""
@@ -139,7 +152,7 @@ class Answering:
             return False
         if event_id not in (None, latest.create.event_id):
             return False
-        if busy and self._wanted is None and self.state is State.REQUESTED:
+        if busy and latest.again and self._wanted is None and self.state is State.REQUESTED:
             self._wanted = latest
         self.state, self.deadline = State.ACTIVE if busy else State.IDLE, None
         return True

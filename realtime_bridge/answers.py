@@ -9,7 +9,7 @@ model is to know first what was heard of the last one.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pybase64
@@ -133,8 +133,13 @@ class Answers:
         text = event.transcript if isinstance(event, ResponseOutputAudioTranscriptDone) else event.text
         self._item(event.item_id).text += text
 
-    def done(self, response: Response, now: float) -> list[Effect]:
-        """The answer is generated; it may be heard for long yet."""
+    def done(
+        self, response: Response, now: float, called: Sequence[Effect] = (), outputs: tuple[str, ...] = ()
+    ) -> list[Effect]:
+        """The answer is generated; it may be heard for long yet.
+
+        `called`: what follows from the functions it has called behind its words; `outputs`: of which calls it had them.
+        """
         effects: list[Effect] = []
         for key in [key for key, cut in self._cuts.items() if cut.response == response.id]:
             cut = self._cuts.pop(key)
@@ -147,9 +152,10 @@ class Answers:
             if item is not None and (item.text or item.heard_ms is not None):
                 item.response, item.told = response.id, True
                 effects.append(_remember(output.id, item))
+        effects += called
         about = self.answering.about(response.id)
         if about is not None:
-            effects.append(Record(turns.Answered(response=response.id, pcm_id=str(about.entry), offset=about.samples)))
+            effects.append(Record(turns.Answered(response.id, str(about.entry), about.samples, outputs)))
         return [*effects, *self.answering.done(response.id, now)]
 
     def _item(self, name: str) -> _Item:

@@ -22,23 +22,23 @@ from streams.consumer import Entry
 
 
 class _Response(msgspec.Struct):
-    id: str = ""
+    id: str | None = None
     status: str | None = None
 
 
 class _Item(msgspec.Struct):
-    id: str = ""
+    id: str | None = None
     type: str | None = None
 
 
 class _Body(msgspec.Struct):
     """What is looked at of an event of the model's."""
 
-    response_id: str = ""
-    item_id: str = ""
-    output_index: int = 0
-    content_index: int = 0
-    delta: str = ""
+    response_id: str | None = None
+    item_id: str | None = None
+    output_index: int | None = None
+    content_index: int | None = None
+    delta: str | None = None
     transcript: str | None = None
     text: str | None = None
     response: _Response | None = None
@@ -138,23 +138,27 @@ def _part(found: dict[str, Begun], response: str, item: str, index: int) -> Part
 
 
 def _hear(found: dict[str, Begun], kind: str, body: _Body) -> None:
-    if kind in _OF_RESPONSES and body.response is not None:
-        begun = found.setdefault(body.response.id, Begun(body.response.id))
-        begun.done |= kind == "response.done"
+    """Servers may leave an id out; then it is about nothing that could go on."""
+    if kind in _OF_RESPONSES:
+        if response := body.response and body.response.id:
+            found.setdefault(response, Begun(response)).done |= kind == "response.done"
+    elif not body.response_id:
+        return
     elif kind in _OF_ITEMS and body.item is not None:
         begun = found.setdefault(body.response_id, Begun(body.response_id))
         begun.calls |= body.item.type == "function_call"
         if kind.endswith("added"):
-            begun.open_items.add(body.item.id)
+            begun.open_items.add(body.item.id or "")
         else:
-            begun.open_items.discard(body.item.id)
-    elif kind in (*_WORDS, *_ALL_WORDS, _ALL_SOUND):
-        part = _part(found, body.response_id, body.item_id, body.content_index)
-        part.output = body.output_index
+            begun.open_items.discard(body.item.id or "")
+    elif kind in (*_WORDS, *_ALL_WORDS, _ALL_SOUND) and body.item_id:
+        part = _part(found, body.response_id, body.item_id, body.content_index or 0)
+        part.output = body.output_index or 0
         part.is_sound |= "audio" in kind
         part.has_all_sound |= kind == _ALL_SOUND
         part.has_all_words |= kind in _ALL_WORDS
-        part.text = (body.transcript or body.text or part.text) if kind in _ALL_WORDS else part.text + body.delta
+        whole = body.transcript or body.text or part.text
+        part.text = whole if kind in _ALL_WORDS else part.text + (body.delta or "")
 
 
 @dataclass

@@ -153,6 +153,7 @@ def session_config(
     output_modality: Modality = "audio",
     noise_reduction: Literal["near_field", "far_field"] | None = None,
     tools: Sequence[JsonObject] = (),
+    tool_choice: str | JsonObject = "auto",
 ) -> JsonObject:
     """A full `session` for `session.update`, so that no server's default decides anything.
 
@@ -175,7 +176,7 @@ def session_config(
             "output": {"format": dict(pcm), "voice": voice},
         },
         "tools": list(tools),
-        "tool_choice": "auto",
+        "tool_choice": tool_choice,
         "max_output_tokens": "inf",
         "truncation": "auto",
     }

@@ -26,6 +26,7 @@ from realtime_bridge.prompts import GO_ON, GREET
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.retold import Retold
 from realtime_bridge.spoken import START, Position
+from realtime_bridge.tools import Owed, Tools
 from realtime_bridge.user_speech import UserSpeech
 from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES
 from streams import down, pcm, turns
@@ -54,6 +55,7 @@ class Conversation:
         """the model is configured; nothing that was said goes upstream before"""
         self._personas = personas
         self._persona: Persona = personas.default
+        self._persona_id = personas.default_id
         self._asked_for = opened.persona
         self._recordings = opened.turn_mode == "utterance"
         self._transcription_model = transcription_model
@@ -80,12 +82,19 @@ class Conversation:
         """what a client has asked for that speaks the model's protocol; None for all others"""
         self._cuts_answers = self._client is None or opened.cuts_answers
         """an interruption is ours to truncate"""
+        self._owed: list[Owed] = []
+        """function calls that the next socket has to answer to"""
         self._answers = Answers()
         self._former: Answers | None = None
         """of the socket before, which may still be heard"""
         self.retold = Retold()
         self._again = Again()
+        self._tools = self._new_tools()
         self._speech = self._new_speech()
+
+    def _new_tools(self) -> Tools:
+        owed, self._owed = self._owed, []
+        return Tools(self._answers.answering, owed, client_runs_others=self._client is not None)
 
     def _new_speech(self) -> UserSpeech:
         responds = self._client is None
@@ -98,6 +107,7 @@ class Conversation:
         self._asked_for, self._context, self._goes_on = rebuilt.persona, rebuilt.items, rebuilt.goes_on
         self._mends = mends
         self.go_on_from(rebuilt.position)
+        self._owed = [each.of(self._personas) for each in rebuilt.owed]
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
 
@@ -113,6 +123,8 @@ class Conversation:
     def follow(self, former: Conversation) -> None:
         """What was said on the socket before may still be heard, and interrupted; what came over it is known."""
         self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
+        if former._ending is not None and former._ending.used_up:  # nobody says so again in `pcm`
+            self._ending = former._ending
 
     def go_on_from(self, position: Position) -> None:
         """All up to here has been dealt with."""
@@ -139,6 +151,7 @@ class Conversation:
             self._answers.go_on_hearing(self._former)
             self._former = None
         self._again.forget()
+        self._tools = self._new_tools()
         self._speech = self._new_speech()
         if self._client is not None:
             self._client.dialled()
@@ -153,7 +166,7 @@ class Conversation:
         persona = self._personas.get(asked_for)
         if persona is None:
             return [self._unknown_persona(asked_for)]
-        self._persona = persona
+        self._persona, self._persona_id = persona, asked_for
         return []
 
     def _configure(self, persona: str | None = None) -> Effect:
@@ -170,9 +183,13 @@ class Conversation:
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
             noise_reduction=self._persona.noise_reduction,
+            tools=[tool.declared for tool in self._persona.tools],
+            tool_choice=self._persona.declared_tool_choice,
         )
+        self._tools.offer(self._persona_id, self._persona)
         if self._client is not None:
-            config = passthrough.merged(config, self._client.session_overrides)
+            self._client.offered = config["tools"]
+            config = self._client.with_offered(passthrough.merged(config, self._client.session_overrides))
         return Send(say.SessionUpdate(session=config, event_id=event_id))
 
     # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
@@ -241,7 +258,9 @@ class Conversation:
 
     def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""
-        relayed = None if self._client is None or event.type == VOID else self._client.relay(entry, event)
+        if self._client is None or event.type == VOID or self._tools.runs(passthrough.answered_call(event)):
+            return []
+        relayed = self._client.relay(entry, event)
         if relayed is None:
             return []
         if relayed.change is not None:
@@ -254,7 +273,7 @@ class Conversation:
             return [self._unknown_persona(persona_id)]
         effects = self._answers.interrupt(now)
         other_voice = self._answers.voiced and persona.voice != self._persona.voice
-        self._persona = persona
+        self._persona, self._persona_id = persona, persona_id
         effects.append(Record(turns.PersonaChosen(persona=persona_id, fresh=other_voice)))
         if not other_voice:
             return [*effects, self._configure(persona_id)]
@@ -287,7 +306,15 @@ class Conversation:
         if self._ending is not None:
             self._ending.stirred(now)
         told = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
-        return [*before, *told, *after]
+        return [*before, *told, *after, *self._go_on_after_calls(now)]
+
+    def tool_answered(self, call_id: str, output: str, error: str | None, now: float) -> list[Effect]:
+        """A function that `CallTool` has called has answered; with an `error`, a code, the output says what went wrong."""
+        return [*self._tools.answered(call_id, output, error), *self._go_on_after_calls(now)]
+
+    def _go_on_after_calls(self, now: float) -> list[Effect]:
+        asks = self._client is not None and self._client.is_asking
+        return self._tools.due(now, quiet=self.ready and not asks and not self._speech.speaking)
 
     def _body_for_client(self, event: hear.ServerEvent | hear.Unknown, raw: str) -> bytes | None:
         """The event as the client is told of it; None when it is between us and the model."""
@@ -309,6 +336,7 @@ class Conversation:
     def _is_theirs(self, error: hear.ErrorDetail) -> bool:
         """Whether an error is for a client that speaks the model's protocol to deal with."""
         ours = any(update.event_id == error.event_id and update.change is None for update in self._updates)
+        ours = ours or self._tools.is_ours(error.event_id)
         return self.ready and error.code not in FATAL_CODES and not ours
 
     def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
@@ -322,15 +350,21 @@ class Conversation:
                 return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
+                self._tools.turn_ended(now)
             case hear.InputAudioBufferCommitted(item_id=item):
                 return [], speech.committed(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
-                about = speech.committed_to if self._client is None else self._client.about(speech.committed_to)
+                by_us = answers.answering.asked_as is not None
+                asked = None if self._client is None or by_us else self._client.begun()
+                aside = asked is not None and asked.aside
                 self._again.forget()
-                effects = answers.answering.created(response.id, about)
+                self._tools.created(response.id, by_us=by_us, by_client=asked is not None, aside=aside)
+                effects = answers.answering.created(response.id, asked.about if asked else speech.committed_to)
                 return [], [*effects, *self._note_begun(response.id)]
+            case hear.ResponseOutputItemDone(response_id=response_id, item=item):
+                self._tools.item_done(response_id, item)
             case hear.ResponseOutputAudioDone():
                 return answers.audio_done(event, now), []
             case hear.ResponseOutputAudioTranscriptDone() | hear.ResponseOutputTextDone():
@@ -338,11 +372,14 @@ class Conversation:
             case hear.ResponseDone(response=response):
                 self._ask_again(response, now)
                 # What is left of the audio goes before the event that says that all has come.
-                effects = answers.done(response, now)
+                called, outputs = self._tools.done(response), self._tools.settled(response.id)
+                effects = answers.done(response, now, called, outputs)
                 told = [effect for effect in effects if isinstance(effect, Say)]
                 return list(told), [*(each for each in effects if not isinstance(each, Say)), *self._fatal(response)]
-            case hear.ConversationItemAdded(item=item) if self._client is not None:
-                self._client.added(item.id)
+            case hear.ConversationItemAdded(item=item):
+                self._tools.added(item)
+                if self._client is not None:
+                    self._client.added(item.id)
             case hear.ConversationItemTruncated(item_id=item, content_index=part, audio_end_ms=at_ms) if self._client:
                 return [], answers.truncated(item, part, at_ms or 0)
             case hear.ConversationItemDeleted(item_id=item) if self._client is not None:
@@ -393,6 +430,7 @@ class Conversation:
             context = self._client.retell(context)
         self.retold.told(context, self._answers.recalled(context))
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
+        told += self._tools.ready()
         if self._mends:
             told.append(Say(down.Resumed()))
             self._mends = False
@@ -422,11 +460,13 @@ class Conversation:
         if refused is not None:
             self._updates.remove(refused)
         elif code == "conversation_already_has_active_response":
-            if self._answers.answering.refused(error.event_id, busy=True):
+            ours = self._tools.refused(error.event_id, busy=True)
+            if self._answers.answering.refused(error.event_id, busy=True) or ours:
                 return []
         elif code in BENIGN_CODES:
             return []
         else:
+            self._tools.refused(error.event_id, busy=False)
             self._answers.answering.refused(error.event_id, busy=False)
         return [Say(down.Failed(code=code, message=message))]
 
@@ -445,13 +485,19 @@ class Conversation:
         """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
         return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
 
+    def finish(self, reason: str, now: float) -> list[Effect]:
+        """No more than what is being answered: the session has used all that it may."""
+        self._ending = self._ending or Ending(reason, now, used_up=True)
+        return self._end_if_due(now)
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def next_wake(self) -> float | None:
         """When `wake` wants to be called; None: not before something happens."""
         answers = self._answers
-        deadlines = [self._speech.deadline, answers.deadline, answers.answering.deadline, self._again.deadline]
+        deadlines = [self._speech.deadline, answers.deadline, answers.answering.deadline]
+        deadlines += [self._again.deadline, self._tools.deadline]
         if self._ending is not None:
             deadlines.append(self._ending.deadline(busy=self._is_answering))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -464,18 +510,19 @@ class Conversation:
         if self._answers.answering.overdue(now):
             message = "The model did not begin to answer in time. Please say it again."
             effects.append(Say(down.Failed(code="no_answer", message=message)))
+            self._tools.gave_up()
         if (about := self._again.due(now)) is not None:
             effects += self._answers.answering.want(now, about)
-        return [*effects, *self._end_if_due(now)]
+        return [*effects, *self._go_on_after_calls(now), *self._end_if_due(now)]
 
     @property
     def _is_answering(self) -> bool:
-        return self._answers.answering.is_busy or self._again.deadline is not None
+        return self._answers.answering.is_busy or self._tools.owes or self._again.deadline is not None
 
     def _end_if_due(self, now: float) -> list[Effect]:
         if self._ending is None or not self._ending.is_due(now, busy=self._is_answering):
             return []
-        if self._speech.speaking:  # the model's VAD finds no end of it
+        if self._speech.speaking and not self._ending.used_up:  # the model's VAD finds no end of it
             self._ending.stirred(now)
             return self._speech.last_words(self._last_id, now)
         return [Finish(self._ending.reason)]

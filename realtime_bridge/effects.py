@@ -71,6 +71,17 @@ class Trim:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTool:
+    """Call this function of a persona's, and tell `Conversation.tool_answered` what it said. Once, however often asked."""
+
+    call_id: str
+    name: str
+    arguments: str
+    """a JSON object"""
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
 class Redial:
     """Open a fresh upstream socket, and call `Conversation.dialled` when it is there."""
 
@@ -90,4 +101,4 @@ class Finish:
     reason: str
 
 
-Effect = Send | Forward | SendAudio | Reappend | Say | Record | Stop | Trim | Redial | Break | Finish
+Effect = Send | Forward | SendAudio | Reappend | Say | Record | Stop | Trim | CallTool | Redial | Break | Finish

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from realtime_bridge import client_events
+from realtime_bridge.accounting import Accounting
 from realtime_bridge.control import Control
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.effects import (
     Break,
+    CallTool,
     Effect,
     Finish,
     Forward,
@@ -32,6 +35,7 @@ from realtime_bridge.ledger import Ledger
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.playback import Heard
 from realtime_bridge.spoken import Position
+from realtime_bridge.tool_calls import ToolCaller
 from realtime_bridge.upstream import Upstream
 from runtime.logs import SessionLogger
 from streams import down, pcm, stopping
@@ -71,25 +75,32 @@ class _LookWhatArrived:
     """Time to trim `down` by what the client has, and to see whether it keeps up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all lines of a session have in common."""
+
+    hub: Hub
+    session: Session
+    lease: Lease
+    ledger: Ledger
+    log: SessionLogger
+    accounting: Accounting
+    caller: ToolCaller
+    """of functions; a call outlives the line on which the model asked for it"""
+    user: str
+
+
 class Line:
     """Made for one socket. `prepare` what can be done while another one still serves, if anything; then `converse`."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        session: Session,
-        lease: Lease,
-        ledger: Ledger,
-        log: SessionLogger,
-        upstream: Upstream,
-        conversation: Conversation,
-    ) -> None:
+    def __init__(self, shared: Shared, upstream: Upstream, conversation: Conversation) -> None:
         self.upstream, self.conversation = upstream, conversation
         self.noted = 0
         """how much of what was said has been noted since the socket opened"""
-        self._hub, self._session, self._lease, self._ledger, self._log = hub, session, lease, ledger, log
-        self._sessions = Sessions(hub.redis)
-        self._control = Control(hub, session, self._stopped, log)
+        self._shared = shared
+        hub, session, log = shared.hub, shared.session, shared.log
+        self._hub, self._session, self._log, self._ledger, self._lease = hub, session, log, shared.ledger, shared.lease
+        self._metered = shared.accounting.metered(upstream)
         self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
         self._armed: float | None = None
@@ -97,10 +108,12 @@ class Line:
         self._is_prepared = False
         self._handled = ZERO
         """the entry of `pcm` up to which everything has been handed to the conversation"""
+        self._sessions = Sessions(hub.redis)
+        self._control = Control(hub, session, self._stopped, log)
 
     def on(self, upstream: Upstream) -> Line:
         """The same conversation on another socket."""
-        line = Line(self._hub, self._session, self._lease, self._ledger, self._log, upstream, self.conversation)
+        line = Line(self._shared, upstream, self.conversation)
         line._handled = self._handled
         return line
 
@@ -121,6 +134,7 @@ class Line:
         self._perform(self.conversation.dialled())
         await self._write_what_waits()
         async for received in self.upstream:
+            self._metered.heard(received.event)
             self._perform(self.conversation.received(received.event, received.raw, _now()))
             if self.conversation.ready:
                 break
@@ -137,6 +151,7 @@ class Line:
                 ("down", self._pump_down()),
                 ("write", self._write()),
                 ("up", self._pump_up()),
+                ("tools", self._pump_tools()),
                 ("clock", self._clock()),
                 ("control", self._control.run()),
             ):
@@ -146,7 +161,14 @@ class Line:
         """Another socket follows: say and note what is still to be."""
         self._perform(self.conversation.left())
 
+    def finish(self, reason: str) -> None:
+        """The session has used all that it may: no more than what is being answered."""
+        self._perform(self.conversation.finish(reason, _now()))
+
     async def close(self) -> None:
+        """Hear what the last answer has cost, and say goodbye."""
+        if self._lease.held:
+            await self._metered.hear_out()
         await self.upstream.close()
 
     async def _pump_up(self) -> None:
@@ -157,14 +179,22 @@ class Line:
             async for entry in entries:
                 await self._outbox.room()
                 self._handled = entry.id
+                self._shared.accounting.said(entry.message)
                 self._perform(self.conversation.said(entry, _now()))
 
     async def _pump_down(self) -> None:
         """What the model says → the conversation."""
         async for received in self.upstream:
+            self._metered.heard(received.event)
             self._perform(self.conversation.received(received.event, received.raw, _now()))
             if self.conversation.ready and not self._ready.is_set():
                 self._ready.set()
+
+    async def _pump_tools(self) -> None:
+        """What functions have answered → the conversation."""
+        await self._ready.wait()
+        async for answer in self._shared.caller.answers():
+            self._perform(self.conversation.tool_answered(answer.call_id, answer.output, answer.error, _now()))
 
     async def _write(self) -> None:
         """The outbox → the socket, one after the other; what needs Redis first waits for it in its place."""
@@ -250,6 +280,8 @@ class Line:
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):
                     self._control.stop(stopping.Stop(stop, parts))
+                case CallTool():
+                    self._shared.caller.call(effect, self._shared.user)
                 case Redial():
                     raise FreshSocketWanted
                 case Break(code=code, message=sentence):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from realtime_bridge import client_events, passthrough
 from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild
+from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, untold
 from streams import down, pcm, turns
 from streams.consumer import read
 from streams.errors import Over
@@ -40,6 +40,7 @@ class Memory:
         for note in mended.turns:
             self._ledger.record(note)
         rebuilt = await self._rebuilt() if mended.turns else before
+        rebuilt.untold = untold(told, rebuilt.used)
         for item in rebuilt.unanswered:
             self._ledger.record(turns.Removed(item=item))
         return await self._with_sound(rebuilt)

@@ -54,16 +54,27 @@ class Relayed(NamedTuple):
     """it is a `session.update`"""
 
 
+class Asked(NamedTuple):
+    """A response that the client has asked for."""
+
+    event_id: str
+    about: Position
+    """up to where it answers"""
+    aside: bool
+    """out of band: it leaves no trace in the conversation"""
+
+
 class Passthrough:
     """What one session's client has asked for. Outlives the upstream sockets."""
 
     def __init__(self) -> None:
+        self.offered: list[JsonObject] = []
+        """functions that the persona offers; they stay, whatever others the client declares"""
         self.session_overrides: JsonObject = {}
         """all that the client has changed in its session, merged; a fresh upstream session is opened with it"""
         self._changed_by = ZERO
         """the last entry whose change is in there"""
-        self._unbegun: deque[tuple[str, Position]] = deque(maxlen=_MAX_UNBEGUN)
-        """responses the client has asked for, and up to where each answers"""
+        self._unbegun: deque[Asked] = deque(maxlen=_MAX_UNBEGUN)
         self._items: dict[str, str] = {}
         """items whose creation is not answered yet, by the name of the event"""
         self._retold: set[str] = set()
@@ -96,8 +107,11 @@ class Passthrough:
                 if entry <= self._changed_by:
                     return None
                 change = Change(entry, _session(fields))
+                self._offer_too(fields, change.session)
             case "response.create":
-                self._unbegun.append((event_id, Position(entry, 0)))
+                options = _json(fields.get("response"))
+                aside = isinstance(options, dict) and options.get("conversation") == "none"
+                self._unbegun.append(Asked(event_id, Position(entry, 0), aside))
             case "conversation.item.create":
                 known = self._remember_item(entry, event_id, fields)
         return Relayed(event_id, [Forward(_encode(fields).decode()), *known], change)
@@ -105,7 +119,11 @@ class Passthrough:
     def _remember_item(self, entry: EntryId, event_id: str, fields: dict[str, msgspec.Raw]) -> list[Effect]:
         """What the client says in words is told to a later socket, under the name that the item has now."""
         item = _json(fields.get("item"))
-        if not isinstance(item, dict) or not (text := _written(item)):
+        if not isinstance(item, dict):
+            return []
+        if (tool := _tool_item(item, entry)) is not None:
+            return [Record(tool)]
+        if not (text := _written(item)):
             return []
         if not isinstance(item.get("id"), str):
             item["id"] = f"item_{entry.left}_{entry.right}"[:32]
@@ -117,6 +135,19 @@ class Passthrough:
         committed = turns.Committed(item=name, pcm_id=str(entry), offset=0)
         return [Record(committed), Record(turns.UserSaid(item=name, text=text))]
 
+    def _offer_too(self, fields: dict[str, msgspec.Raw], session: JsonObject) -> None:
+        going = self.with_offered(session)
+        if going is not session:
+            fields["session"] = msgspec.Raw(_encode(going))
+
+    def with_offered(self, session: JsonObject) -> JsonObject:
+        """The session with the persona's functions in front of the client's own. Of two with one name ours is meant."""
+        declared = session.get("tools")
+        if not self.offered or not isinstance(declared, list):
+            return session
+        names = {tool["name"] for tool in self.offered}
+        return {**session, "tools": [*self.offered, *(tool for tool in declared if _name(tool) not in names)]}
+
     # ── from the model ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def changed(self, change: Change) -> list[Effect]:
@@ -126,9 +157,14 @@ class Passthrough:
         session = msgspec.Raw(_encode(self.session_overrides))
         return [Record(turns.SessionChanged(session=session, pcm_id=str(change.entry)))]
 
-    def about(self, committed_to: Position) -> Position:
-        """A response begins: up to where it answers."""
-        return self._unbegun.popleft()[1] if self._unbegun else committed_to
+    @property
+    def is_asking(self) -> bool:
+        """Whether a response that the client has asked for has yet to begin."""
+        return bool(self._unbegun)
+
+    def begun(self) -> Asked | None:
+        """A response begins: which one that the client has asked for; None when the model begins it by itself."""
+        return self._unbegun.popleft() if self._unbegun else None
 
     def retell(self, items: list[JsonObject]) -> list[JsonObject]:
         """What a fresh upstream session is told of the conversation, of which the client is not to hear again. It knows the
@@ -147,7 +183,7 @@ class Passthrough:
 
     def refused(self, error: ErrorDetail) -> list[Effect]:
         """The model did not do what this `error` names."""
-        for unbegun in [each for each in self._unbegun if each[0] == error.event_id]:
+        for unbegun in [each for each in self._unbegun if each.event_id == error.event_id]:
             self._unbegun.remove(unbegun)
         item = self._items.pop(error.event_id or "", None)
         return [] if item is None else [Record(turns.Removed(item=item))]
@@ -189,6 +225,33 @@ def merged(session: JsonObject, change: JsonObject, path: tuple[str, ...] = ()) 
         else:
             result[key] = value
     return result
+
+
+def answered_call(event: ClientEvent) -> str | None:
+    """The call whose output the client tells the model in this event."""
+    if event.type != "conversation.item.create":
+        return None
+    item = _json(_fields.decode(event.body).get("item"))
+    call_id = item.get("call_id") if isinstance(item, dict) and _type(item) == "function_call_output" else None
+    return call_id if isinstance(call_id, str) else None
+
+
+def _tool_item(item: JsonObject, entry: EntryId) -> turns.ToolCalled | turns.ToolAnswered | None:
+    """A call that the client tells of, or what it has answered to one."""
+    call_id, name, arguments, output = (item.get(key) for key in ("call_id", "name", "arguments", "output"))
+    if not isinstance(call_id, str):
+        return None
+    if _type(item) == "function_call_output" and isinstance(output, str):
+        return turns.ToolAnswered(call_id, output, pcm_id=str(entry))
+    if _type(item) == "function_call" and isinstance(name, str) and isinstance(arguments, str):
+        known = item.get("id")
+        item_id = known if isinstance(known, str) else ""
+        return turns.ToolCalled("", item_id, call_id, name, arguments, by_client=True, pcm_id=str(entry))
+    return None
+
+
+def _name(value: object) -> object:
+    return value.get("name") if isinstance(value, dict) else None
 
 
 def _type(value: object) -> object:

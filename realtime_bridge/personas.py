@@ -7,7 +7,14 @@
           "instructions": "You answer the telephone of a small hotel. …",
           "voice": "marin",
           "greeting": "Say good day and ask how you can help.",
-          "turn_detection": {"type": "server_vad", "silence_duration_ms": 700}
+          "turn_detection": {"type": "server_vad", "silence_duration_ms": 700},
+          "tools": [
+            {
+              "name": "free_rooms",
+              "description": "Which rooms are free in a night, and what they cost.",
+              "parameters": {"type": "object", "properties": {"date": {"type": "string"}}, "required": ["date"]}
+            }
+          ]
         }
       }
     }
@@ -15,6 +22,8 @@
 `greeting` is what the model is asked to say when a client picks the persona (null or left out: a short greeting of its
 own; empty: nothing). `turn_detection` is
 `server_vad` or `semantic_vad` with their settings, null for push-to-talk; left out, it is `server_vad` with its defaults.
+`tools` are functions that the model may call; each goes to its own `url` or, without one, to `PARLEY_TOOLS_URL`
+(docs/tools.md). `tool_choice` is `auto`, `none`, `required`, or the name of the one to call.
 
 Where a loudspeaker is heard by an open microphone, an answer may interrupt itself. What helps, from the mildest on:
 `noise_reduction` (`near_field` or `far_field`); a higher `threshold` of `server_vad`, or `semantic_vad` with an `eagerness`
@@ -30,17 +39,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
-from realtime_bridge.client_events import ServerVad, TurnDetection
+from realtime_bridge.client_events import JsonObject, ServerVad, TurnDetection
 from runtime.errors import SettingsError
 
 VARIABLE = "PARLEY_PERSONAS"
 """The environment variable that names the file; every sentence begins with it."""
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+ToolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""What the API takes as the name of a function."""
+
+
+def is_web_address(text: str) -> bool:
+    """Whether something can be posted there."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A function that the model may call."""
+
+    name: ToolName
+    description: NonEmpty
+    """by which the model decides when to call it"""
+    parameters: JsonObject = msgspec.field(default_factory=lambda: {"type": "object", "properties": {}})
+    """JSON schema of its arguments"""
+    url: str | None = None
+    """where its calls go; None: to PARLEY_TOOLS_URL. The model is not told of it"""
+
+    @property
+    def declared(self) -> JsonObject:
+        """As the model is told of it."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
 
 
 class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +100,22 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """of a microphone at the mouth, or of one across a room"""
     deaf_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = 0
     """of the beginning of each answer, during which the microphone counts as silent; None: of the whole answer"""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or the name of one of the tools"""
+
+    @property
+    def declared_tool_choice(self) -> str | JsonObject:
+        """As the model is told of it."""
+        if self.tool_choice in _CHOICES:
+            return self.tool_choice
+        return {"type": "function", "name": self.tool_choice}
+
+    def tool(self, name: str) -> Tool | None:
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+_CHOICES = ("auto", "none", "required")
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +144,14 @@ class Personas:
 
     def get(self, persona_id: str) -> Persona | None:
         return self.by_id.get(persona_id)
+
+    def without_address(self) -> str | None:
+        """The first tool whose calls have nowhere to go but PARLEY_TOOLS_URL, as a sentence names it."""
+        for persona_id, persona in self.by_id.items():
+            for tool in persona.tools:
+                if tool.url is None:
+                    return f'tool "{tool.name}" of persona "{persona_id}"'
+        return None
 
     @classmethod
     def load(cls, path: Path | None) -> Self:
@@ -120,9 +189,30 @@ class PersonasError(ValueError):
 
 def _persona(persona_id: str, raw: msgspec.Raw) -> Persona:
     try:
-        return msgspec.json.decode(raw, type=Persona)
+        persona = msgspec.json.decode(raw, type=Persona)
     except msgspec.ValidationError as error:
         raise PersonasError(f'persona "{persona_id}": {error}.') from error
+    _check_tools(f'persona "{persona_id}"', persona)
+    return persona
+
+
+def _check_tools(who: str, persona: Persona) -> None:
+    names = [tool.name for tool in persona.tools]
+    for tool in persona.tools:
+        which = f'{who}: tool "{tool.name}"'
+        if names.count(tool.name) > 1:
+            raise PersonasError(f"{which} is there twice; each needs a name of its own.")
+        properties: Any = tool.parameters.get("properties", {})
+        if tool.parameters.get("type") != "object" or not isinstance(properties, dict):
+            shape = '{"type": "object", "properties": {…}}'
+            raise PersonasError(f'{which}: its "parameters" must be a JSON schema of an object, as {shape}.')
+        if tool.url is not None and not is_web_address(tool.url):
+            raise PersonasError(f'{which}: its "url" must look like https://backend.example.com/tools.')
+    if persona.tool_choice not in (*_CHOICES, *names):
+        known = ", ".join((*_CHOICES, *names))
+        raise PersonasError(f'{who}: "tool_choice" is "{persona.tool_choice}", but it may be: {known}.')
+    if persona.tool_choice == "required" and not names:
+        raise PersonasError(f'{who}: "tool_choice" is "required", but there are no tools.')
 
 
 def _where(text: str) -> str:

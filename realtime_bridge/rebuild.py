@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from realtime_bridge import client_events as say
+from realtime_bridge import server_events as hear
 from realtime_bridge.spoken import START, Position
-from streams import turns
+from realtime_bridge.tools import Owed
+from streams import down, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
 
@@ -58,27 +60,47 @@ class Rebuilt:
     """what a client that speaks the model's protocol has changed in its session"""
     changed_by: EntryId = ZERO
     """the entry with the latest change"""
+    owed: list[Owed] = field(default_factory=list)
+    """function calls that the model has not answered to; in order"""
+    used: list[turns.Used] = field(default_factory=list)
+    """what it has cost so far"""
+    untold: list[str] = field(default_factory=list)
+    """responses that began, and of which nobody will say what they have cost"""
+    started_ms: int = 0
+    """when the first bridge took it (Unix time)"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     """From all of `turns`; None when it does not begin with how the session was asked for."""
+    entries = list(entries)
     log = [entry.message for entry in entries]
     if not log or not isinstance(opened := log[0], turns.Opened):
         return None
     rebuilt = Rebuilt(opened, opened.persona)
+    rebuilt.used = [message for message in log if isinstance(message, turns.Used)]
+    rebuilt.started_ms = next((entry.id.left for entry in entries if isinstance(entry.message, turns.EpochTaken)), 0)
     users: dict[str, str] = {}
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}
     removed: set[str] = set()
+    calls = _Calls()
     order: list[str] = []
     for message in log:
         match message:
             case turns.Begun(response=response, pcm_id=pcm_id, offset=offset):
                 rebuilt.begun[response] = Position(EntryId.parse(pcm_id), offset)
-            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset, whole=whole):
+            case turns.Answered(response=response, pcm_id=pcm_id, offset=offset) as answered:
                 rebuilt.position = max(rebuilt.position, Position(EntryId.parse(pcm_id), offset))
                 rebuilt.answered.add(response)
-                rebuilt.goes_on = not whole
+                rebuilt.goes_on = not answered.whole
+                calls.settled.update(answered.calls)
+                calls.abouts[response] = Position(EntryId.parse(pcm_id), offset)
+            case turns.ToolCalled(call_id=call_id) as call:
+                if call_id not in calls.made:
+                    order.append(call_id)
+                    calls.made[call_id] = call, rebuilt.persona
+            case turns.ToolAnswered(call_id=call_id) as output:
+                calls.outputs.setdefault(call_id, output)
             case turns.PersonaChosen(persona=persona, fresh=fresh):
                 rebuilt.persona = persona
                 if fresh:
@@ -107,32 +129,24 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     ]
     kept = [item for item in order if item not in removed]
     rebuilt.unanswered = [item for item in kept if item in committed and committed[item] > rebuilt.position]
-    _tell(rebuilt, [item for item in kept if item not in rebuilt.unanswered], committed, users, assistants)
-    return rebuilt
-
-
-def _tell(
-    rebuilt: Rebuilt,
-    said: list[str],
-    committed: dict[str, Position],
-    users: dict[str, str],
-    assistants: dict[str, turns.AssistantSaid],
-) -> None:
-    """What was said and answered, as items, in order."""
     before = START
-    oldest = max(0, len(said) - MAX_ITEMS)
-    for place, item in enumerate(said):
+    oldest = max(0, len(kept) - MAX_ITEMS)
+    for place, item in enumerate(each for each in kept if each not in rebuilt.unanswered):
         start, before = before, committed.get(item, before)
         if place < oldest:
             continue
-        if item in assistants:
-            if text := assistants[item].text:
-                rebuilt.items.append(say.assistant_text(text, _name(item)))
+        if item in calls.made:
+            calls.retell(item, rebuilt)
+        elif item in assistants:
+            said = assistants[item]  # of an answer that is not done nothing counts: it is given again
+            if said.text and (not said.response or said.response in rebuilt.answered):
+                rebuilt.items.append(say.assistant_text(said.text, _name(item)))
         elif text := users.get(item, ""):
             rebuilt.items.append(say.user_text(text, _name(item)))
         else:
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
             rebuilt.items.append(say.user_audio(b""))
+    return rebuilt
 
 
 def _name(item: str) -> str | None:
@@ -140,8 +154,53 @@ def _name(item: str) -> str | None:
     return item if 0 < len(item) <= MAX_NAME else None
 
 
+class _Calls:
+    """The function calls of a conversation."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[turns.ToolCalled, str | None]] = {}
+        """by call id, and who the model was then"""
+        self.outputs: dict[str, turns.ToolAnswered] = {}
+        self.settled: set[str] = set()
+        self.abouts: dict[str, Position] = {}
+        """up to where each response has answered"""
+
+    def retell(self, call_id: str, rebuilt: Rebuilt) -> None:
+        """A call is told with its output right behind it. What comes again with `pcm` is not told now."""
+        call, persona = self.made[call_id]
+        if not _is_there(call.pcm_id, rebuilt) or (call.pcm_id is None and call.response not in self.abouts):
+            return
+        rebuilt.items.append(say.function_call(call_id, call.name, call.arguments))
+        output = self.outputs.get(call_id)
+        if output is not None and _is_there(output.pcm_id, rebuilt):
+            rebuilt.items.append(say.function_call_output(call_id, output.output))
+        if not call.by_client and call_id not in self.settled:
+            rebuilt.owed.append(Owed(call, self.abouts[call.response], persona, output is not None))
+
+
+def _is_there(pcm_id: str | None, rebuilt: Rebuilt) -> bool:
+    """Whether what the client said in this entry is behind the position at which it goes on."""
+    return pcm_id is None or EntryId.parse(pcm_id) <= rebuilt.position.entry
+
+
 def _later(known: turns.AssistantSaid | None, said: turns.AssistantSaid) -> turns.AssistantSaid:
     """An item is told of again when it was interrupted after it was generated: then with what was heard of it."""
     if known is None or said.text or said.heard_ms is not None:
         return said
     return turns.AssistantSaid(response=said.response, item=said.item, text=known.text, heard_ms=said.heard_ms)
+
+
+def untold(entries: Iterable[Entry[down.DownMessage]], used: Iterable[turns.Used]) -> list[str]:
+    """Responses that the client was told of, as far as `down` still knows, and that are in no `used` entry."""
+    begun: dict[str, None] = {}
+    for entry in entries:
+        match entry.message:
+            case down.Audio(response=response):
+                begun[response] = None
+            case down.ServerEvent(type="response.created", body=body):
+                event = hear.parse(bytes(body))
+                begun[event.response.id if isinstance(event, hear.ResponseCreated) else ""] = None
+            case _:
+                pass
+    counted = {each.id for each in used if each.of == "response"}
+    return [response for response in begun if response and response not in counted]

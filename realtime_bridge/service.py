@@ -9,7 +9,7 @@ import socket
 
 import aiohttp
 
-from realtime_bridge.personas import Personas
+from realtime_bridge.accounting import load_prices
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
 from runtime.errors import StartError
@@ -44,7 +44,8 @@ def _upstream_client() -> aiohttp.ClientSession:
 
 async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     """Bridge sessions until `stop` is set. Raises StartError when Redis is not there or not fit, SettingsError."""
-    personas = Personas.load(settings.personas)
+    personas = settings.load_personas()
+    prices = load_prices(settings.prices)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     beat = heart(settings.heartbeat)
     if settings.is_simulated:
@@ -53,7 +54,7 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
         async with open_hub(settings.redis_url) as hub, _upstream_client() as http:
             assignments = Assignments(hub, "bridge", owner)
             await assignments.open()
-            resources = Resources(settings, personas, hub, http, owner)
+            resources = Resources(settings, personas, hub, http, owner, prices)
             workforce = Workforce(
                 assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions, beat
             )

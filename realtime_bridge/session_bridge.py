@@ -11,21 +11,25 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 
-from realtime_bridge import dialects, rollover, verdicts
+from realtime_bridge import budget, dialects, rollover, verdicts
+from realtime_bridge.accounting import Accounting, load_prices
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.dialling import LOST, Dialling, NoUpstream
 from realtime_bridge.errors import UpstreamClosed, UpstreamError
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.line import Finished, FreshSocketWanted, LeaseLost, Line
+from realtime_bridge.line import Finished, FreshSocketWanted, LeaseLost, Line, Shared
 from realtime_bridge.memory import Memory
 from realtime_bridge.personas import Personas
+from realtime_bridge.prices import Prices
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.spoken import START
+from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.upstream import Upstream
 from runtime.logs import SessionLogger
 from streams import down, keys
@@ -55,6 +59,12 @@ class Resources:
     http: aiohttp.ClientSession
     owner: str
     """this process, in leases and epochs"""
+    prices: Prices = field(default_factory=partial(load_prices, None))
+    webhook: Webhook = field(init=False)
+    """where function calls go"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "webhook", Webhook.of(self.http, self.personas, self.settings))
 
 
 class _Left(Exception):
@@ -86,7 +96,12 @@ class SessionBridge:
         self._dialling = Dialling(resources.http, resources.settings, self._log)
         self._closing: set[asyncio.Task[None]] = set()
         """lines that say goodbye"""
-        self._is_open = False
+        self._caller = ToolCaller(resources.webhook, session.sid, self._log, self._clear_to_act)
+        self._opened = asyncio.Event()
+        self._current: Line | None = None
+        """on which the conversation is at the moment"""
+        self._accounting: Accounting
+        self._shared: Shared
         self._ledger: Ledger
         self._memory: Memory
 
@@ -130,6 +145,8 @@ class SessionBridge:
                     ("bridge", self._bridge()),
                     ("watch", self._watch()),
                     ("renew", self._renew()),
+                    ("tools", self._caller.run()),
+                    ("account", self._account()),
                     ("told", self._wait_to_be_told()),
                 ):
                     group.create_task(task, name=f"{name} {self._session.sid}")
@@ -138,6 +155,8 @@ class SessionBridge:
         raise AssertionError("a bridge ends by an exception only")
 
     async def _came_to_its_end(self, cause: Exception) -> bool:
+        if self._closing:  # what the last answer has cost is said there
+            await asyncio.wait(self._closing)
         match cause:
             case Finished(reason=reason):
                 await self._end(reason)
@@ -146,6 +165,9 @@ class SessionBridge:
                 return False
             case _Left():
                 self._log.info("this bridge leaves the session to another")
+                if self._opened.is_set():
+                    with self._put_off("store what was used last"):
+                        await self._ledger.flush()
                 return False
             case Over():
                 self._log.info("the session's streams are gone")
@@ -155,7 +177,7 @@ class SessionBridge:
                 self._log.warning("this bridge cannot go on: %s", cause)
                 return False
             case _:
-                if self._is_open:
+                if self._opened.is_set():
                     await self._end("internal_error", "Something went wrong on our side. Please connect again.")
                 raise cause
         return True
@@ -165,7 +187,6 @@ class SessionBridge:
         epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
         self._ledger = Ledger(self._r.hub, self._session, epoch)
         self._memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
-        self._is_open = True
         there = await presence(self._r.hub.redis, self._session)
         if not there.attached and there.detached_ms:  # the grace time does not begin anew with each bridge
             self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000
@@ -173,7 +194,30 @@ class SessionBridge:
         is_takeover = rebuilt.position > START or bool(rebuilt.begun)
         if is_takeover:
             self._ledger.say(down.Reconnecting())
+        r = self._r
+        self._accounting = Accounting(
+            r.hub.redis,
+            self._session,
+            r.settings,
+            r.prices,
+            self._log,
+            rebuilt,
+            self._ledger.record,
+            self._tell_of_limit,
+        )
+        self._shared = Shared(
+            r.hub,
+            self._session,
+            self._lease,
+            self._ledger,
+            self._log,
+            self._accounting,
+            self._caller,
+            rebuilt.opened.user,
+        )
+        self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": epoch})
+        await self._accounting.look()  # whose user has used up the day is not dialled for
         conversation = self._conversation(rebuilt, mends=is_takeover)
         return self._line(await self._dialling.until_there(), conversation)
 
@@ -185,8 +229,7 @@ class SessionBridge:
         return conversation
 
     def _line(self, upstream: Upstream, conversation: Conversation) -> Line:
-        r = self._r
-        line = Line(r.hub, self._session, self._lease, self._ledger, self._log, upstream, conversation)
+        line = Line(self._shared, upstream, conversation)
         line.go_on_from(conversation.position)
         return line
 
@@ -200,6 +243,8 @@ class SessionBridge:
             await self._ledger.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
+        if self._opened.is_set():
+            await self._accounting.keep()
         await self._sessions.end(self._session)
 
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
@@ -216,6 +261,7 @@ class SessionBridge:
 
     async def _why_it_is_left(self, line: Line) -> Exception:
         """Have the conversation on this line for as long as it lasts."""
+        self._current = line
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(line.converse(), name=f"converse {self._session.sid}")
@@ -341,6 +387,26 @@ class SessionBridge:
             await asyncio.sleep(keys.RENEW_S)
             with self._put_off("renew the keys"):
                 await self._sessions.renew(self._session)
+
+    async def _account(self) -> None:
+        await self._opened.wait()
+        await self._accounting.run()
+
+    def _tell_of_limit(self, verdict: budget.Verdict) -> None:
+        match verdict:
+            case budget.Warn(code=code, sentence=sentence):
+                self._ledger.say(down.Notice(code=code, message=sentence))
+            case budget.Stop(reason=reason, sentence=sentence):
+                self._ledger.say(down.Notice(code=reason, message=sentence, final=True))
+                if self._current is None:
+                    raise Finished(reason)
+                self._current.finish(reason)
+
+    async def _clear_to_act(self) -> None:
+        """A call is made once it is recorded (whoever comes after us knows of it then), and while the session is ours."""
+        await self._ledger.flush()
+        if not self._lease.held:
+            raise LeaseLost
 
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from realtime_bridge.dialects import DialectName
+from realtime_bridge.personas import Personas, is_web_address
+from realtime_bridge.signing import signing_keys
+from runtime.errors import SettingsError
 from runtime.settings import WorkerSettings
 
 OPENAI = "https://api.openai.com/v1"
@@ -64,6 +68,40 @@ class BridgeSettings(WorkerSettings):
         alias="PARLEY_PERSONAS",
         description="A JSON file of personas, like `deploy/personas.example.json`. Without it there is one, built in.",
     )
+    tools_url: str | None = Field(
+        None,
+        alias="PARLEY_TOOLS_URL",
+        description="Where the calls of a persona's `tools` are posted that have no `url` of their own.",
+    )
+    tools_secret: SecretStr | None = Field(
+        None,
+        alias="PARLEY_TOOLS_SECRET",
+        description="What these calls are signed with, after Standard Webhooks: `whsec_` and base64; while it is rotated"
+        " several, with blanks between. Needed when a persona has `tools`.",
+    )
+    tools_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=120,
+        alias="PARLEY_TOOLS_TIMEOUT_S",
+        description="Seconds from a call to its answer, all tries included; then the model is told that there is none.",
+    )
+    tools_max_bytes: int = Field(
+        32_768,
+        ge=64,
+        le=1 << 20,
+        alias="PARLEY_TOOLS_MAX_BYTES",
+        description="The largest answer of a function that the model is told. Every later response is billed for it again.",
+    )
+    tools_at_once: int = Field(
+        64, ge=1, alias="PARLEY_TOOLS_AT_ONCE", description="Function calls that one bridge process makes at a time."
+    )
+    tools_at_once_per_session: int = Field(
+        8,
+        ge=1,
+        alias="PARLEY_TOOLS_AT_ONCE_PER_SESSION",
+        description="Function calls that one session makes at a time; more wait.",
+    )
     grace_s: float = Field(
         60.0,
         gt=0,
@@ -73,6 +111,37 @@ class BridgeSettings(WorkerSettings):
     )
     max_sessions: int = Field(
         100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
+    )
+
+    prices: Path | None = Field(
+        None,
+        alias="PARLEY_PRICES",
+        description="A JSON file of prices, like `realtime_bridge/prices.json`; what it says of a model goes above what is"
+        " built in.",
+    )
+    max_session_usd: Decimal = Field(
+        Decimal(0), ge=0, alias="PARLEY_MAX_SESSION_USD", description="Dollars that one session may use; 0 = any number."
+    )
+    max_session_s: float = Field(
+        14_400.0, ge=0, alias="PARLEY_MAX_SESSION_S", description="Seconds that one session may last; 0 = any number."
+    )
+    max_user_day_usd: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_USD",
+        description="Dollars that one user may use in a day (UTC), over all sessions; 0 = any number.",
+    )
+    max_user_day_minutes: float = Field(
+        0.0,
+        ge=0,
+        alias="PARLEY_MAX_USER_DAY_MINUTES",
+        description="Minutes that the sessions of one user may last in a day (UTC), in all; 0 = any number.",
+    )
+    idle_stop_s: float = Field(
+        1_800.0,
+        ge=0,
+        alias="PARLEY_IDLE_STOP_S",
+        description="Seconds after which a session ends in which nobody speaks and nothing is answered; 0 = never.",
     )
 
     @model_validator(mode="before")
@@ -90,6 +159,20 @@ class BridgeSettings(WorkerSettings):
             raise ValueError("it must look like https://api.openai.com/v1 (http, https, ws or wss)")
         return value
 
+    @field_validator("tools_url")
+    @classmethod
+    def _tools_address(cls, value: str | None) -> str | None:
+        if value is not None and not is_web_address(value):
+            raise ValueError("it must look like https://backend.example.com/tools")
+        return value
+
+    @field_validator("tools_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            signing_keys(value.get_secret_value())
+        return value
+
     @field_validator("transcription_model")
     @classmethod
     def _none(cls, value: str | None) -> str | None:
@@ -103,6 +186,18 @@ class BridgeSettings(WorkerSettings):
                 " set OPENAI_BASE_URL to its address"
             )
         return self
+
+    def load_personas(self) -> Personas:
+        """The personas, whose functions can be called. Raises SettingsError, with a sentence that says what to mend."""
+        personas = Personas.load(self.personas)
+        if (tool := personas.without_address()) is not None and self.tools_url is None:
+            raise SettingsError(f'PARLEY_TOOLS_URL is not set, and {tool} has no "url": its calls would have nowhere to go.')
+        if any(persona.tools for persona in personas.by_id.values()) and self.tools_secret is None:
+            raise SettingsError(
+                "PARLEY_TOOLS_SECRET is not set, but there are personas with tools, whose calls are signed with it."
+                " Make one with `echo whsec_$(openssl rand -base64 32)`, and tell it to the backend that is called."
+            )
+        return personas
 
     @property
     def is_simulated(self) -> bool:

@@ -22,7 +22,7 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8765,
     answer: Annotated[
         str,
-        typer.Option(help="echo, echo=live, wav=FILE, tone=HZ,SECONDS, text=WORDS or call=NAME:JSON."),
+        typer.Option(help="echo, echo=live, wav=FILE, tone=HZ,SECONDS, text=WORDS or call=NAME:JSON (several: with +)."),
     ] = "echo",
     delta_ms: Annotated[int, typer.Option(help="Milliseconds of audio in one delta.")] = 200,
     speed: Annotated[float, typer.Option(help="Times real time at which audio is sent; 0 for all at once.")] = 5.0,

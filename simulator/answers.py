@@ -37,7 +37,11 @@ class Question:
     utterance: Utterance | None
     """None when nothing was said since the last answer"""
     may_call: bool = True
-    """False while the outputs of the last calls wait for their answer, or when the client chose no tools"""
+    """False when the client chose no tools"""
+    told: tuple[str, ...] = ()
+    """outputs of functions since the assistant said something"""
+    waits: bool = False
+    """a call has no output yet"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +91,28 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Retell:
+    """The outputs of functions, word for word; without any, an echo."""
+
+    def outputs(self, question: Question) -> tuple[Output, ...]:
+        if not question.told:
+            return Echo().outputs(question)
+        return (Speech(f"I was told {' and '.join(question.told)}.", voice.hello()),)
+
+
+@dataclass(frozen=True, slots=True)
 class CallFirst:
-    """Functions are called; when their outputs are there, `then` answers."""
+    """Functions are called, all in one response; what comes then, until somebody speaks anew, `then` answers."""
 
     calls: tuple[Call, ...]
     then: Answer = Echo()
+    before: Speech | None = None
+    """said in the same response, in front of the calls"""
 
     def outputs(self, question: Question) -> tuple[Output, ...]:
-        return self.calls if question.may_call else self.then.outputs(question)
+        if not question.may_call or question.told or question.waits:
+            return self.then.outputs(question)
+        return self.calls if self.before is None else (self.before, *self.calls)
 
 
 def recording(samples: bytes) -> Fixed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from simulator import voice
-from simulator.answers import Answer, Call, CallFirst, Echo, recording, tone, words
+from simulator.answers import Answer, Call, CallFirst, Echo, Retell, recording, tone, words
 from simulator.dialect import Dialect
 from simulator.faults import Fault
 
@@ -64,7 +65,7 @@ class Options:
 
 
 def parse_answer(text: str) -> Answer:
-    """`echo`, `echo=live`, `wav=FILE`, `tone=HZ,SECONDS`, `text=WORDS` or `call=NAME:JSON`. Raises BadOption."""
+    """`echo`, `echo=live`, `wav=FILE`, `tone=HZ,SECONDS`, `text=WORDS` or `call=NAME:JSON+…`. Raises BadOption."""
     kind, _, value = text.partition("=")
     if kind not in _ANSWERS:
         raise BadOption(f"There is no answer '{kind}'; there are {', '.join(_ANSWERS)}.")
@@ -99,14 +100,20 @@ def _words(value: str) -> Answer:
 
 
 def _call(value: str) -> Answer:
+    return CallFirst(tuple(_one_call(each) for each in re.split(r"(?<=})\+", value)), Retell())
+
+
+def _one_call(value: str) -> Call:
     name, _, arguments = value.partition(":")
     try:
         is_object = isinstance(msgspec.json.decode(arguments or "{}"), dict)
     except msgspec.DecodeError:
         is_object = False
     if not name or not is_object:
-        raise BadOption(f'A call is NAME:JSON, such as weather:{{"city":"Bonn"}}, not \'{value}\'.')
-    return CallFirst((Call(name, arguments or "{}"),))
+        raise BadOption(
+            f'A call is NAME:JSON, such as weather:{{"city":"Bonn"}}, and several have a + between; \'{value}\' is none.'
+        )
+    return Call(name, arguments or "{}")
 
 
 _ANSWERS: dict[str, Callable[[str], Answer]] = {

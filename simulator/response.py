@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from simulator import usage
+from simulator.billing import Bill
 from simulator.conversation import Conversation
 from simulator.outputs import Live, OutputItem, Pause, Step
 from simulator.usage import Tokens
@@ -40,6 +41,8 @@ class Response:
         self.tokens_read = Tokens()
         """the input this response is billed for"""
         self.tokens_cached = Tokens()
+        self.bill = Bill(response_id)
+        """of a response that has ended"""
         self.steps = self._play(think_s)
         """events and pauses up to the end; `stop` cuts them off"""
         self._terms, self._fails = terms, fails
@@ -117,10 +120,12 @@ class Response:
 
     def _done(self, status: str, details: Object | None) -> Object:
         self.status = status
-        written = self.tokens_written
-        nothing = Tokens()
-        billed = (self.tokens_read, self.tokens_cached, written) if self._begun else (nothing, nothing, nothing)
-        return self._event("response.done", status_details=details, usage=usage.wire(*billed))
+        if self._begun:
+            self.bill = Bill(self.id, self.tokens_read, self.tokens_cached, self.tokens_written, status=status)
+        else:
+            self.bill = Bill(self.id, status=status)
+        billed = usage.wire(self.bill.read, self.bill.cached, self.bill.written)
+        return self._event("response.done", status_details=details, usage=billed)
 
     def _item_event(self, kind: str, output: OutputItem) -> Object:
         index = self._outputs.index(output)

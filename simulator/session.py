@@ -18,6 +18,7 @@ from random import Random
 from simulator import client_events, dialect, items, transcription
 from simulator.agenda import Agenda, Effect, Outbox
 from simulator.answers import Echo, Utterance
+from simulator.billing import Billing
 from simulator.conversation import Conversation
 from simulator.errors import InvalidType, NotText, Refused
 from simulator.ids import Ids
@@ -41,6 +42,7 @@ class Session:
         self.id = ids.new("sess")
         self.config = SessionConfig.fresh(self.id, model, int(wall + options.session_s))
         self.recording = Recording(round(options.record_s * _PCM_BYTES_A_SECOND))
+        self.billing = Billing()
         self.conversation = Conversation(ids.new("conv"))
         self._ids = ids
         self._is_beta = options.dialect in dialect.IS_BETA
@@ -49,7 +51,7 @@ class Session:
         self._agenda = Agenda()
         self._outbox = Outbox(ids)
         self._listener = Listener(ids, self.config, is_live=self._is_live)
-        self._speaker = Speaker(options, ids, self._outbox, self._agenda, self.conversation, self._plan_idle_timeout)
+        self._speaker = Speaker(options, ids, self._outbox, self._agenda, self.conversation, self._response_done)
         self._idle_since = 0
         """counts what ends a wait for the user, so that an idle timeout planned before it is void"""
         self._outbox.emit({"type": "session.created", "session": self.config.wire})
@@ -224,8 +226,14 @@ class Session:
         item = self.conversation.find(item_id)
         if item is None:
             return  # deleted meanwhile
-        for event in transcription.events(item_id, utterance, model, self._ids):
+        bill = transcription.bill(item_id, utterance, model)
+        self.billing.transcribe(bill)
+        for event in transcription.events(bill, utterance, self._ids):
             self._outbox.emit(event)
+
+    def _response_done(self, response: Response, at: float) -> None:
+        self.billing.respond(response.bill)
+        self._plan_idle_timeout(response, at)
 
     def _plan_idle_timeout(self, response: Response, at: float) -> None:
         """After the response was played, the user has so long to say something."""
@@ -252,6 +260,7 @@ class Session:
         self._respond(at)
 
     def _expire(self, _at: float) -> None:
+        self.billing.is_closed = True
         self._outbox.close(GOING_AWAY, "Your session hit its maximum duration.")
 
 

@@ -69,9 +69,9 @@ class Speaker:
             self._begin_live(terms, now)
             return
         utterance = _last_heard(context) if "input" in request else self.unanswered
-        may_call = _effective(config, request, "tool_choice") != "none" and not _is_answered_call(context)
+        may_call = _effective(config, request, "tool_choice") != "none"
         fails = next(self._fails, None)
-        outputs = () if fails else self._answer.outputs(Question(utterance, may_call))
+        outputs = () if fails else self._answer.outputs(Question(utterance, may_call, *_answered_calls(context)))
         if not aside and any(isinstance(output, Speech) for output in outputs):
             self.unanswered = None
         response_id = self._ids.new("resp")
@@ -201,5 +201,16 @@ def _last_heard(context: list[Item]) -> Utterance | None:
     return None
 
 
-def _is_answered_call(context: list[Item]) -> bool:
-    return bool(context) and context[-1].type == "function_call_output"
+def _answered_calls(context: list[Item]) -> tuple[tuple[str, ...], bool]:
+    """What functions have answered since the assistant said something; and whether one has not."""
+    told: list[str] = []
+    waiting: set[str] = set()
+    for item in context:
+        if item.role == "assistant":
+            told.clear()
+        elif item.type == "function_call":
+            waiting.add(text(item.body, "call_id"))
+        elif item.type == "function_call_output":
+            waiting.discard(text(item.body, "call_id"))
+            told.append(text(item.body, "output"))
+    return tuple(told), bool(waiting)

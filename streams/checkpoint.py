@@ -56,7 +56,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     made: int = 0
     """samples in `pcm` before the pieces of the next entry: their absolute offset"""
     recorded: int = 0
-    """samples of the source in the session's recording, which is where that goes on"""
+    """samples in the session's recording, which is where that goes on"""
     recorded_rate: int = 0
     """hertz of the recording; 0: nothing was recorded yet"""
     is_broken: bool = False

@@ -127,6 +127,15 @@ class Failed(Message, frozen=True, tag="failed"):
     message: str
 
 
+class Notice(Message, frozen=True, tag="notice"):
+    """Something that a person should know, in a sentence; nothing has failed."""
+
+    code: str
+    message: str
+    final: bool = False
+    """the session ends for that: `Ended` follows, when what is being answered has been answered"""
+
+
 class Reconnecting(Message, frozen=True, tag="reconnecting"):
     """The line to the model broke; nothing is answered until `Resumed`. What was said meanwhile is kept."""
 
@@ -142,7 +151,18 @@ class Ended(Message, frozen=True, tag="ended"):
 
 
 DownMessage = (
-    Opened | EpochTaken | Audio | Coded | ServerEvent | Interrupted | PersonaSet | Failed | Reconnecting | Resumed | Ended
+    Opened
+    | EpochTaken
+    | Audio
+    | Coded
+    | ServerEvent
+    | Interrupted
+    | PersonaSet
+    | Failed
+    | Notice
+    | Reconnecting
+    | Resumed
+    | Ended
 )
 
 decoder: Decoder[DownMessage] = Decoder(DownMessage)

@@ -65,6 +65,15 @@ def limit(what: str, sort: str, who: str) -> str:
     return f"parley:limit:{what}:{sort}:{quote(who, safe=':')}"
 
 
+USAGE_TTL_MS = 40 * 24 * 3_600_000
+"""How long a user's day stays readable: a month, and some days to write the bill."""
+
+
+def usage(user: str, day: str) -> str:
+    """hash: what a user has used on a day (UTC, `2026-11-26`), in all and by session (`streams.accounts`)."""
+    return f"parley:usage:{quote(user, safe='')}:{day}"
+
+
 def new_sid() -> str:
     """A session id: 128 random bits as 32 hex digits."""
     return secrets.token_hex(16)

@@ -25,8 +25,11 @@ __all__ = [
     "PersonaChosen",
     "Removed",
     "SessionChanged",
+    "ToolAnswered",
+    "ToolCalled",
     "TurnMode",
     "TurnsMessage",
+    "Used",
     "UserSaid",
     "is_file_stem",
 ]
@@ -64,7 +67,7 @@ class Opened(Message, frozen=True, tag="opened"):
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
     record: str | None = None
-    """what the transcoder is to call the WAV file (without `.wav`) that it keeps of the streamed PCM; see `is_file_stem`"""
+    """what the transcoder is to call the WAV file (without `.wav`) that it keeps of what is streamed; see `is_file_stem`"""
 
 
 class Committed(Message, frozen=True, tag="committed"):
@@ -99,6 +102,8 @@ class Answered(Message, frozen=True, tag="answered"):
     pcm_id: str
     offset: int = 0
     """samples of that entry that belong to it"""
+    calls: tuple[str, ...] = ()
+    """tool calls whose outputs it was told before it began: nothing more is owed for them"""
     whole: bool = True
     """False: its socket broke in the middle, and the rest of it is to be said yet"""
 
@@ -132,8 +137,79 @@ class AssistantSaid(Message, frozen=True, tag="assistant"):
     """None: all of it"""
 
 
+class ToolCalled(Message, frozen=True, tag="tool_call"):
+    """The model has called a function. Counts only when its response is `Answered`: else the model decides again."""
+
+    response: str
+    """empty: the client has told the model of this call"""
+    item: str
+    call_id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it: it may not hold"""
+    by_client: bool = False
+    """the client runs it; else the bridge does, and whoever takes over has to, until `ToolAnswered` is there"""
+    pcm_id: str | None = None
+    """the entry by which the client has told the model of it"""
+
+
+class ToolAnswered(Message, frozen=True, tag="tool_output"):
+    """What the function answered. The first one of a call counts."""
+
+    call_id: str
+    output: str
+    """as the model is told: mostly JSON"""
+    error: str | None = None
+    """a code, where the call failed and `output` says so"""
+    pcm_id: str | None = None
+    """the entry with the client's answer; None: the bridge has run it"""
+
+
+class Used(Message, frozen=True, tag="used"):
+    """What one response, or one transcription, has cost. Each stands here once: the sums of a session are the sums of these.
+
+    Every number may be added up over entries; of `nano_usd` those that are None are not known.
+    """
+
+    of: Literal["response", "transcription"]
+    id: str
+    """of the response, or of the item that was transcribed"""
+    model: str
+    at_ms: int
+    """Unix time, when the model told of it; says to which day (UTC) it counts"""
+    part: int = 0
+    """of a transcription: which part of its item"""
+    status: str | None = None
+    """of a response: `completed`, `cancelled`, `failed` or `incomplete`"""
+    text_in: int = 0
+    """tokens, as are all up to `audio_out`; contains `cached_text_in`, and so do the two that follow theirs"""
+    audio_in: int = 0
+    image_in: int = 0
+    cached_text_in: int = 0
+    cached_audio_in: int = 0
+    cached_image_in: int = 0
+    text_out: int = 0
+    audio_out: int = 0
+    audio_ms: int = 0
+    """of a response: the audio that was generated; of a transcription that is billed by time: what it is billed for"""
+    nano_usd: int | None = None
+    """billionths of a dollar; None: there is no price for this model"""
+
+
 TurnsMessage = (
-    Opened | EpochTaken | Committed | Removed | Begun | Answered | PersonaChosen | SessionChanged | UserSaid | AssistantSaid
+    Opened
+    | EpochTaken
+    | Committed
+    | Removed
+    | Begun
+    | Answered
+    | PersonaChosen
+    | SessionChanged
+    | UserSaid
+    | AssistantSaid
+    | ToolCalled
+    | ToolAnswered
+    | Used
 )
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

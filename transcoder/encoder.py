@@ -60,12 +60,14 @@ class Encoder:
         if codec == "opus":
             context.options = {"application": "voip", "frame_duration": str(frame_ms), "vbr": "on"}
         context.open()
-        self._context, self._codec = context, codec
+        self._context, self._codec, self._coding = context, codec, coding
         self.frame_samples = frame_ms * SAMPLE_RATE // 1000 if codec == "opus" else FRAME_SAMPLES["aac"]
         """at 24 kHz, in each packet"""
         self._frame_bytes = self.frame_samples * BYTES_PER_SAMPLE
         self._rest = b""
         self._at = 0
+        self._first = b""
+        """two frames"""
         self.padding = 0
         """samples of silence at the end, after `flush`"""
 
@@ -89,6 +91,15 @@ class Encoder:
             packet for at in range(0, whole, self._frame_bytes) for packet in self._encode(data[at : at + self._frame_bytes])
         ]
 
+    def early(self) -> Coded:
+        """The second packet, when two frames are in: the first of AAC's that is heard. `encode` gives it a frame later.
+
+        FFmpeg looks a frame further than the packet needs, for what it has to prepare for. Another encoder is told that
+        nothing comes, and chooses the same but for an attack right behind: there the seam is not quite cancelled out.
+        """
+        other = Encoder(self._codec, self._coding)
+        return (other.encode(self._first) + other.flush())[1]
+
     def flush(self) -> list[Coded]:
         """All that was fed is in the packets, and what the codec holds back at its end: then this encoder is done."""
         packets = []
@@ -99,6 +110,8 @@ class Encoder:
         return packets + [self._coded(bytes(packet)) for packet in self._context.encode(None)]
 
     def _encode(self, pcm: bytes) -> list[Coded]:
+        if self._at < 2 * self.frame_samples:
+            self._first += pcm
         samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
         if self._codec == "aac":
             frame = AudioFrame.from_ndarray((samples / 32768).astype(np.float32), format="fltp", layout="mono")

@@ -2,7 +2,7 @@
 
 Where a packet begins depends on its place in the part only: packet n holds the samples from n times its length on, whoever
 makes it. So a transcoder that takes over in the middle gives each packet once, and nothing twice, though not the same to
-the bit: a codec remembers more than it is shown.
+the bit: a codec remembers more than it is shown. Which packets an entry has depends on its place alone, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from streams import down
 from streams.coding import Coding
 from transcoder.continuous import ContinuousResampler
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
-from transcoder.encoder import Codec, Encoder
+from transcoder.encoder import Codec, Coded, Encoder
 
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
@@ -71,10 +71,13 @@ class CodedPart:
         self._position = first.start_ms * _SAMPLES_PER_MS
         """in the part, of what comes next"""
         frame = self._position // self._samples
-        held_back = min(frame, self._encoder.priming // self._samples)  # AAC gives a packet with the frame behind it
-        self._packet = frame - held_back
-        """the number of the next packet"""
-        self._encoder.encode(bytes((self._position - self._packet * self._samples) * BYTES_PER_SAMPLE))
+        self._looks_ahead = self._encoder.priming // self._samples
+        """frames: AAC gives a packet with the one behind it"""
+        self._made = frame - min(frame, self._looks_ahead)
+        """the number of the next packet that the encoder gives"""
+        self._packet = frame if self._early_with(frame) else self._made
+        """that of the next one for the client; it lies ahead when one was given early"""
+        self._encoder.encode(bytes((self._position - self._made * self._samples) * BYTES_PER_SAMPLE))
 
     @property
     def response(self) -> str:
@@ -82,7 +85,9 @@ class CodedPart:
 
     def feed(self, audio: down.Audio) -> down.Coded:
         self._position += len(audio.audio) // BYTES_PER_SAMPLE
-        packets = [packet.data for packet in self._encoder.encode(audio.audio)]
+        packets = self._due(self._encoder.encode(audio.audio))
+        if self._early_with(self._position // self._samples) and self._packet + len(packets) == self._made:
+            packets.append(self._encoder.early().data)
         about = down.Packets(list(map(len, packets)), self._begins(), self._samples)
         self._packet += len(packets)
         return down.Coded(audio.response, audio.item, audio.part, audio.start_ms, b"".join(packets), about, audio.output)
@@ -90,7 +95,7 @@ class CodedPart:
     def end(self) -> tuple[bytes, down.Tail]:
         first, encoder = self._first, self._encoder
         all_of_it = -(-(encoder.priming + self._position) // self._samples)
-        packets = [packet.data for packet in encoder.flush()][: all_of_it - self._packet]
+        packets = self._due(encoder.flush())[: all_of_it - self._packet]
         return b"".join(packets), down.Tail(
             list(map(len, packets)),
             self._begins(),
@@ -101,6 +106,16 @@ class CodedPart:
             output=first.output,
             padding=all_of_it * self._samples - encoder.priming - self._position,
         )
+
+    def _due(self, made: list[Coded]) -> list[bytes]:
+        """Of what the encoder gives now, what the client does not have yet."""
+        early = self._packet - self._made
+        self._made += len(made)
+        return [packet.data for packet in made[max(0, early) :]]
+
+    def _early_with(self, frames: int) -> bool:
+        """Whether the first packet that is heard has gone ahead of the encoder: it needs its own frame and the next one."""
+        return bool(self._looks_ahead) and frames == 2
 
     def _begins(self) -> int:
         return self._packet * self._samples - self._encoder.priming

@@ -42,14 +42,17 @@ class Progress:
         return source_rate(self.source)
 
     def take(self, samples: int) -> int | None:
-        """So many samples of source have come: where they are in the recording; None when they do not belong into it.
+        """So many samples of source have come: where they are in the recording, as `record` says it."""
+        self.position += samples
+        return None if self.rate is None else self.record(samples, self.rate)
+
+    def record(self, samples: int, rate: int) -> int | None:
+        """So many samples are to be recorded: where they are in the recording; None when they do not belong into it.
 
         A recording has one rate: that of the first speech in the session.
         """
-        self.position += samples
-        if not self.recorded_rate and self.rate is not None:
-            self.recorded_rate = self.rate
-        if self.rate != self.recorded_rate:
+        self.recorded_rate = self.recorded_rate or rate
+        if rate != self.recorded_rate:
             return None
         offset, self.recorded = self.recorded, self.recorded + samples
         return offset
@@ -77,8 +80,8 @@ class Progress:
         """All up to and with this entry is in `pcm`."""
         if self.decoder is None:
             return
-        if not self.position:
-            self._candidates.clear()
+        while not self.position and self._candidates and self._candidates[-1].position:
+            self._candidates.pop()  # nobody has to be warmed up by what an utterance said that has ended
         self._candidates.append(
             Checkpoint(
                 upto=str(entry),

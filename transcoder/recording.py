@@ -1,4 +1,4 @@
-"""A session's uplink as a WAV file: PCM16 mono at the rate that the client sent.
+"""A session's uplink as a WAV file: PCM16 mono at the rate that the client sent, or 24 kHz of what came coded.
 
 Each sample is written at its own place in the file, so that work that is done twice changes nothing, and another worker on
 the same disk goes on where one died. What comes is gathered for a second and written by a thread; nothing that a disk does

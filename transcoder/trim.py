@@ -4,11 +4,17 @@ An encoder puts *priming* before the recording and *padding* after it; the conta
 of the track's timescale. The decoder's sample rate is known only with its first frame and may differ from what
 the container declares: HE-AAC decodes at twice its declared rate. So ticks become samples here, at the rate of
 the frames that really come.
+
+Who counts HE-AAC in ticks of its core, at half the rate, leaves the delay of the decoder's upper half out of the priming, as
+iTunes does: the same numbers hold for a decoder that knows the core only. Who counts at the full rate (FFmpeg) has it in.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+SBR_DELAY = 481
+"""Ticks of the core by which HE-AAC comes later than its core does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,8 @@ class Span:
     start: int
     stop: int | None
     timescale: int
+    padding: int = 0
+    """ticks that follow; of AAC, as an encoder that leaves its decoder's delay out has to add as many"""
 
     @property
     def duration_s(self) -> float | None:
@@ -53,9 +61,16 @@ class Trim:
         if self._rate:
             self._position = _rescale(self._position, sample_rate, self._rate)
         self._rate = sample_rate
-        self._start = _rescale(self._span.start, sample_rate, self._span.timescale)
-        stop = self._span.stop
-        self._stop = None if stop is None else _rescale(stop, sample_rate, self._span.timescale)
+        span, delay = self._span, self._delay(sample_rate)
+        self._start = _rescale(span.start + delay, sample_rate, span.timescale)
+        self._stop = None if span.stop is None else _rescale(span.stop + delay, sample_rate, span.timescale)
+
+    def _delay(self, sample_rate: int) -> int:
+        """Ticks, of a decoder that the span knows nothing of. Where sound was kept already there is no more to pass over."""
+        span = self._span
+        untouched = self._position <= _rescale(span.start, sample_rate, span.timescale)
+        core = sample_rate == 2 * span.timescale
+        return SBR_DELAY if core and span.start and span.padding >= SBR_DELAY and untouched else 0
 
 
 def _rescale(value: int, to: int, of: int) -> int:

@@ -183,9 +183,10 @@ class UplinkTranscoder:
                 rest = [*self._end_utterance(), *await self._end_stream(entry.id)]
                 self._append(entry.id, [*rest, opened, *self._new_source(opened.source)])
             case End() as end:
+                rest = [*self._end_utterance(), *await self._end_stream(entry.id)]
                 if self._recording is not None:  # before anybody can know that this was the end
                     await self._recording.close()
-                self._append(entry.id, [*self._end_utterance(), *await self._end_stream(entry.id), end])
+                self._append(entry.id, [*rest, end])
             case up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | ClientEvent() as control:
                 self._append(entry.id, [*self._end_utterance(), control])
 
@@ -209,13 +210,16 @@ class UplinkTranscoder:
             return []
         if self._resampler is None:
             self._resampler = ContinuousResampler(rate, SAMPLE_RATE, progress.position)
-        offset = progress.take(len(audio) // BYTES_PER_SAMPLE)
-        if self._recording is not None:
-            if offset is not None:
-                self._recording.add(offset, audio, rate)
-            else:
-                self._recording.refuse(rate)
+        self._record(progress.take(len(audio) // BYTES_PER_SAMPLE), audio, rate)
         return self._audio(self._resampler.feed(audio))
+
+    def _record(self, offset: int | None, audio: bytes, rate: int) -> None:
+        if self._recording is None:
+            return
+        if offset is not None:
+            self._recording.add(offset, audio, rate)
+        else:
+            self._recording.refuse(rate)
 
     def _end_utterance(self) -> list[Message]:
         """What its resampler held back. The next speech begins a fresh phase."""
@@ -256,6 +260,9 @@ class UplinkTranscoder:
     def _sounds(self, sounds: list[Sound]) -> list[Message]:
         made: list[Message] = []
         for sound in sounds:
+            if sound.pcm:
+                offset = self._progress.record(len(sound.pcm) // BYTES_PER_SAMPLE, SAMPLE_RATE)
+                self._record(offset, sound.pcm, SAMPLE_RATE)
             made += self._audio(sound.pcm)
             if sound.missing_ms > 1:
                 made.append(pcm.Gap(missing_ms=sound.missing_ms, filled=True))

@@ -33,16 +33,17 @@ from gateway.outbox import Frame
 from gateway.pacer import Pacer
 from gateway.packet_pacer import AAC, OPUS, PacketPacer
 from gateway.player import CODED_ROOM_BYTES, Player
-from gateway.records import Record, Status
+from gateway.records import ListenFormat, Record, Status
 from gateway.transports.chunked import whole
 from gateway.transports.endless_audio import EndlessAudio
 from gateway.transports.endless_wav import EndlessWav
 from gateway.uploads import STOPPED, not_found, opening, set_rate, source
 from streams import down, pcm
+from streams.coding import FRAMES_MS, Coding
 from streams.consumer import Entry
 from streams.errors import Over, StreamUnavailable
 from streams.keys import PlayCodec
-from streams.play import open_play
+from streams.play import coding_of, open_play
 from streams.sessions import now_ms
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ ANONYMOUS = "anonymous"
 BODY_IDLE_S = 10.0
 """How long nothing of a body may come."""
 
-RATES: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None}
+RATES: dict[int, PlayCodec | None] = {16_000: "pcm16_16000", pcm.SAMPLE_RATE: None, 48_000: "pcm16_48000"}
 """What a WAV is made of at each rate; None: `down` itself."""
 
 SPEECH_STARTED = "input_audio_buffer.speech_started"
@@ -176,12 +177,14 @@ async def uplink(request: web.Request) -> web.Response:
     record = await app[UPLOADS].record(user, record_id)
     asked = wire.read_query(request.query)
     stamped = record.packet_timestamps if asked.packet_timestamps is None else asked.packet_timestamps
-    sent_ms, audio = wire.read_chunk(body, stamped=stamped)
-    rate = asked.sample_rate or record.sample_rate
-    try:
-        app[LIMITS].allowance(record.id).take(len(audio) / (rate * pcm.BYTES_PER_SAMPLE), time.monotonic())
-    except TooFast as error:
-        raise SlowDown(error) from None
+    sent_ms, audio = wire.read_chunk(body, stamped=stamped, input_format=record.input_format)
+    rate = record.sample_rate
+    if record.input_format == "pcm16":  # else the transcoder counts, which knows how long it is
+        rate = asked.sample_rate or rate
+        try:
+            app[LIMITS].allowance(record.id).take(len(audio) / (rate * pcm.BYTES_PER_SAMPLE), time.monotonic())
+        except TooFast as error:
+            raise SlowDown(error) from None
     lane = await app[UPLOADS].append(record, audio, rate)
     app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     response = _json(wire.received(body))
@@ -198,9 +201,9 @@ async def downlink(request: web.Request) -> web.StreamResponse:
     """The session's sound, from now on or from where its listener has left it, until it ends."""
     async with admitted(request, DOOR) as caller:
         record, asked = await _record_of(request, caller), wire.read_query(request.query)
-        audio_format = wire.listen_format(request.query, request.headers.get("Accept", ""))
+        heard = wire.to_hear(record, asked, request.headers.get("Accept", ""))
         async with request.app[LIMITS].session(caller, partial(_is_open, request.app[BACKEND], record)) as room:
-            return await _play(request, record, asked, audio_format, room)
+            return await _play(request, record, asked, heard, room)
 
 
 async def _is_open(backend: Backend, record: Record) -> bool:
@@ -212,9 +215,10 @@ async def _is_open(backend: Backend, record: Record) -> bool:
 
 
 async def _play(
-    request: web.Request, record: Record, asked: wire.Asked, audio_format: wire.ListenFormat, room: Room
+    request: web.Request, record: Record, asked: wire.Asked, heard: tuple[ListenFormat, Coding], room: Room
 ) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
+    audio_format, coding = heard
     record = await _changed(request, record, closed=0)
     if record.closed:
         raise not_found()
@@ -222,19 +226,20 @@ async def _play(
     try:
         if rate != record.sample_rate and await backend.sessions.find(record.user, record.id) is None:
             record = await set_rate(app[UPLOADS].records, record, rate)
-        mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record.sample_rate))
+        mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
         audio = _audio(audio_format, rate, app[SETTINGS].send_timeout_s)
         codec = RATES[rate] if audio_format == "wav" else audio_format
         async with on_the_way(backend, mine):
             if codec is not None:
-                await open_play(backend.redis, mine.session, codec)
+                await open_play(backend.redis, mine.session, codec, coding)
+                coding = await coding_of(backend.redis, mine.session, codec)  # what was asked first
             place = await place_of(backend, mine)
             response = await audio.open(request)
     except (StreamUnavailable, Over) as error:
         raise NotNow from error
-    player = _player(audio, audio_format, rate)
+    player = _player(audio, audio_format, rate, coding)
     connection = Connection(
         DOOR,
         audio,
@@ -254,13 +259,13 @@ async def _play(
     return response
 
 
-def _audio(audio_format: wire.ListenFormat, rate: int, send_timeout_s: float) -> EndlessAudio:
+def _audio(audio_format: ListenFormat, rate: int, send_timeout_s: float) -> EndlessAudio:
     if audio_format == "wav":
         return EndlessWav(rate, send_timeout_s=send_timeout_s)
     return EndlessAudio(wire.CONTENT_TYPES[audio_format], send_timeout_s=send_timeout_s)
 
 
-def _player(audio: EndlessAudio, audio_format: wire.ListenFormat, rate: int) -> Player:
+def _player(audio: EndlessAudio, audio_format: ListenFormat, rate: int, coding: Coding) -> Player:
     now = asyncio.get_running_loop().time()
     match audio_format:
         case "wav":
@@ -268,8 +273,9 @@ def _player(audio: EndlessAudio, audio_format: wire.ListenFormat, rate: int) -> 
         case "aac":
             return Player(audio, PacketPacer(AAC, now), room_bytes=CODED_ROOM_BYTES)
         case "opus":
-            ogg = EndlessOgg(OPUS.samples)
-            return Player(audio, PacketPacer(OPUS, now), lambda due: ogg.say(due.pieces), CODED_ROOM_BYTES)
+            packets = OPUS[coding.frame_ms or FRAMES_MS[0]]
+            ogg = EndlessOgg(packets.samples)
+            return Player(audio, PacketPacer(packets, now), lambda due: ogg.say(due.pieces), CODED_ROOM_BYTES)
 
 
 async def _hear(connection: Connection, player: Player) -> None:

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from gateway.errors import EmptyUpload, InvalidRequest
-from gateway.records import Record, Wanted
+from gateway.records import AS_IT_IS, Heard, InputFormat, ListenFormat, Record, Wanted
+from streams.coding import FRAMES_MS, MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from streams.pcm import BYTES_PER_SAMPLE
 
-SampleRate = Literal[16_000, 24_000]
+SampleRate = Literal[16_000, 24_000, 48_000]
 SAMPLE_RATES: tuple[int, ...] = get_args(SampleRate)
 
 MAX_OBJECTIVE_CHARS = 4_000
@@ -32,21 +33,25 @@ TIMESTAMP = struct.Struct("<q")
 """Before the PCM of clients that say so: signed milliseconds since 1970."""
 
 
-ListenFormat = Literal["wav", "aac", "opus"]
-"""What a stream of audio is: WAV, AAC in ADTS, Opus in Ogg."""
-
 CONTENT_TYPES: dict[ListenFormat, str] = {"wav": "audio/wav", "aac": "audio/aac", "opus": "audio/ogg"}
 
-_ACCEPTED: dict[str, ListenFormat] = {
+_CAN_BE_HEARD = (
+    f"audio_format is {' or '.join(get_args(ListenFormat))}, bitrate {MIN_BIT_RATE} to {MAX_BIT_RATE}, "
+    f"frame_ms {' or '.join(map(str, FRAMES_MS))}."
+)
+
+_ACCEPTED: dict[str, ListenFormat | None] = {
     "audio/aac": "aac",
     "audio/aacp": "aac",
     "audio/ogg": "opus",
     "audio/opus": "opus",
-    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/*", "*/*"), "wav"),
+    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave"), "wav"),
+    **dict.fromkeys(("audio/*", "*/*"), None),
 }
+"""None: whatever it is."""
 
 
-class _Create(msgspec.Struct):
+class _Create(Heard, frozen=True):
     objective: Annotated[str, msgspec.Meta(max_length=MAX_OBJECTIVE_CHARS)] | None = None
     file_ids: (
         Annotated[list[Annotated[str, msgspec.Meta(max_length=MAX_FILE_ID_CHARS)]], msgspec.Meta(max_length=MAX_FILE_IDS)]
@@ -54,6 +59,7 @@ class _Create(msgspec.Struct):
     ) = msgspec.field(default=None, name="fileIds")
     sample_rate: SampleRate | None = msgspec.field(default=None, name="sampleRate")
     packet_timestamps: bool | None = msgspec.field(default=None, name="packetTimestamps")
+    input_format: InputFormat | None = None
 
 
 _create_decoder = msgspec.json.Decoder(_Create)
@@ -68,6 +74,7 @@ class Asked:
 
     sample_rate: int | None = None
     packet_timestamps: bool | None = None
+    heard: Heard = AS_IT_IS
 
 
 NOTHING = Asked()
@@ -85,6 +92,8 @@ def read_create(body: bytes) -> Wanted:
         file_ids=tuple(asked.file_ids or ()),
         sample_rate=asked.sample_rate or SAMPLE_RATES[0],
         packet_timestamps=bool(asked.packet_timestamps),
+        heard=Heard(asked.audio_format, asked.bitrate, asked.frame_ms),
+        input_format=asked.input_format or "pcm16",
     )
 
 
@@ -100,20 +109,25 @@ def read_query(query: Mapping[str, str]) -> Asked:
     return Asked(
         sample_rate=None if rate is None else int(rate),
         packet_timestamps=None if stamped is None else stamped.lower() in ("true", "1"),
+        heard=_heard(query),
     )
 
 
-def listen_format(query: Mapping[str, str], accept: str) -> ListenFormat:
-    """What a stream is to be: as the query says, else as `Accept` likes it best, else WAV. Raises InvalidRequest."""
-    match query.get("audio_format"):
-        case "wav" | "aac" | "opus" as named:
-            return named
-        case None:
-            known = [(_quality(kind), form) for kind in accept.split(",") if (form := _ACCEPTED.get(_media_type(kind)))]
-            quality, form = max(known, key=lambda one: one[0], default=(0.0, None))  # of equals the first
-            return form if form is not None and quality else "wav"
-        case _:
-            raise InvalidRequest(f"audio_format is {' or '.join(get_args(ListenFormat))}.")
+def _heard(query: Mapping[str, str]) -> Heard:
+    said = {name: query[name] for name in Heard.__struct_fields__ if name in query}
+    try:
+        return msgspec.convert(said, Heard, strict=False) if said else AS_IT_IS
+    except msgspec.ValidationError:
+        raise InvalidRequest(_CAN_BE_HEARD) from None
+
+
+def to_hear(record: Record, asked: Asked, accept: str) -> tuple[ListenFormat, Coding]:
+    """What a stream is to be: as the query says, else as `Accept` likes best, else as the session was created, else WAV."""
+    kinds = [(_quality(kind), _media_type(kind)) for kind in accept.split(",") if _media_type(kind) in _ACCEPTED]
+    quality, best = max(kinds, key=lambda one: one[0], default=(0.0, ""))  # of equals the first
+    liked = Heard(_ACCEPTED[best]) if quality else AS_IT_IS
+    heard = asked.heard.over(liked.over(record.heard))
+    return heard.audio_format or "wav", heard.coding
 
 
 def _media_type(kind: str) -> str:
@@ -126,14 +140,16 @@ def _quality(kind: str) -> float:
     return float(found[1]) if found else 1.0
 
 
-def read_chunk(body: bytes, *, stamped: bool) -> tuple[int | None, bytes]:
+def read_chunk(body: bytes, *, stamped: bool, input_format: InputFormat = "pcm16") -> tuple[int | None, bytes]:
     """When it was sent (ms since 1970), and its whole samples; half a one at the end is dropped. Raises EmptyUpload."""
     begin = TIMESTAMP.size if stamped else 0
-    samples = max(0, len(body) - begin) // BYTES_PER_SAMPLE
-    if not samples:
+    audio = body[begin:]
+    if input_format == "pcm16":
+        audio = audio[: len(audio) // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE]
+    if not audio:
         raise EmptyUpload
     sent_ms = int(TIMESTAMP.unpack_from(body)[0]) if stamped else None
-    return sent_ms, body[begin : begin + samples * BYTES_PER_SAMPLE]
+    return sent_ms, audio
 
 
 def received(body: bytes) -> bytes:
@@ -151,9 +167,10 @@ def described(record: Record) -> bytes:
     about = {
         "sampleRate": record.sample_rate,
         "packetTimestamps": record.packet_timestamps,
+        "input_format": record.input_format,
         "latencyMs": record.latency,
     }
-    return msgspec.json.encode(_created(record) | about)
+    return msgspec.json.encode(_created(record) | about | msgspec.to_builtins(record.heard))
 
 
 def listed(records: list[Record]) -> bytes:

@@ -1,4 +1,4 @@
-"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, PCM16, WAV, Opus or AAC down.
+"""❶❽ The React Native app: JSON over WebSocket; whole recordings up, or one as it is made; PCM16, WAV, Opus or AAC down.
 
 This door's clients in the field send no token, and number nothing: the address alone says whose the session is. One that
 sends a token is its user, and the address names a conversation of that user's. A connection that drops leaves its session
@@ -10,6 +10,7 @@ so (`?paced=0`): it gets it as it is generated, and is told when it is void (`in
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -37,19 +38,28 @@ from gateway.errors import (
     UnknownType,
 )
 from gateway.limits import Room
+from gateway.live_uplink import LiveUplink
 from gateway.naming import is_known, open_session
 from gateway.outbox import Frame
 from gateway.output import DEFAULT, Output, Wrapping
 from gateway.paced import Paced
+from gateway.replay import numbers
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings
 from gateway.transports.websocket import TextSocket
 from gateway.wav import wav
-from streams import down, pcm, turns
+from runtime.logs import SessionLogger
+from streams import down, pcm, turns, up
 from streams.errors import StreamUnavailable
+from streams.messages import SetPersona
 from streams.sessions import now_ms
 
+logger = logging.getLogger(__name__)
+
 DOOR = "mobile"
+
+STREAM = "stream"
+"""The input format, and the `source` of what comes so."""
 
 MAX_USER_CHARS = 256
 
@@ -82,6 +92,31 @@ class Phone:
     paced: Paced | None = None
     """None: the app can take back what it has, and is told when"""
     wrapping: Wrapping = field(default_factory=Wrapping)
+    live: LiveUplink | None = None
+    """what the client says comes in chunks, as they are made"""
+
+    def put(self, audio: bytes) -> None:
+        """Have it said to the model. Raises EmptyAudio, TooFast, Busy, NotStored."""
+        if self.live is not None:
+            self.live.say(up.Chunk(audio))
+        else:
+            self.connection.uplink.put(_recording(audio, self))
+
+    def become(self, persona: str) -> None:
+        """Have the model be this persona. Raises Busy, NotStored."""
+        if self.live is not None:
+            self.live.say(SetPersona(persona))
+        else:
+            self.connection.uplink.put(Persona(persona))
+
+    def take(self, input_format: wire.InputFormat) -> None:
+        """What comes next is this. Raises InvalidMessage: turns are found in another way in chunks."""
+        if (input_format == "stream") != (self.live is not None):
+            raise InvalidMessage(
+                "Chunks of a recording and whole recordings do not go over one connection: "
+                "connect again, with input_format=stream in the address or without."
+            )
+        self.input_format = input_format
 
     @property
     def hears(self) -> Output:
@@ -148,13 +183,13 @@ def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:
             phone.reply(wire.Pong())
         case wire.Audio(base64):
             data = wire.audio_bytes(base64, max_bytes=phone.max_file_bytes)
-            phone.connection.uplink.put(_recording(data, phone))
+            phone.put(data)
         case wire.Config(persona, _, input_format):
-            if persona is not None:
-                phone.connection.uplink.put(Persona(persona))
-            phone.want(phone.wants.changed(message))
             if input_format is not None:
-                phone.input_format = input_format
+                phone.take(input_format)
+            if persona is not None:
+                phone.become(persona)
+            phone.want(phone.wants.changed(message))
             if persona is None:
                 phone.reply(wire.ConfigAck(None, "The settings are taken."))
 
@@ -203,6 +238,8 @@ async def _tell(phone: Phone, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await phone.say(wire.Error(sentence))
+        case down.Notice(message=sentence):
+            await phone.say(wire.Error(sentence))
         case down.Interrupted(item=item, at_ms=at_ms):
             connection.void(item)
             if phone.paced is None:
@@ -234,8 +271,8 @@ async def _tell_part(phone: Phone, part: Gathered) -> None:
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     async with admitted(request, DOOR) as caller:
-        conversation = user_of(request)
-        user = caller.user_or(conversation)
+        user = caller.user_or(user_of(request))
+        conversation = _conversation(request)
         async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
             return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
 
@@ -255,10 +292,13 @@ async def _converse_in(
     response = await socket.open(request)
     asked = wire.read_query(request.query)
     opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
+    if asked.input_format == STREAM:
+        opened = msgspec.structs.replace(opened, turn_mode="server_vad", input=STREAM)
     try:
         mine = await open_session(app[BACKEND], opened, conversation, newest_wins=newest_wins)
         async with on_the_way(app[BACKEND], mine):
             place = await place_of(app[BACKEND], mine)
+            known = (await numbers(app[BACKEND].redis, mine.session, "up")).known
     except StreamUnavailable:
         app[METRICS].errors.labels(DOOR, Unavailable.code).inc()
         with suppress(ClientLeft, SlowClient):
@@ -266,6 +306,9 @@ async def _converse_in(
         await socket.close(Unavailable())
         return response
     app[METRICS].sessions.labels(DOOR).inc()
+    sid, live = mine.session.sid, None
+    if asked.input_format == STREAM:
+        live = LiveUplink(app[BACKEND], mine.session, SessionLogger(logger, sid), known=known, route="up")
     connection = Connection(
         DOOR,
         socket,
@@ -275,16 +318,19 @@ async def _converse_in(
         _error_frame,
         place=place,
         max_waiting_bytes=WAITING_RECORDINGS * settings.max_file_bytes,
+        way=live,
     )
-    allowance = app[LIMITS].allowance(mine.session.sid)
-    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, DEFAULT)
+    if live is not None:
+        live.on_over = lambda: connection.downlink.look_again()  # which `listen` replaces
+    allowance = app[LIMITS].allowance(sid)
+    phone = Phone(socket, connection, Answers(), asked.input_format, settings.max_file_bytes, allowance, DEFAULT, live=live)
     phone.want(asked.output)
     phone.paced = Paced(connection, socket) if asked.paced else None
     connection.on_void, connection.stopping.flushes = phone.void, not asked.paced
     for error in asked.errors:
         connection.trouble(error)
     with app[CONNECTIONS].joined(connection):
-        await connection.run(uplink(phone), downlink(phone), room.is_for(mine.session.sid))
+        await connection.run(uplink(phone), downlink(phone), room.is_for(sid))
     return response
 
 
@@ -297,6 +343,12 @@ async def _signpost(request: web.Request) -> web.Response:
         "websocket_url": f"{scheme}://{host_of(request)}/ws-mobile/{{user_id}}",
     }
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _conversation(request: web.Request) -> str:
+    """What the session is called. One that takes a recording in chunks takes no whole ones, and is another."""
+    streams = request.query.get("input_format") == STREAM
+    return f"{STREAM}/{user_of(request)}" if streams else user_of(request)
 
 
 def user_of(request: web.Request) -> str:

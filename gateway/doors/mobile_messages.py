@@ -12,8 +12,9 @@ from gateway.errors import EmptyAudio, InvalidAudio, InvalidMessage, TooLarge, U
 from gateway.output import DEFAULT, AudioFormat, BitRate, FrameMs, Output, OutputRate, read_output, read_paced
 from gateway.typed_json import Reader
 
-InputFormat = Literal["auto", "pcm16"]
-"""What the client's audio is: a whole recording that is looked at, or PCM16 24 kHz mono without a header."""
+InputFormat = Literal["auto", "pcm16", "stream"]
+"""What the client's audio is: a whole recording that is looked at, PCM16 24 kHz mono without a header, or, all along the
+connection, the next bytes of one recording."""
 
 PersonaId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 

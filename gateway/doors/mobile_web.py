@@ -136,6 +136,8 @@ async def _tell(page: Page, message: down.DownMessage) -> None:
         case down.Failed(message=sentence):
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             await connection.outbox.put(_frame(wire.Error(sentence)))
+        case down.Notice(message=sentence):
+            await connection.outbox.put(_frame(wire.Error(sentence)))
         case down.Interrupted(item=item, at_ms=at_ms):
             connection.void(item)
             if page.paced is None:

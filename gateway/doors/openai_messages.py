@@ -437,6 +437,15 @@ def failed(event_id: str, failure: down.Failed) -> bytes:
     return _error(event_id, "server_error", failure.code, failure.message, None, None)
 
 
+def ends(event_id: str, notice: down.Notice) -> bytes:
+    """Why the session ends, in the form in which the protocol says `session_expired`."""
+    return _error(event_id, "invalid_request_error", notice.code, notice.message, None, None)
+
+
+def notice(told: down.Notice) -> bytes:
+    return encode({"type": "parley.notice", "code": told.code, "message": told.message})
+
+
 def _error(event_id: str, kind: str, code: str | None, message: str, param: str | None, about: str | None) -> bytes:
     detail = {"type": kind, "code": code, "message": message, "param": param, "event_id": about}
     return encode({"type": "error", "event_id": event_id, "error": detail})

@@ -138,6 +138,10 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
             connection.metrics.errors.labels(DOOR, "upstream").inc()
             connection.log.info("the client is told of a failure: %s", code)
             return frames.said(did, "error", wire.failed(event_id(), message))
+        case down.Notice(final=True):
+            return frames.said(did, "error", wire.ends(event_id(), message))
+        case down.Notice():
+            return frames.said(did, "notice", wire.notice(message), event="parley.notice") if frames.dids else None
         case down.Interrupted(item=item):
             connection.void(item)
             return None

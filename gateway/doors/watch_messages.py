@@ -434,7 +434,7 @@ def told(message: down.DownMessage) -> list[ToClient]:
     match message:
         case down.ServerEvent(type_, body):
             return _told_event(type_, body)
-        case down.Failed(message=sentence):
+        case down.Failed(message=sentence) | down.Notice(message=sentence):
             return [Error(sentence)]
         case down.Interrupted(item=item, at_ms=at_ms):
             return [Interrupted(item, at_ms)]

@@ -99,7 +99,8 @@ async def quiet(redis: Redis) -> None:
 
 
 async def gone(redis: Redis) -> None:
-    """Wait until no key of any session is left, and no name."""
+    """Wait until no key of any session is left, and no name. What its user has used today stays for the bill."""
     async with asyncio.timeout(GRACE_S + 20):
-        while any(not text(key).startswith("parley:dispatch:") for key in await redis.keys("parley:*")):  # noqa: ASYNC110
+        kept = ("parley:dispatch:", "parley:usage:")
+        while any(not text(key).startswith(kept) for key in await redis.keys("parley:*")):  # noqa: ASYNC110
             await asyncio.sleep(0.1)

@@ -29,15 +29,13 @@ def process_of(descendants: dict[int, str], module: str) -> int:
 @contextlib.asynccontextmanager
 async def simulator(*arguments: str) -> AsyncIterator[str]:
     """A simulator that is not a child of `parley up`; its base URL."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "simulator", "--port", str(port), *arguments), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "simulator", "--port", "0", *arguments), stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        await process.stdout.readline()
-        yield f"http://127.0.0.1:{port}/v1"
+        url = (await process.stdout.readline()).decode().split()[-1]
+        yield url.replace("ws://", "http://").removesuffix("/realtime")
     finally:
         process.terminate()
         await process.wait()

@@ -251,6 +251,18 @@ async def test_late_packets_of_an_interrupted_answer_are_not_played(page: Page) 
     ) == [["play"], ["flush"], [], ["play"], "interrupted"]
 
 
+async def test_a_notice_is_told(page: Page) -> None:
+    """It interrupts nothing."""
+    assert await run(
+        page,
+        "conversation",
+        """
+        const c = new m.Conversation();
+        return c.hear({ type: "parley.notice", code: "usage_limit_near", message: "You have used 80 %." }, 1000);
+        """,
+    ) == [{"do": "tell", "sentence": "You have used 80 %."}]
+
+
 async def test_packets_are_read_as_the_door_writes_them(page: Page) -> None:
     packets = down.Tail([1, 3], -312, 480, item="item_é", part=3, response="r", padding=17)
     data = frame(EntryId(7, (1 << 53) - 1), "item_é", 3, b"\x01abc", packets)

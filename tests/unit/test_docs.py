@@ -104,6 +104,7 @@ def test_every_key_has_its_row() -> None:
         *ours,
         "parley:at:<user>:<conversation>",
         keys.ticket("<sha256>"),
+        "parley:usage:<user>:<day>",
         "parley:limit:<what>:<sort>:<who>",
         "parley:record:<id>",
         "parley:records:<user>",

@@ -114,7 +114,7 @@ def recorded(movie: Movie, track: Track) -> Span:
     if not parts:
         told = movie.gapless
         if told is not None and told.priming + told.recorded + told.padding == track.duration:
-            return Span(told.priming, told.priming + told.recorded, track.timescale)
+            return _span(track, told.priming, told.priming + told.recorded)
         return Span(0, track.duration, track.timescale)
     start, stop = parts[0].media_time, track.duration
     if stop is not None and start >= stop:
@@ -124,7 +124,13 @@ def recorded(movie: Movie, track: Track) -> Span:
         tick = _ceil_div(track.timescale, movie.timescale)
         if stop is None or start + shown + tick < stop:
             stop = start + shown
-    return Span(start, stop, track.timescale)
+    return _span(track, start, stop)
+
+
+def _span(track: Track, start: int, stop: int | None) -> Span:
+    if track.codec != "mp4a" or stop is None or track.duration is None:
+        return Span(start, stop, track.timescale)
+    return Span(start, stop, track.timescale, track.duration - stop)
 
 
 def _read_moov(moov: memoryview, brand: str) -> Movie:

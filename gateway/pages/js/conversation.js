@@ -107,6 +107,8 @@ export class Conversation {
         return this.#done(event.response);
       case "error":
         return this.#failed(event.error);
+      case "parley.notice":
+        return [{ do: "tell", sentence: event.message }];
       default:
         return [];
     }

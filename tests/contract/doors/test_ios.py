@@ -368,7 +368,7 @@ async def test_after_a_stop_stragglers_are_not_found(stage: Stage, app: KeptConn
 # ---- down -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [16_000, 24_000])
+@pytest.mark.parametrize("rate", [16_000, 24_000, 48_000])
 async def test_the_stream_is_an_endless_wav(app: KeptConnection, stage: Stage, rate: int) -> None:
     sid = await app.create(sampleRate=rate)
     async with listening(stage.url, sid) as stream:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 
+import av
 import numpy as np
 import pytest
 
 from gateway.packet_pacer import AAC
 from runtime.embedded import EmbeddedServer
 from streams import down
+from streams.coding import Coding
 from streams.consumer import read
 from streams.keys import PlayCodec
-from streams.play import open_play
+from streams.play import coding_of, open_play
 from streams.sessions import Session
 from tests.contract.doors.coded_stage import LIMIT_S, SPEECH, begin, played, say, transcoding
 from tests.contract.doors.ios_stage import KeptConnection, WavStream, kept, listening
@@ -78,6 +81,12 @@ def sound(file: bytes, codec: PlayCodec) -> Samples:
     return as_samples(played(file, "aac", RATE)) if codec == "aac" else as_samples(played(file, "ogg", 2 * RATE))[::2]
 
 
+def packets(file: bytes) -> set[int]:
+    """How many samples at 48 kHz each packet of an Ogg lasts."""
+    with av.open(io.BytesIO(file), "r", format="ogg") as container:
+        return {packet.duration or 0 for packet in container.demux(audio=0) if packet.size}
+
+
 def place(heard: Samples, said: Samples) -> int:
     """Where in what was heard it is what was said."""
     size = 1 << (len(heard) + len(said)).bit_length()
@@ -117,6 +126,27 @@ async def test_an_answer_is_played_between_silence(
     assert abs(len(heard) / RATE - seconds(stream.file, codec)) < 1e-3
 
 
+@pytest.mark.parametrize("frame_ms", [20, 40, 60])
+async def test_the_client_says_what_a_packet_costs_and_lasts(app: KeptConnection, stage: Stage, frame_ms: int) -> None:
+    """When it creates the session, and more when it listens; what was asked first holds for the conversation."""
+    sid = await app.create(audio_format="opus", bitrate=12_000, frame_ms=frame_ms)
+    async with listening(stage.url, sid, "?bitrate=16000", "*/*") as stream:
+        assert stream.headers["content-type"] == "audio/ogg"
+        session = await stage.session("anonymous", sid)
+        assert await coding_of(stage.redis, session, "opus") == Coding(16_000, frame_ms)
+        bridge = await stage.bridge(session)
+        await say(bridge, SAID, "1")
+        await bridge.say(down.Ended("client_ended"))
+        await stream.until_over()
+    heard, said = sound(stream.file, "opus"), as_samples(SAID)
+    at = place(heard, said)
+    assert correlation(heard[at : at + len(said)], said) >= 0.9
+    assert abs(len(heard) / RATE - seconds(stream.file, "opus")) < 1e-3
+    assert packets(stream.file) == {48 * frame_ms}
+    async with listening(stage.url, sid, "?frame_ms=30") as refused:
+        assert refused.status == 400
+
+
 async def until(stream: WavStream, silent: int, last: bytes) -> None:
     """So many frames in a row are this one."""
     while adts(stream.file)[-silent:] != [last] * silent:
@@ -148,6 +178,18 @@ async def test_an_interruption_cuts_over(app: KeptConnection, stage: Stage) -> N
         await say(bridge, SAID[:24_000], "2")
         while not any(frame != AAC.silence for frame in adts(stream.file)[said_before:]):
             assert await stream.read()
+
+
+async def test_a_wav_may_have_the_rate_of_the_devices_own_clock(app: KeptConnection, stage: Stage) -> None:
+    sid = await app.create(sampleRate=48_000)
+    async with listening(stage.url, sid) as stream:
+        bridge = await stage.bridge(await stage.session("anonymous", sid))
+        await say(bridge, SAID, "1")
+        await bridge.say(down.Ended("client_ended"))
+        await stream.until_over()
+    heard, said = as_samples(stream.pcm)[::2], as_samples(SAID)
+    at = place(heard, said)
+    assert correlation(heard[at : at + len(said)], said) >= 0.99
 
 
 async def test_without_asking_it_is_the_wav(app: KeptConnection, stage: Stage) -> None:

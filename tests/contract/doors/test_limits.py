@@ -15,12 +15,14 @@ from redis.asyncio import Redis
 
 from gateway import allowance, limits
 from gateway.caller import Caller
-from gateway.errors import TooMany
+from gateway.errors import TooMany, UsedUp
 from gateway.limits import HOLD_MS, Limits
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
-from streams import keys
+from streams import accounts, keys
 from streams.connection import connect
+from streams.sessions import Session, now_ms
+from streams.usage import NANO_USD, Spent, day_of
 from tests.contract.doors.openai_stage import Talker
 from tests.contract.doors.stage import Stage
 from tests.contract.doors.test_auth import NEW, WAYS, Way, gateway, named, token
@@ -41,7 +43,13 @@ async def connected(
         yield ws
 
 
-async def refused(stage: Stage, path: str, user: str | None = None, address: str | None = None) -> None:
+async def refused(
+    stage: Stage,
+    path: str,
+    user: str | None = None,
+    address: str | None = None,
+    because: str = "are allowed at once",
+) -> None:
     """Before the handshake, with a sentence, and when to come back."""
     headers = {"Authorization": f"Bearer {token(user)}"} if user is not None else {}
     headers |= {"X-Forwarded-For": address} if address is not None else {}
@@ -52,7 +60,7 @@ async def refused(stage: Stage, path: str, user: str | None = None, address: str
         assert int(response.headers["Retry-After"]) > 0
         body = await response.json()
         assert list(body) == ["error"]
-        assert "are allowed at once" in body["error"]
+        assert because in body["error"]
 
 
 async def count(redis: Redis, key: str, expected: int) -> None:
@@ -60,6 +68,17 @@ async def count(redis: Redis, key: str, expected: int) -> None:
     async with asyncio.timeout(LIMIT_S):
         while await redis.zcard(key) != expected:  # noqa: ASYNC110 - another task's work: no event
             await asyncio.sleep(0.005)
+
+
+@sockets
+async def test_a_user_who_has_used_up_the_day(redis_server: EmbeddedServer, redis: Redis, way: Way) -> None:
+    """Is told so before the handshake, and when tomorrow is."""
+    await accounts.keep(redis, "ann", Session("sid", ""), day_of(now_ms()), Spent(nano_usd=NANO_USD))
+    async with gateway(redis_server, redis, JWT_SECRET=NEW, PARLEY_MAX_USER_DAY_USD="1") as stage:
+        if way.door in ("mobile", "openai"):  # at the others a conversation begins later
+            await refused(stage, way.path, "ann", because="used all that you may today")
+        async with connected(stage, way.path.replace("ann", "bob"), "bob"):
+            pass
 
 
 @sockets
@@ -143,7 +162,7 @@ async def scores(redis: Redis, key: str) -> list[tuple[str, float]]:
     return [(member.decode(), score) for member, score in found]
 
 
-def some_limits(redis: Redis, **settings: int) -> Limits:
+def some_limits(redis: Redis, **settings: int | str) -> Limits:
     return Limits(redis, GatewaySettings(**settings))  # type: ignore[arg-type]
 
 
@@ -172,6 +191,26 @@ async def test_who_is_refused_is_counted_nowhere(redis: Redis) -> None:
         assert raised.value.door == "mobile"
         assert await redis.zcard(keys.limit("connections", "user", "ann")) == 1
     assert await redis.keys("*") == []
+
+
+async def test_who_has_used_up_the_day_is_refused(redis: Redis) -> None:
+    """By dollars or by minutes; not who goes on with a session (its bridge ends it), nor who has not shown who they are."""
+
+    async def resumes() -> bool:
+        return True
+
+    await accounts.keep(redis, "ann", Session("sid", ""), day_of(now_ms()), Spent(nano_usd=2 * NANO_USD, ms=60_000))
+    for setting, enough, not_enough in (("USD", "2", "2.01"), ("MINUTES", "1", "1.1")):
+        full = some_limits(redis, **{f"PARLEY_MAX_USER_DAY_{setting}": enough})
+        with pytest.raises(UsedUp) as raised:
+            async with full.session(ANN):
+                pass
+        assert raised.value.door == "mobile"
+        assert 0 < int(raised.value.headers["Retry-After"]) <= 86_400
+        wide = some_limits(redis, **{f"PARLEY_MAX_USER_DAY_{setting}": not_enough})
+        bob, nobody = Caller("bob", "203.0.113.9", door="mobile"), Caller(None, "203.0.113.9", door="mobile")
+        async with full.session(ANN, resumes), full.session(bob), full.session(nobody), wide.session(ANN):
+            pass
 
 
 async def test_a_gateway_that_dies_leaves_nothing_for_long(redis: Redis) -> None:

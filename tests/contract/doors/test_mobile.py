@@ -260,6 +260,19 @@ async def test_a_failure_is_told_and_the_conversation_goes_on(stage: Stage) -> N
         assert await client.hear_audio() == b"\x01\x02"
 
 
+async def test_a_notice_is_text_for_a_person_and_its_end_is_no_failure(stage: Stage) -> None:
+    """`error` is what this contract has for a sentence; nothing is counted as one, and the close is the polite one."""
+    async with stage.client() as client:
+        bridge = await stage.bridge(await stage.session())
+        await bridge.say(down.Notice("usage_limit_near", "You have used 80 %."))
+        assert await client.hear() == {"type": "error", "error": "You have used 80 %."}
+        await bridge.say(down.Notice("usage_limit", "That was all.", final=True), down.Ended("usage_limit"))
+        assert await client.hear() == {"type": "error", "error": "That was all."}
+        assert await client.hear_close() == (1000, "usage_limit")
+    metrics = await (await stage.http.get(f"{stage.url}/metrics")).text()
+    assert 'parley_gateway_errors_total{code="upstream"' not in metrics
+
+
 async def test_an_event_that_cannot_be_read_is_passed_over(stage: Stage) -> None:
     async with stage.client() as client:
         bridge = await stage.bridge(await stage.session())

@@ -271,3 +271,19 @@ async def test_a_bridge_that_takes_over_knows_the_clients_session(redis_server: 
             theirs = second.sessions[0]
             assert theirs.config.wire["instructions"] == "Be odd."
             assert b"My name is Ann." in encode([item.body for item in theirs.conversation.items])
+
+
+async def test_a_session_whose_time_is_up_says_so_as_the_protocol_does(
+    redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an `error`, as `session_expired`, and a polite close; the warning before it is for clients that know ours only."""
+    monkeypatch.setenv("PARLEY_MAX_SESSION_S", "0.5")
+    async with system(redis_server, AT_ONCE) as parley:
+        for query, warnings in (("?model=any", []), ("?model=any&parley=1", ["session_ends_soon"])):
+            async with parley.talker(query) as client:
+                extra = {"useq": 1} if warnings else {}
+                await client.say("session.update", session={"type": "realtime", "instructions": "Be brief."}, **extra)
+                heard = await client.until("error")
+                assert heard[-1]["error"]["code"] == "session_too_long"
+                assert [event["code"] for event in heard if event["type"] == "parley.notice"] == warnings
+                assert await client.hear_close() == 1000

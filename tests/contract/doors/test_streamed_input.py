@@ -328,6 +328,24 @@ async def post(parley: System, gateway: int, path: str, **what: Any) -> Object:
         return answer
 
 
+# ── the iOS door ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_uploads_may_be_a_recording_as_it_is_made(parley: System) -> None:
+    """Each POST its next bytes, to any gateway; odd ones and single ones too."""
+    wanted = decode([stream("chromium_opus.webm")])
+    created = {"input_format": "stream", "packetTimestamps": True}
+    async with parley.http.post(f"{parley.urls[0]}/api/sessions", json=created) as answer:
+        record = await answer.json()
+    pieces = [b"\x1a", *cut(stream("chromium_opus.webm")[1:], 1_001)]
+    for number, piece in enumerate(pieces):
+        url = f"{parley.urls[number % 2]}/api/sessions/{record['id']}/upload_audio"
+        async with parley.http.post(url, data=bytes(8) + piece) as answer:
+            assert await answer.json() == {"status": "ok", "bytes_received": 8 + len(piece)}
+    await until(is_all_of(parley, wanted))
+    assert wanted.startswith(heard(parley))
+
+
 # ── the mobile door's sibling ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -410,3 +428,42 @@ async def test_a_page_whose_recording_is_broken_is_told(parley: System) -> None:
         assert (await page.hear())["type"] == "error"
         await page.say(cut(stream("live_opus.webm"), 4_000))
         await until(is_all_of(parley, decode([stream("live_opus.webm")])))
+
+
+# ── the mobile door ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class App(Page):
+    """As `/ws-mobile/{user_id}` has it."""
+
+    async def say(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            await self._ws.send_json({"type": "audio", "audio": pybase64.b64encode_as_string(chunk)})
+
+
+async def test_the_app_talks_while_it_records(parley: System) -> None:
+    """The model finds the turn; a persona, and a line that drops, change nothing about the stream."""
+    wanted = decode([stream("live_opus.webm")])
+    for gateway in range(2):
+        async with parley.http.ws_connect(f"{parley.urls[gateway]}/ws-mobile/ann?input_format=stream") as ws:
+            app = App(ws)
+            await app.say(cut(stream("live_opus.webm"), 4_000))
+            await until(is_all_of(parley, wanted * (gateway + 1)))
+            if gateway:
+                await app.say(cut(spoken_turn(), 2_000))
+                answer = await app.hear()
+                while answer["type"] != "audio_response":
+                    answer = await app.hear()
+                assert pybase64.b64decode(answer["audio"])
+    assert len(parley.simulator.sessions) == 1
+    assert heard(parley).startswith(wanted * 2)
+
+
+@pytest.mark.parametrize(("query", "wanted"), [("", "stream"), ("?input_format=stream", "auto")])
+async def test_chunks_and_whole_recordings_have_sessions_of_their_own(parley: System, query: str, wanted: str) -> None:
+    async with parley.http.ws_connect(f"{parley.urls[0]}/ws-mobile/ann{query}") as ws:
+        app = App(ws)
+        refused = await app.ask({"type": "config", "input_format": wanted})
+        assert refused["type"] == "error"
+        assert "connect again" in refused["error"]
+        assert (await app.ask({"type": "config", "audio_format": "wav"}))["type"] == "config_ack"

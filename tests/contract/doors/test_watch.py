@@ -107,6 +107,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         await bridge.say(down.Interrupted("i1", 0, 120))
         await bridge.say(down.Reconnecting(), down.Resumed())
         await bridge.say(down.Failed("x", "Something\nis wrong."))
+        await bridge.say(down.Notice("usage_limit", "That was all.", final=True))
         await bridge.say(down.Ended("client_ended"))
         heard = await stream.until("conversation_ended")
         await stream.hear_end()
@@ -125,6 +126,7 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         ("reconnecting", "{}"),
         ("resumed", "{}"),
         ("error", "Something is wrong."),
+        ("error", "That was all."),
         ("conversation_ended", "{}"),
     ]
     ids = [event.id.split("/") for event in heard[:-1] if event.id is not None]

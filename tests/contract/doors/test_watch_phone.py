@@ -124,7 +124,8 @@ async def test_a_conversation_is_told_in_the_words_of_the_contract(stage: Stage)
         await bridge.say_audio(TENTH)
         await bridge.say_text("Good\nday")
         await bridge.say_done()
-        await bridge.say(down.Interrupted("i1", 0, 120), down.Failed("x", "Something is wrong."), down.Ended("x"))
+        await bridge.say(down.Interrupted("i1", 0, 120), down.Failed("x", "Something is wrong."))
+        await bridge.say(down.Notice("usage_limit_near", "You have used 80 %."), down.Ended("x"))
         heard = await phone.until("conversation_ended")
     assert heard == [
         {"type": "speech_started", "conversationId": "c1"},
@@ -136,6 +137,7 @@ async def test_a_conversation_is_told_in_the_words_of_the_contract(stage: Stage)
         {"type": "response_complete", "conversationId": "c1"},
         {"type": "interrupted", "conversationId": "c1", "item": "i1", "at_ms": 120},
         {"type": "error", "conversationId": "c1", "message": "Something is wrong."},
+        {"type": "error", "conversationId": "c1", "message": "You have used 80 %."},
         {"type": "conversation_ended", "conversationId": "c1"},
     ]
 

@@ -45,6 +45,11 @@ async def line_with(process: Process, words: str) -> str:
     return line
 
 
+async def address(process: Process) -> str:
+    """Wait until it listens; its URL."""
+    return (await line_with(process, "listens on")).split()[-1]
+
+
 async def last_words(process: Process) -> str:
     """What it says before it ends with code 1, which is one sentence."""
     _, errors = await process.communicate()
@@ -66,10 +71,8 @@ async def test_it_tells_who_started_it_that_it_is_ready(redis_server: EmbeddedSe
 
 async def test_sigterm_tells_the_clients_and_keeps_their_sessions(redis_server: EmbeddedServer, redis: Redis) -> None:
     """One that has spoken, and one that has not. Exit code 0, and nothing left that has no end."""
-    port = free_port()
-    async with gateway(PORT=str(port), REDIS_URL=redis_server.url) as process, aiohttp.ClientSession() as http:
-        await line_with(process, "listens on")
-        door = f"http://127.0.0.1:{port}/ws-mobile"
+    async with gateway(PORT="0", REDIS_URL=redis_server.url) as process, aiohttp.ClientSession() as http:
+        door = f"{await address(process)}/ws-mobile"
         async with http.ws_connect(f"{door}/ann") as ann, http.ws_connect(f"{door}/bob") as bob:
             await ann.send_str('{"type": "audio", "audio": "AAAA"}')
             for client in (ann, bob):
@@ -128,13 +131,13 @@ async def test_letting_everybody_in_by_accident_is_refused(redis_server: Embedde
 
 async def test_no_token_is_in_the_log(redis_server: EmbeddedServer) -> None:
     """Not when it is refused, nor when a client offers it where nothing else is offered, nor when something fails."""
-    secret, port = "s" * 32, free_port()
+    secret = "s" * 32
     shown = mint(secret, "ann", "d", 0.0, 1.0)
     async with gateway(
-        PORT=f"{port}", REDIS_URL=redis_server.url, JWT_SECRET=secret, PARLEY_AUTH="required", LOG_LEVEL="DEBUG"
+        PORT="0", REDIS_URL=redis_server.url, JWT_SECRET=secret, PARLEY_AUTH="required", LOG_LEVEL="DEBUG"
     ) as process:
         log = await line_with(process, "listens on")
-        url = f"http://127.0.0.1:{port}"
+        url = log.split()[-1]
         async with aiohttp.ClientSession() as http:
             for path in ("/ws-mobile/ann", "/v1/realtime"):
                 for query, protocols in ((f"?token={shown}", ()), ("", (f"openai-insecure-api-key.{shown}",))):

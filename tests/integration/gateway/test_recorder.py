@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from runtime.embedded import EmbeddedServer, free_port
-from tests.integration.gateway.test_process import LIMIT_S, gateway, line_with
+from runtime.embedded import EmbeddedServer
+from tests.integration.gateway.test_process import LIMIT_S, address, gateway, line_with
 
 CHUNK = bytes(range(250)) * 4
 
@@ -43,14 +43,15 @@ class Browser:
 @asynccontextmanager
 async def recorder(server: EmbeddedServer, uploads: Path) -> AsyncIterator[tuple[Process, Browser]]:
     """A gateway process, and a browser that has connected to it."""
-    port = free_port()
-    environment = {"PORT": str(port), "REDIS_URL": server.url, "PARLEY_UPLOADS": str(uploads)}
-    async with gateway(**environment) as process, aiohttp.ClientSession() as http:
-        await line_with(process, "listens on")
-        async with http.ws_connect(f"http://127.0.0.1:{port}/ws") as ws:
-            browser = Browser(ws)
-            assert (await browser.hear()).startswith("Connected! ")
-            yield process, browser
+    environment = {"PORT": "0", "REDIS_URL": server.url, "PARLEY_UPLOADS": str(uploads)}
+    async with (
+        gateway(**environment) as process,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{await address(process)}/ws") as ws,
+    ):
+        browser = Browser(ws)
+        assert (await browser.hear()).startswith("Connected! ")
+        yield process, browser
 
 
 def files(uploads: Path) -> dict[str, bytes]:

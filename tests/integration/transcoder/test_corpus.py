@@ -9,13 +9,15 @@ import os
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 import pytest
 
 from tests.media.corpus import FOREIGN, SECONDS, Case, caf_aac, caf_opus, cases, made
-from tests.media.make_media import Clip, as_samples, correlation, lag, libav_decode, resampled
+from tests.media.make_media import Clip, as_samples, correlation, lag, libav_decode, resampled, speech
 from transcoder.decoded import Decoded
 from transcoder.pipeline import decode_file
 from transcoder.stream import StreamDecoder
+from transcoder.trim import SBR_DELAY
 
 CASES = list(cases(everything=os.environ.get("CORPUS") == "all"))
 MEDIARECORDER = FOREIGN.parent / "mediarecorder"
@@ -91,15 +93,17 @@ def test_files_of_other_makers_are_exact(name: str, samples: int, rate: int) -> 
 
 @pytest.mark.parametrize(("name", "priming", "ticks"), [("heaac_v1.m4a", 0x800, 35_840), ("heaac_v2.m4a", 0xC00, 36_864)])
 def test_he_aac_has_all_its_extensions_and_begins_where_itunes_says(name: str, priming: int, ticks: int) -> None:
-    """FFmpeg knows nothing of `iTunSMPB`, which counts in ticks of the core: half the rate of what is heard."""
+    """In ticks of the core, half the rate of what is heard, and without the delay of the decoder's upper half. FFmpeg passes
+    `iTunSMPB` over."""
     data = (FOREIGN / name).read_bytes()
     decoded, all_of_it = decode(data), libav_decode(data, 44_100)
     assert decoded.source.sample_rate == 44_100
     assert decoded.source.duration_s == pytest.approx(0x8135 / 22_050)
-    begins = 2 * priming - (2 * ticks - len(all_of_it))  # FFmpeg drops something of its own at the start
+    begins = 2 * (priming + SBR_DELAY) - (2 * ticks - len(all_of_it))  # FFmpeg drops something of its own at the start
     wanted = resampled(all_of_it[begins : begins + 2 * 0x8135], 44_100)
     assert len(decoded.pcm) // 2 == len(wanted)
     assert correlation(as_samples(decoded.pcm), wanted) > 0.99
+    assert abs(lag(as_samples(decoded.pcm), speech("speech_espeak", 24_000, "mono").astype(np.int16))) <= 1
 
 
 @pytest.mark.parametrize("make", [caf_aac, caf_opus])

@@ -12,7 +12,7 @@ from streams import down
 from streams.coding import Coding
 from tests.integration.transcoder.streaming import noise
 from tests.media.make_media import as_samples, correlation, lag, speech
-from transcoder.encoder import FRAME_SAMPLES, Codec
+from transcoder.encoder import FRAME_SAMPLES, Codec, Encoder
 from transcoder.play_parts import CodedPart
 from transcoder.stream import StreamDecoder
 
@@ -101,6 +101,38 @@ def test_no_sample_waits_longer_than_a_packet(codec: Codec, frame_ms: int) -> No
         given = packets.position + packets.samples * len(packets.sizes)
         waits = entry.start_ms * 24 + len(entry.audio) // 2 - given
         assert waits < packets.samples + (156 if codec == "opus" else 2 * 1024)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_first_sound_comes_not_later_than_a_frame_after_pcm(codec: Codec) -> None:
+    """Fed by the millisecond. PCM in frames of this length would be heard with the first one that is full."""
+    loud = SPEECH[48_000 : 2 * 48_000]
+    entries = [down.Audio("r", "i", 0, at // 48, loud[at : at + 48]) for at in range(0, len(loud), 48)]
+    part = begun(codec, entries)
+    decoder = StreamDecoder("opus" if codec == "opus" else "stream")
+    pcm, position = b"", 0
+    fed = 0
+    for entry in entries:
+        piece = part.feed(entry)
+        fed += len(entry.audio) // 2
+        position = position or piece.packets.position
+        pcm += _fed(decoder, piece)
+        heard = as_samples(pcm)[-position:]
+        if len(heard) and max(abs(heard)) > 300:
+            break
+    assert fed < 2 * FRAME_SAMPLES[codec] + 24
+    assert correlation(heard, as_samples(loud)[: len(heard)]) > 0.9
+
+
+def test_what_is_given_early_is_what_would_have_come_later() -> None:
+    """But where the sound behind it makes the encoder choose shorter windows, which is rare."""
+    alike = []
+    for at in range(0, len(SPEECH) - 4 * 2_048, 2_400):
+        encoder, undisturbed = Encoder("aac"), Encoder("aac")
+        encoder.encode(SPEECH[at : at + 2 * 2_048])
+        alike.append(encoder.early() == undisturbed.encode(SPEECH[at : at + 4 * 2_048])[1])
+    assert len(alike) > 100
+    assert sum(alike) >= 0.97 * len(alike)
 
 
 @pytest.mark.parametrize("codec", CODECS)

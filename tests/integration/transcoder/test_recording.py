@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from streams import checkpoint, up
+from streams import checkpoint, pcm, turns, up
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.messages import Clear, Commit, End, Message
 from streams.producer import open_left
-from streams.sessions import Session, now_ms
+from streams.sessions import Session, Sessions, now_ms
 from streams.turns import is_file_stem
 from tests.integration.transcoder.streaming import (
     Made,
@@ -29,9 +29,11 @@ from tests.integration.transcoder.streaming import (
     say,
     until_made,
 )
+from tests.media.make_media import as_samples, correlation, make_stream
 from transcoder import recording
 from transcoder.recording import HEADER_BYTES, Recording, Recordings, header
 from transcoder.sandbox import DecoderPool
+from transcoder.stream_pool import StreamPool
 from transcoder.worker import Resources, SessionTranscoder
 
 LIMIT_S = 30
@@ -154,6 +156,37 @@ async def test_a_takeover_goes_on_at_the_right_place(
     await say(hub, session, [up.Audio(said[:640]), End("x")])
     await transcode(session, resources)
     assert read_wav(tmp_path / "kept" / "call.wav") == (16_000, said + said[:640])
+
+
+async def test_a_coded_upload_is_recorded_as_it_is_heard(
+    hub: Hub, recordings: Recordings, pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 24 kHz and as long, to the sample, also when its transcoders die in the middle; `up` is trimmed all the same."""
+    monkeypatch.setattr(recording, "FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr(Recording, "close", _never)
+    data = make_stream("live_opus.webm", 12.0)
+    pieces = [data[at : at + 900] for at in range(0, len(data), 900)]
+    opened = turns.Opened(user="ann", door="ios", input="stream", record="call")
+    session = (await Sessions(hub.redis).create(opened, "c", source="stream")).session
+    async with StreamPool(1) as streams:
+        resources = Resources(hub, pool, recordings, streams)
+        chunks, said = iter(pieces), 0
+        for _ in range(3):
+            before = await checkpoint.load(hub.redis, session)
+            task = asyncio.create_task(SessionTranscoder(session, resources).run())
+            while (await checkpoint.load(hub.redis, session)).recorded == before.recorded:
+                await say(hub, session, [up.Chunk(next(chunks))])
+                said += 1
+            await kill(task)
+        monkeypatch.undo()
+        await say(hub, session, [*map(up.Chunk, chunks), End("x")])
+        await transcode(session, resources)
+    assert said < len(pieces)
+    heard = b"".join(bytes(message.audio) for _, message in await made(hub, session) if isinstance(message, pcm.Audio))
+    rate, kept = read_wav(tmp_path / "kept" / "call.wav")
+    assert (rate, len(kept)) == (24_000, len(heard))
+    # What a dead worker had said and not written is decoded once more, by a decoder that is as near as it gets.
+    assert correlation(as_samples(kept), as_samples(heard)) > 0.99999
 
 
 async def kill(transcoder: asyncio.Task[bool]) -> None:

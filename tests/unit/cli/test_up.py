@@ -9,6 +9,7 @@ import pytest
 from cli.screen import Screen
 from cli.settings import CommandSettings
 from cli.up import Plan, UpOptions, _numbered, make_plan
+from runtime.ports import HeldPorts
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan(options: UpOptions | None = None) -> Plan:
     """The plan for the environment as it is."""
-    return make_plan(options or UpOptions(), CommandSettings.load(), Path("/nowhere"), Screen())
+    with HeldPorts() as ports:
+        return make_plan(options or UpOptions(), CommandSettings.load(), Path("/nowhere"), ports, Screen())
 
 
 def test_without_a_key_the_simulator_answers() -> None:

@@ -13,7 +13,7 @@ from tests.contract.doors.coded_stage import played
 from transcoder.encoder import Encoder
 
 RATE = 24_000
-KINDS = [pytest.param(AAC, id="aac"), pytest.param(OPUS, id="opus")]
+KINDS = [pytest.param(AAC, id="aac"), *(pytest.param(kind, id=f"opus {ms} ms") for ms, kind in OPUS.items())]
 
 
 def packet(number: int) -> bytes:
@@ -54,7 +54,7 @@ def test_the_first_word_goes_out_at_once(kind: PacketKind) -> None:
         pacer.feed("a", word)
     first = pacer.due(1.0).pieces
     assert first
-    assert (first + run(pacer, 1.0, 6.0))[:100] == words
+    assert (first + run(pacer, 1.0, 8.0))[:100] == words
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +85,7 @@ steps = st.lists(
 )
 
 
-@given(steps=steps, kind=st.sampled_from([AAC, OPUS]), start=st.floats(0, 1e6))
+@given(steps=steps, kind=st.sampled_from([AAC, *OPUS.values()]), start=st.floats(0, 1e6))
 def test_never_ahead_and_nothing_lost_or_doubled(steps: list[tuple[str, float]], kind: PacketKind, start: float) -> None:
     """However packets come and however late the shell is: without an interruption all of them are sent, once and in order,
     with nothing but silence between, and at no time is more sent than the time that has gone by and 200 ms."""
@@ -132,17 +132,18 @@ def test_silent_packets_are_silent() -> None:
     heard = played(AAC.silence * 50, "aac", RATE)
     assert len(heard) == 2 * 1024 * 50
     assert not any(heard)
-    ogg = EndlessOgg(OPUS.samples)
-    pages = b"".join(ogg.say([OPUS.silence] * 2) for _ in range(50))
-    heard = played(pages, "ogg", 48_000)
-    assert len(heard) == 2 * 960 * 100
-    assert not any(heard)
+    for kind in OPUS.values():
+        ogg = EndlessOgg(kind.samples)
+        pages = b"".join(ogg.say([kind.silence] * 2) for _ in range(50))
+        heard = played(pages, "ogg", 48_000)
+        assert len(heard) == 2 * 2 * kind.samples * 100
+        assert not any(heard)
 
 
 def test_an_ogg_without_an_end_has_positions_that_run_on() -> None:
     """In pages of what is due, whatever is in them."""
-    ogg = EndlessOgg(OPUS.samples)
-    pages = [ogg.say([OPUS.silence] * count) for count in (1, 2, 10, 1)]
+    ogg = EndlessOgg(OPUS[20].samples)
+    pages = [ogg.say([OPUS[20].silence] * count) for count in (1, 2, 10, 1)]
     granules = [int.from_bytes(page[page.rindex(b"OggS") + 6 :][:8], "little") for page in pages]
     assert granules == [960, 3 * 960, 13 * 960, 14 * 960]
     assert ogg.say([]) == b""

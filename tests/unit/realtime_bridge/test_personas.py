@@ -18,6 +18,13 @@ def personas(default: str = "a", **by_id: object) -> str:
     return json.dumps({"default": default, "personas": by_id})
 
 
+AN_OBJECT = '{"type": "object", "properties": {…}}'
+
+
+def with_tools(*tools: object) -> dict[str, object]:
+    return {"instructions": "x", "voice": "y", "tools": tools}
+
+
 def test_without_a_file_there_is_one() -> None:
     """The built-in persona is the default, and there is no other."""
     loaded = Personas.load(None)
@@ -81,6 +88,38 @@ def test_turn_detection_may_be_chosen(turn_detection: object, expected: object) 
             personas(a={"instructions": "x", "voice": "y", "turn_detection": {"type": "server_vad", "silence_ms": 9}}),
             'persona "a": Object contains unknown field `silence_ms` - at `$.turn_detection`.',
         ),
+        (
+            personas(a=with_tools({"name": "a b", "description": "x"})),
+            "persona \"a\": Expected `str` matching regex '^[A-Za-z0-9_-]{1,64}$' - at `$.tools[0].name`.",
+        ),
+        (
+            personas(a=with_tools({"name": "f"})),
+            'persona "a": Object missing required field `description` - at `$.tools[0]`.',
+        ),
+        (
+            personas(a=with_tools({"name": "f", "description": "x", "strict": True})),
+            'persona "a": Object contains unknown field `strict` - at `$.tools[0]`.',
+        ),
+        (
+            personas(a=with_tools({"name": "f", "description": "x"}, {"name": "f", "description": "y"})),
+            'persona "a": tool "f" is there twice; each needs a name of its own.',
+        ),
+        (
+            personas(a=with_tools({"name": "f", "description": "x", "parameters": {"date": {"type": "string"}}})),
+            f'persona "a": tool "f": its "parameters" must be a JSON schema of an object, as {AN_OBJECT}.',
+        ),
+        (
+            personas(a=with_tools({"name": "f", "description": "x", "url": "backend/tools"})),
+            'persona "a": tool "f": its "url" must look like https://backend.example.com/tools.',
+        ),
+        (
+            personas(a={**with_tools({"name": "f", "description": "x"}), "tool_choice": "g"}),
+            'persona "a": "tool_choice" is "g", but it may be: auto, none, required, f.',
+        ),
+        (
+            personas(a={**with_tools(), "tool_choice": "required"}),
+            'persona "a": "tool_choice" is "required", but there are no tools.',
+        ),
     ],
 )
 def test_a_wrong_file_is_told_in_a_sentence(text: str, sentence: str) -> None:
@@ -114,3 +153,32 @@ def test_the_example_loads() -> None:
     """The file that people copy works."""
     loaded = Personas.load(REPOSITORY / "deploy" / "personas.example.json")
     assert loaded.default is loaded.get("assistant")
+
+
+def test_functions_are_declared_without_their_address() -> None:
+    """The model gets name, description and parameters; of none, an empty object."""
+    bell = {"name": "ring", "description": "Rings.", "url": "https://bells.example.com/"}
+    persona = Personas.parse(personas(a=with_tools(bell))).default
+    (tool,) = persona.tools
+    assert tool.declared == {
+        "type": "function",
+        "name": "ring",
+        "description": "Rings.",
+        "parameters": {"type": "object", "properties": {}},
+    }
+    assert (persona.tool("ring"), persona.tool("sing")) == (tool, None)
+
+
+@pytest.mark.parametrize(
+    ("choice", "declared"), [("none", "none"), ("required", "required"), ("f", {"type": "function", "name": "f"})]
+)
+def test_a_choice_may_be_made_for_the_model(choice: str, declared: object) -> None:
+    text = personas(a={**with_tools({"name": "f", "description": "x"}), "tool_choice": choice})
+    assert Personas.parse(text).default.declared_tool_choice == declared
+
+
+def test_the_example_with_functions_loads() -> None:
+    """And names the first function that needs an address."""
+    loaded = Personas.load(REPOSITORY / "deploy" / "personas.tools.example.json")
+    assert [tool.name for tool in loaded.default.tools] == ["free_rooms", "book_room", "ring_owner"]
+    assert loaded.without_address() == 'tool "free_rooms" of persona "receptionist"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,53 @@ def test_personas_are_a_path_and_sessions_a_number(monkeypatch: pytest.MonkeyPat
 def test_each_setting_is_described() -> None:
     """The README's table is made of these lines."""
     assert all(field.description and field.alias for field in BridgeSettings.model_fields.values())
+
+
+SECRET = "whsec_" + "a2tra2tra2tra2tra2tra2tra2tra2tr"
+FUNCTIONS = {"name": "f", "description": "x"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PARLEY_TOOLS_URL", "backend/tools", "it must look like https://backend.example.com/tools"),
+        ("PARLEY_TOOLS_SECRET", "hush", "a secret must be `whsec_` and the base64 of 24 to 64 bytes"),
+        ("PARLEY_TOOLS_TIMEOUT_S", "0", "input should be greater than 0"),
+    ],
+)
+def test_where_calls_go_is_checked(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"^{variable} is not usable: {sentence}"):
+        BridgeSettings.load()
+
+
+@pytest.mark.parametrize(
+    ("tool", "settings", "sentence"),
+    [
+        (
+            FUNCTIONS,
+            {"PARLEY_TOOLS_SECRET": SECRET},
+            'PARLEY_TOOLS_URL is not set, and tool "f" of persona "a" has no',
+        ),
+        (FUNCTIONS, {"PARLEY_TOOLS_URL": "https://b.example/"}, "PARLEY_TOOLS_SECRET is not set, but there are personas"),
+        (FUNCTIONS, {"PARLEY_TOOLS_URL": "https://b.example/", "PARLEY_TOOLS_SECRET": SECRET}, None),
+        ({**FUNCTIONS, "url": "https://b.example/"}, {"PARLEY_TOOLS_SECRET": SECRET}, None),
+    ],
+)
+def test_functions_need_an_address_and_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: object, settings: dict[str, str], sentence: str | None
+) -> None:
+    """Else the bridge does not start: a call that goes nowhere would be found in a conversation."""
+    path = tmp_path / "personas.json"
+    persona = {"instructions": "x", "voice": "y", "tools": [tool]}
+    path.write_text(json.dumps({"default": "a", "personas": {"a": persona}}))
+    for variable, value in ({"OPENAI_API_KEY": "k", "PARLEY_PERSONAS": str(path)} | settings).items():
+        monkeypatch.setenv(variable, value)
+    loaded = BridgeSettings.load()
+    assert SECRET not in repr(loaded)
+    if sentence is None:
+        assert loaded.load_personas().default_id == "a"
+    else:
+        with pytest.raises(SettingsError, match=f"^{sentence}"):
+            loaded.load_personas()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator import voice
-from simulator.answers import Call, CallFirst, Echo, Fixed, Question, Speech, Utterance
+from simulator.answers import Call, CallFirst, Echo, Fixed, Question, Retell, Speech, Utterance
 from simulator.audio_format import PCM
 from simulator.options import BadOption, Options, parse_answer
 
@@ -40,10 +40,26 @@ def test_words() -> None:
 
 
 def test_call() -> None:
-    """functions are called first, and answered like an echo after that."""
-    answer = parse_answer('call=weather:{"city":"Bonn"}')
-    assert answer == CallFirst((Call("weather", '{"city":"Bonn"}'),), Echo())
-    assert answer.outputs(Question(None, may_call=False)) == Echo().outputs(Question(None))
+    """functions are called first, and what they have answered is said after that."""
+    answer = parse_answer('call=weather:{"city":"Bonn+Köln"}+time:{}')
+    weather, time = Call("weather", '{"city":"Bonn+Köln"}'), Call("time", "{}")
+    assert answer == CallFirst((weather, time), Retell())
+    assert answer.outputs(Question(None)) == (weather, time)
+    (said,) = answer.outputs(Question(None, told=("sun", "noon")))
+    assert isinstance(said, Speech)
+    assert said.transcript == "I was told sun and noon."
+
+
+@pytest.mark.parametrize("question", [Question(None, may_call=False), Question(None, waits=True)])
+def test_no_call(question: Question) -> None:
+    """nothing is called that the client does not want, or that was called and has not answered: then it is an echo."""
+    assert parse_answer("call=time:{}").outputs(question) == Echo().outputs(question)
+
+
+def test_speech_and_call() -> None:
+    """something may be said in the same response, in front of the calls."""
+    said, call = Speech("Let me see."), Call("time", "{}")
+    assert CallFirst((call,), before=said).outputs(Question(None)) == (said, call)
 
 
 def test_wav(tmp_path: Path) -> None:

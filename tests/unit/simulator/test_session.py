@@ -433,7 +433,7 @@ def test_usage(instant: Talk) -> None:
 
 
 def test_function_call(instant: Talk) -> None:
-    """functions are called side by side; without their outputs they are called again, with them the user is answered."""
+    """functions are called side by side; with their outputs the user is answered."""
     calls = (Call("weather", '{"city":"Bonn"}'), Call("time", "{}"))
     talk = Talk(Options(speed=0, answer=CallFirst(calls)))
     done = only(talk.append(SPEECH + SILENCE), "response.done")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -22,14 +22,16 @@ words = st.text(st.characters(codec="utf-8"), max_size=40)
 def values(annotation: Any) -> st.SearchStrategy[Any]:
     if annotation is msgspec.Raw:
         return st.dictionaries(words, words, max_size=3).map(lambda d: msgspec.Raw(msgspec.json.encode(d)))
-    if annotation is turns.TurnMode or annotation == turns.TurnMode:
-        return st.sampled_from(get_args(turns.TurnMode))
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(get_args(annotation))
     if annotation == tuple[turns.HistoryLine, ...]:
         line = st.builds(turns.HistoryLine, role=st.sampled_from(["user", "assistant"]), content=words)
         return st.lists(line, max_size=3).map(tuple)
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         fields = msgspec.structs.fields(annotation)
         return st.builds(annotation, **{field.name: values(field.type) for field in fields})
+    if annotation == tuple[str, ...]:
+        return st.lists(words, max_size=3).map(tuple)
     if get_origin(annotation) is list:
         return st.lists(values(*get_args(annotation)), max_size=3)
     args = [arg for arg in get_args(annotation) if arg is not type(None)]

@@ -48,6 +48,19 @@ def test_it_is_saved_once_a_second() -> None:
     assert [at for at in found if at is not None] == [50, 100, 150, 200, 250]
 
 
+def test_what_is_not_on_the_disk_yet_can_be_saved_later() -> None:
+    """Of a stream of chunks each place is one to go on from, and the newest is always ahead of the disk."""
+    progress = Progress(START)
+    progress.source = "stream"
+    for n in range(1, 4):
+        progress.record(24_000, 24_000)
+        progress.make(24_000)
+        progress.stand(b"state")
+        progress.done(EntryId(1, n))
+        found = progress.checkpoint((n - 1) * 24_000)
+        assert seq(found) == (n - 1 or None)
+
+
 def test_an_utterances_end_is_saved_at_once() -> None:
     """The next one needs nothing that came before."""
     progress = streaming()

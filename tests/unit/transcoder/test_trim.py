@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcoder.trim import Span, Trim
+from transcoder.trim import SBR_DELAY, Span, Trim
 
 
 def test_priming_and_padding_go() -> None:
@@ -31,6 +32,37 @@ def test_the_rate_doubles_after_the_first_frame() -> None:
     assert trim.keep(1024, 22_050) == (512, 1024)
     kept = [trim.keep(2048, 44_100) for _ in range(24)]
     assert sum(end - begin for begin, end in kept) == 44_100 - 2 * 512
+
+
+def test_the_core_knows_nothing_of_the_upper_half() -> None:
+    """Which comes 481 ticks later; what was recorded is as long as it was."""
+    trim = Trim(Span(2048, 2048 + 22_050, 22_050, padding=SBR_DELAY))
+    kept = [trim.keep(2048, 44_100) for _ in range(25)]
+    assert kept[:3] == [(2048, 2048), (2048, 2048), (2 * SBR_DELAY, 2048)]
+    assert sum(end - begin for begin, end in kept) == 44_100
+
+
+@pytest.mark.parametrize(
+    ("span", "rate"),
+    [
+        (Span(1024, 23_074, 22_050, padding=SBR_DELAY), 22_050),
+        (Span(1024, 45_124, 44_100, padding=SBR_DELAY), 44_100),
+        (Span(1024, 23_074, 22_050, padding=SBR_DELAY - 1), 44_100),
+        (Span(0, 22_050, 22_050, padding=SBR_DELAY), 44_100),
+    ],
+    ids=["core only", "counted at the full rate", "no room behind", "no priming stated"],
+)
+def test_elsewhere_it_begins_where_it_says(span: Span, rate: int) -> None:
+    trim = Trim(span)
+    kept = [trim.keep(1024, rate) for _ in range(100)]
+    first = next(number * 1024 + begin for number, (begin, end) in enumerate(kept) if end > begin)
+    assert first == span.start * rate // span.timescale
+
+
+def test_when_the_upper_half_shows_itself_late_nothing_is_cut_out() -> None:
+    trim = Trim(Span(512, 512 + 22_050, 22_050, padding=SBR_DELAY))
+    assert trim.keep(1024, 22_050) == (512, 1024)
+    assert trim.keep(2048, 44_100) == (0, 2048)
 
 
 def test_without_an_end_all_is_kept() -> None:

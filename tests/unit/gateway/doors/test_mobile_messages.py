@@ -75,6 +75,7 @@ def test_the_address_is_read() -> None:
     asked = wire.read_query({"astrologer_id": "luna", "audio_format": "wav", "input_format": "pcm16", "token": "x"})
     assert asked == wire.Asked("luna", Output("wav"), "pcm16")
     assert wire.read_query({"astrologer_id": "", "audio_format": ""}) == wire.Asked()
+    assert wire.read_query({"input_format": "stream"}).input_format == "stream"
 
 
 def test_what_the_address_asks_in_vain_stays_at_its_default() -> None:

@@ -152,6 +152,7 @@ def test_what_is_told_is_of_the_official_types() -> None:
     delta = wire.audio_delta(EntryId(7, 8), down.Audio("r", 'i"', 1, 0, b"\x01\x02", 2))
     OFFICIAL.validate_json(delta, strict=True)
     OFFICIAL.validate_json(wire.failed("event_1", down.Failed("code", "sentence")), strict=True)
+    OFFICIAL.validate_json(wire.ends("event_1", down.Notice("usage_limit", "sentence", final=True)), strict=True)
     OFFICIAL.validate_json(wire.error("event_1", Busy(), about="mine"), strict=True)
     with_did = msgspec.json.decode(wire.with_did(b" " + delta, EntryId(7, 8)))
     assert with_did == {"did": "7-8", **msgspec.json.decode(delta)}

@@ -81,7 +81,7 @@ def test_an_edit_that_cuts_the_end_is_honoured() -> None:
     """Apple leaves the padding of the last packet to the edit, counted in samples."""
     file = movie(trak(header=mdhd(duration=46 * 1024), edits=elst((44_100, 2112))), timescale=44_100)
     found = read_movie(file)
-    assert recorded(found, found.tracks[0]) == Span(2112, 2112 + 44_100, 44_100)
+    assert recorded(found, found.tracks[0]) == Span(2112, 2112 + 44_100, 44_100, 46 * 1024 - 2112 - 44_100)
 
 
 def test_an_unknown_length_is_open() -> None:
@@ -184,7 +184,7 @@ def gapless(text: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("text", "span"),
     [
-        (b" 00000000 00000840 000001C0 0000000000001000 00000000", Span(0x840, 0x1840, 44_100)),
+        (b" 00000000 00000840 000001C0 0000000000001000 00000000", Span(0x840, 0x1840, 44_100, 0x1C0)),
         (b" 00000000 00000840 000001C1 0000000000001000 00000000", Span(0, 0x1A00, 44_100)),
         (b" 00000000 -0000840 000001C0 0000000000001000", Span(0, 0x1A00, 44_100)),
         (b" 00000000 00000840", Span(0, 0x1A00, 44_100)),
