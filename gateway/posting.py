@@ -84,7 +84,7 @@ async def post_end(backend: Backend, session: Session, stored: Numbers, reason: 
     """End the session behind all that was said. Raises StreamError."""
     if not stored.known:  # no worker has heard of it
         await say_ended(backend.redis, session, reason)
-        await backend.sessions.end(session, linger_ms=0)
+        await backend.sessions.end(session, reason=reason, linger_ms=0)
         return
     producer = Producer(backend.writer, stream_of(session, stored.route), Marked(new_sid()))
     producer.append(End(reason))

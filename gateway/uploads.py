@@ -122,7 +122,7 @@ class Uploads:
                 await Producer(backend.writer, session.keys.up, Marked(new_sid())).append(End(STOPPED))
                 await backend.sessions.forget_name(session)  # whoever comes back talks in a new one
             else:
-                await backend.sessions.end(session, linger_ms=0)
+                await backend.sessions.end(session, reason=STOPPED, linger_ms=0)
         except Over:
             pass
         except StreamError as error:

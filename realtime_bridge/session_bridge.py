@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
+from redis.asyncio import Redis
 
 from realtime_bridge import budget, client_events, retry
 from realtime_bridge.accounting import Accounting, Metered, load_prices
@@ -52,6 +53,7 @@ from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take
 from streams.errors import Fenced, Over, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
+from streams.kept import Kept
 from streams.producer import Chained, Producer
 from streams.sessions import Sessions, now_ms
 from streams.trim import trim
@@ -84,6 +86,11 @@ class Resources:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "webhook", Webhook.of(self.http, self.personas, self.settings))
+
+
+def kept(settings: BridgeSettings, redis: Redis) -> Kept:
+    """What becomes of the sessions that a bridge ends."""
+    return Kept(redis, keep_s=settings.keep_s, webhook=settings.webhook_url is not None)
 
 
 class _LookWhatArrived:
@@ -121,7 +128,7 @@ class SessionBridge:
         """since when no client is attached, as far as we know"""
         self._log = SessionLogger(logger, session.sid)
         self._lease = Lease(resources.hub.redis, session, resources.owner)
-        self._sessions = Sessions(resources.hub.redis)
+        self._sessions = Sessions(resources.hub.redis, kept(resources.settings, resources.hub.redis))
         self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
         self._told_to: asyncio.Future[_Left | _Finished] = asyncio.get_running_loop().create_future()
@@ -275,7 +282,7 @@ class SessionBridge:
             self._log.warning("the last word could not be said: %s", error)
         if self._opened.is_set():
             await self._accounting.keep()
-        await self._sessions.end(self._session)
+        await self._sessions.end(self._session, reason=reason)
 
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from streams import codec, down, keys, turns, up
 from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
+from streams.kept import Kept, list_session
 from streams.keys import SESSION_TTL_MS, SessionKeys
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,15 @@ REAP_PAGE = 500
 
 LINGER_MS = 10_000
 """How long an ended session's last words stay readable."""
+
+UNSPOKEN = "unspoken"
+"""Why a session has ended in which nothing was said."""
+
+ABANDONED = "abandoned"
+"""Why a session has ended that nobody has held for ABANDONED_MS."""
+
+ABANDONED_MS = 10 * 60_000
+"""Ten renewals: no client, no bridge, and nobody who could take it over."""
 
 # Compare-and-delete and compare-and-expire on the index: only while it still names this session.
 _FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -38,7 +48,8 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ttl)
 """
 
-# KEYS: attach, marks, all others. ARGV: whose attachment it is, the field that says that a bridge was told.
+# KEYS: attach, marks, all others but `turns` and `meta`, which tell what is to be kept. ARGV: whose attachment it is, the
+# field that says that a bridge was told.
 _END_UNSPOKEN = """
 local who = redis.call('GET', KEYS[1])
 if (who and who ~= ARGV[1]) or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
@@ -80,8 +91,10 @@ def now_ms() -> int:
 class Sessions:
     """Creates, finds, renews and ends sessions. Every call raises StreamUnavailable when the server does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, kept: Kept | None = None) -> None:
+        """`kept`: what is to become of the sessions that this process ends; None: nothing."""
         self._redis = redis
+        self._kept = kept or Kept(redis)
 
     async def create(
         self, opened: turns.Opened, conversation: str, *, source: str = "files", meta: Mapping[str, str] | None = None
@@ -93,11 +106,13 @@ class Sessions:
         session = Session(keys.new_sid(), keys.at(opened.user, conversation))
         try:
             await self._create_streams(session, opened, source, meta or {})
-            await self._redis.zadd(keys.SESSIONS, {session.sid: now_ms()})
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zadd(keys.SESSIONS, {session.sid: now_ms()})
+                list_session(pipeline, opened.user, session.sid)
+                await pipeline.execute()
             winner: Any = await self._redis.set(session.at, session.sid, nx=True, px=SESSION_TTL_MS, get=True)
             if winner is not None:
                 await self._delete(session)
-                await self._redis.zrem(keys.SESSIONS, session.sid)
                 return Creation(Session(text(winner), session.at), created=False)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"no session could be created: {error}") from error
@@ -156,6 +171,7 @@ class Sessions:
                     if key != session.keys.lease and key != session.keys.attach:
                         pipeline.pexpire(key, SESSION_TTL_MS)
                 pipeline.eval(_RENEW, 1, session.at, session.sid, SESSION_TTL_MS)
+                list_session(pipeline, keys.named_by(session.at)[0], session.sid)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
@@ -191,11 +207,12 @@ class Sessions:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
 
-    async def end(self, session: Session, *, linger_ms: int = LINGER_MS) -> None:
-        """The session is over: its name is free, whoever still writes to it is told Over.
+    async def end(self, session: Session, *, reason: str = "ended", linger_ms: int = LINGER_MS) -> None:
+        """The session is over: its name is free, whoever still writes to it is told Over; what is to be kept of it is.
 
         What was said last stays readable for `linger_ms`, for a client that has not heard it yet.
         """
+        await self._kept.keep(session.sid, session.at, reason)
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()
@@ -218,14 +235,36 @@ class Sessions:
         Decided at once: it goes on when another connection has taken it up, or a bridge was told of it, a moment before.
         """
         k = session.keys
-        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.attach, k.marks)))
+        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.attach, k.marks, k.turns, k.meta)))
         try:
             ended = await self._redis.eval(_END_UNSPOKEN, len(every), *every, holder, keys.dispatch_field("bridge"))
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
         if ended:
-            await self.end(session, linger_ms=0)
+            await self.end(session, reason=UNSPOKEN, linger_ms=0)
         return bool(ended)
+
+    async def end_abandoned(self) -> int:
+        """End the sessions whose keys nobody has renewed for long: a while before they run out, so that they are kept."""
+        try:
+            listed: list[Any] = await self._redis.zrange(keys.SESSIONS, 0, now_ms() - ABANDONED_MS, byscore=True)
+            abandoned: list[Session] = []
+            for start in range(0, len(listed), REAP_PAGE):
+                page = [text(sid) for sid in listed[start : start + REAP_PAGE]]
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for sid in page:
+                        pipeline.hget(SessionKeys(sid).marks, "at")
+                        pipeline.pttl(SessionKeys(sid).turns)
+                        pipeline.exists(SessionKeys(sid).attach)
+                    found = await pipeline.execute()
+                for sid, at, ttl_ms, attached in zip(page, found[::3], found[1::3], found[2::3], strict=True):
+                    if at is not None and not attached and 0 < ttl_ms < SESSION_TTL_MS - ABANDONED_MS:
+                        abandoned.append(Session(sid, text(at)))
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        for session in abandoned:
+            await self.end(session, reason=ABANDONED, linger_ms=0)
+        return len(abandoned)
 
     async def reap(self) -> int:
         """Strike sessions off the list whose keys have run out: their holders died, and nobody ended them."""
@@ -244,4 +283,8 @@ class Sessions:
             raise StreamUnavailable(str(error)) from error
 
     async def _delete(self, session: Session) -> None:
-        await self._redis.unlink(*session.keys.all)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.unlink(*session.keys.all)
+            pipeline.zrem(keys.SESSIONS, session.sid)
+            pipeline.zrem(keys.sessions_of(keys.named_by(session.at)[0]), session.sid)
+            await pipeline.execute()

@@ -80,7 +80,7 @@ async def end(backend: Backend, session: Session) -> None:
     It may be asked for any number of times. Raises StreamUnavailable, also when it was not stored in END_TIMEOUT_S.
     """
     if not await is_handed_out(backend.redis, session, "bridge"):
-        await backend.sessions.end(session, linger_ms=0)
+        await backend.sessions.end(session, reason=REASON, linger_ms=0)
         return
     producer = Producer(backend.writer, session.keys.pcm, Marked(new_sid()))
     try:
