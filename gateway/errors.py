@@ -4,9 +4,12 @@ DoorError
 ├── RequestRefused            the request is refused; `status` and the sentence are answered
 │   ├── NotAdmitted           401; a WebSocket is opened, and closed with 1008, do not come back
 │   │   ├── NoToken           "no_token"          there is none, and it is asked for       fault: the client
+│   │   ├── NoApiKey          "no_api_key"        none of those of the app's backend       fault: the client
 │   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
+│   ├── ApiOff                "api_off"           the app's backend has no key here     404, fault: the client
+│   ├── ForBackend            "for_backend"       a device's token is not enough        403, fault: the client
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
@@ -128,6 +131,12 @@ class InvalidToken(NotAdmitted):
     code = "invalid_token"
 
 
+class NoApiKey(NotAdmitted):
+    """This is for the app's backend: send one of its keys, as `Authorization: Bearer <key>`."""
+
+    code = "no_api_key"
+
+
 class AdmissionUnavailable(NotAdmitted):
     """The service is not available at the moment. Please try again later."""
 
@@ -140,6 +149,20 @@ class AdmissionUnavailable(NotAdmitted):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": "1"}
+
+
+class ApiOff(RequestRefused):
+    """This server has no API for the app's backend. Its operator turns it on by PARLEY_API_KEYS."""
+
+    code = "api_off"
+    status = 404
+
+
+class ForBackend(RequestRefused):
+    """With a device's token only its own sessions can be read and forgotten; the rest takes a key of the app's backend."""
+
+    code = "for_backend"
+    status = 403
 
 
 class ForbiddenOrigin(RequestRefused):

@@ -94,7 +94,7 @@ class Sessions:
     def __init__(self, redis: Redis, kept: Kept | None = None) -> None:
         """`kept`: what is to become of the sessions that this process ends; None: nothing."""
         self._redis = redis
-        self._kept = kept or Kept(redis)
+        self.kept = kept or Kept(redis)
 
     async def create(
         self, opened: turns.Opened, conversation: str, *, source: str = "files", meta: Mapping[str, str] | None = None
@@ -212,7 +212,7 @@ class Sessions:
 
         What was said last stays readable for `linger_ms`, for a client that has not heard it yet.
         """
-        await self._kept.keep(session.sid, session.at, reason)
+        await self.kept.keep(session.sid, session.at, reason)
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -50,10 +51,10 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     conversation: str
     """how its door calls it"""
     door: str
+    status: Literal["live", "ended"]
     opened_ms: int
     turns: tuple[User | System | Assistant, ...]
     """in the order in which they were said"""
-    status: str = "live"
     ended_ms: int | None = None
     reason: str | None = None
     """why it has ended"""
@@ -91,9 +92,9 @@ def transcript(
         user=opened.user,
         conversation=conversation,
         door=opened.door,
+        status="live" if ended is None else "ended",
         opened_ms=opened_ms,
         turns=tuple(turn for turn in told.by_item.values() if turn is not None),
-        status="live" if ended is None else "ended",
         ended_ms=None if ended is None else ended.at_ms,
         reason=None if ended is None else ended.reason,
         persona=told.persona,
