@@ -20,7 +20,20 @@ from gateway.api_keys import ApiKeys
 from gateway.appkeys import API_KEYS, BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import api, ios, mobile, mobile_web, openai, openai_http, openai_session, pages, recorder, tickets, watch
+from gateway.doors import (
+    api,
+    ios,
+    mobile,
+    mobile_web,
+    openai,
+    openai_http,
+    openai_session,
+    pages,
+    process_audio,
+    recorder,
+    tickets,
+    watch,
+)
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
@@ -65,7 +78,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    doors = (mobile, mobile_web, openai, openai_http, watch, ios, recorder, tickets, pages, api)
+    doors = (mobile, mobile_web, process_audio, openai, openai_http, watch, ios, recorder, tickets, pages, api)
     app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     app.on_response_prepare.append(tell_browsers)
     return app

@@ -28,6 +28,9 @@ DoorError
 │   ├── NeedsPackets          "needs_packets"     a body has no ends of packets in it   409, fault: the client
 │   ├── InvalidAddress        "invalid_address"   something in it is missing or wrong   400, fault: the client
 │   ├── NoConversation        "no_conversation"   there is none to speak in             400, fault: the client
+│   ├── UnusableAudio         "unusable_audio"    no recording that could be heard      422, fault: the client
+│   ├── NoAnswer              "no_answer"         the model gave none                   502, recoverable
+│   │   └── NoAnswerInTime    "no_answer_in_time" it took too long                      504, recoverable
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
@@ -310,6 +313,29 @@ class NoConversation(RequestRefused):
     """No active conversation session"""
 
     code = "no_conversation"
+
+
+class UnusableAudio(RequestRefused):
+    """The recording could not be heard."""
+
+    code = "unusable_audio"
+    status = 422
+
+
+class NoAnswer(RequestRefused):
+    """There is no answer. Please try again later."""
+
+    code = "no_answer"
+    status = 502
+    fault = "server"
+    recoverable = True
+
+
+class NoAnswerInTime(NoAnswer):
+    """The answer took too long. Send a shorter recording, or talk over a WebSocket, where you hear it as it comes."""
+
+    code = "no_answer_in_time"
+    status = 504
 
 
 class NotNow(RequestRefused):

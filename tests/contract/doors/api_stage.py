@@ -147,9 +147,10 @@ class Parley(System):
 
 @asynccontextmanager
 async def parley(
-    redis: EmbeddedServer, options: Options, *, keep_s: float = 3600.0, tells: bool = True, tokens: bool = False
+    redis: EmbeddedServer, options: Options, *, keep_s: float = 3600.0, tells: bool = True, tokens: bool = False, **more: Any
 ) -> AsyncIterator[Parley]:
-    """`tells`: the app's backend is told of ends; `tokens`: clients show tokens, but at the doors of the contracts."""
+    """`tells`: the app's backend is told of ends; `tokens`: clients show tokens, but at the doors of the contracts; `more`: settings of the
+    gateways."""
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(app_backend())
         simulator = await stack.enter_async_context(running(options))
@@ -159,8 +160,8 @@ async def parley(
         bridge = BridgeSettings(
             OPENAI_BASE_URL=simulator.base_url, OPENAI_API_KEY="k", PARLEY_WEBHOOK_SECRET=SECRET, **shared
         )
-        secret = {"JWT_SECRET": TOKENS} if tokens else {}
-        gateway = GatewaySettings(PORT=0, PARLEY_API_KEYS=f"{KEY} {OTHER_KEY}", **secret, **shared)
+        secret: dict[str, Any] = {"JWT_SECRET": TOKENS} if tokens else {}
+        gateway = GatewaySettings(PORT=0, PARLEY_API_KEYS=f"{KEY} {OTHER_KEY}", **secret, **shared, **more)
         stop = asyncio.Event()
         serve = asyncio.create_task(bridge_service.serve(bridge, stop))
         stack.push_async_callback(asyncio.wait_for, serve, LIMIT_S)

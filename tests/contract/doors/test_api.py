@@ -21,10 +21,10 @@ from simulator.answers import words
 from simulator.options import Options
 from streams import keys, pcm, turns, up
 from streams.consumer import read
-from streams.keys import SessionKeys
+from streams.keys import SESSION_TTL_MS, SessionKeys
 from streams.messages import Text
 from streams.producer import Marked, Producer
-from streams.sessions import SESSION_TTL_MS, Sessions
+from streams.sessions import Sessions
 from tests.contract.doors.api_stage import KEY, OTHER_KEY, TOKENS, Api, Parley, audio, has_ended, parley, said
 from tests.contract.doors.openai_stage import LIMIT_S, Talker
 
