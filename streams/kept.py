@@ -26,6 +26,10 @@ from streams.transcript import Document, Ended
 FORGOTTEN = "forgotten"
 """The reason with which a session ends of which nothing is to be kept."""
 
+UNSPOKEN = "unspoken"
+"""The reason with which a session ends in which nothing was said: there is nothing to keep, and whoever only connects, again
+and again, fills neither Redis nor anybody's day."""
+
 FORGOTTEN_TTL_MS = 15 * 60_000
 """As long as a worker that has not heard of it may try to keep something."""
 
@@ -74,7 +78,7 @@ class Kept:
 
     async def keep(self, sid: str, at: str, reason: str) -> None:
         """The session is about to go; `at`: its index key. Its streams must still be there."""
-        now, wanted = time.time_ns() // 1_000_000, reason != FORGOTTEN and (self._keep_ms or self._webhook)
+        now, wanted = time.time_ns() // 1_000_000, reason not in (FORGOTTEN, UNSPOKEN) and (self._keep_ms or self._webhook)
         document = await self.of_live(sid, at, Ended(now, reason)) if wanted else None
         if document is None:
             await self._strike(sid, keys.named_by(at)[0])

@@ -15,7 +15,7 @@ from streams import codec, down, keys, turns, up
 from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
-from streams.kept import Kept, list_session
+from streams.kept import UNSPOKEN, Kept, list_session
 from streams.keys import SESSION_TTL_MS, SessionKeys
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,6 @@ REAP_PAGE = 500
 
 LINGER_MS = 10_000
 """How long an ended session's last words stay readable."""
-
-UNSPOKEN = "unspoken"
-"""Why a session has ended in which nothing was said."""
 
 ABANDONED = "abandoned"
 """Why a session has ended that nobody has held for ABANDONED_MS."""
@@ -48,8 +45,7 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ttl)
 """
 
-# KEYS: attach, marks, all others but `turns` and `meta`, which tell what is to be kept. ARGV: whose attachment it is, the
-# field that says that a bridge was told.
+# KEYS: attach, marks, all others. ARGV: whose attachment it is, the field that says that a bridge was told.
 _END_UNSPOKEN = """
 local who = redis.call('GET', KEYS[1])
 if (who and who ~= ARGV[1]) or redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
@@ -235,7 +231,7 @@ class Sessions:
         Decided at once: it goes on when another connection has taken it up, or a bridge was told of it, a moment before.
         """
         k = session.keys
-        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.attach, k.marks, k.turns, k.meta)))
+        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.attach, k.marks)))
         try:
             ended = await self._redis.eval(_END_UNSPOKEN, len(every), *every, holder, keys.dispatch_field("bridge"))
         except (RedisError, OSError) as error:

@@ -36,6 +36,7 @@ from gateway.transports.chunked import whole
 from streams import transcript, turns
 from streams.attach import say_ended
 from streams.errors import Over, StreamError
+from streams.kept import UNSPOKEN
 from streams.keys import new_sid
 from streams.sessions import Session
 
@@ -201,7 +202,7 @@ async def _store(request: web.Request, session: Session, opened: turns.Opened, a
     backend, message = request.app[BACKEND], asked.message()
     if isinstance(asked, wire.End) and not await is_spoken_in(backend, session):
         await say_ended(backend.redis, session, wire.ENDED_BY_APP)
-        await backend.sessions.end(session, reason=wire.ENDED_BY_APP, linger_ms=0)
+        await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
         return
     key = request.headers.get("Idempotency-Key")
     mark = new_sid() if key is None else hashlib.sha256(f"{request.path}\n{key}".encode()).hexdigest()

@@ -149,8 +149,8 @@ class Parley(System):
 async def parley(
     redis: EmbeddedServer, options: Options, *, keep_s: float = 3600.0, tells: bool = True, tokens: bool = False, **more: Any
 ) -> AsyncIterator[Parley]:
-    """`tells`: the app's backend is told of ends; `tokens`: clients show tokens, but at the doors of the contracts; `more`: settings of the
-    gateways."""
+    """`tells`: the app's backend is told of ends; `tokens`: clients show tokens, but at the doors of the contracts;
+    `more`: settings of the gateways."""
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(app_backend())
         simulator = await stack.enter_async_context(running(options))

@@ -287,7 +287,7 @@ async def test_it_is_admitted_as_the_mobile_app_is(redis_server: EmbeddedServer,
             assert (await system.api.document(answer["session"]))["user"] == user
         assert (await post(system, CLIP.data, Authorization="Bearer wrong"))[0] == 401
     for strict, status in (({"PARLEY_AUTH": "required"}, 401), ({"PARLEY_MAX_SESSIONS_PER_USER": 1}, 429)):
-        settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url, JWT_SECRET=TOKENS, **strict)  # type: ignore[arg-type]
+        settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url, JWT_SECRET=TOKENS, **strict)
         async with serving(settings) as url, aiohttp.ClientSession() as http:
             await redis.zadd(keys.limit("sessions", "user", "ann"), {"another": 2e15})
             shown = {"Authorization": f"Bearer {ann}"} if status == 429 else {}
