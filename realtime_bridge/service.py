@@ -42,6 +42,12 @@ async def _reap(sessions: Sessions) -> None:
             logger.warning("the list of sessions could not be looked through: %s", error)
 
 
+def _miss(chore: asyncio.Task[None]) -> None:
+    """It never ends by itself; where it does all the same, the sessions go on without."""
+    if not chore.cancelled() and (error := chore.exception()) is not None:
+        logger.error("%s has stopped by a fault of ours", chore.get_name(), exc_info=error)
+
+
 def _upstream_client() -> aiohttp.ClientSession:
     """Without aiohttp's limit of 100 connections: the hundred and first session would wait for another to end."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
@@ -68,6 +74,8 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
                 keys = signing_keys(settings.webhook_secret.get_secret_value())
                 webhooks = Webhooks(Deliveries(hub.redis), http, settings.webhook_url, keys)
                 chores.append(asyncio.create_task(webhooks.run(), name="webhooks"))
+            for chore in chores:
+                chore.add_done_callback(_miss)
             ready()
             try:
                 await workforce.run(stop)

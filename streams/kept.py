@@ -81,7 +81,7 @@ class Kept:
         now, wanted = time.time_ns() // 1_000_000, reason not in (FORGOTTEN, UNSPOKEN) and (self._keep_ms or self._webhook)
         document = await self.of_live(sid, at, Ended(now, reason)) if wanted else None
         if document is None:
-            await self._strike(sid, keys.named_by(at)[0])
+            await self.strike(sid, at)
             return
         k, kept, body = SessionKeys(sid), transcript.encode(document), b""
         if self._webhook:
@@ -102,8 +102,9 @@ class Kept:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{k.kept}: {error}") from error
 
-    async def _strike(self, sid: str, user: str) -> None:
-        """Unless something is kept of it, by another bridge."""
+    async def strike(self, sid: str, at: str) -> None:
+        """Off its user's list, unless something is kept of it."""
+        user, _ = keys.named_by(at)
         try:
             if not await self._redis.exists(SessionKeys(sid).kept):
                 await self._redis.zrem(keys.sessions_of(user), sid)

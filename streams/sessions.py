@@ -203,12 +203,17 @@ class Sessions:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
 
-    async def end(self, session: Session, *, reason: str = "ended", linger_ms: int = LINGER_MS) -> None:
+    async def end(self, session: Session, *, reason: str | None = None, linger_ms: int = LINGER_MS) -> None:
         """The session is over: its name is free, whoever still writes to it is told Over; what is to be kept of it is.
+
+        `reason`: why; None: somebody else has ended it, and has kept it.
 
         What was said last stays readable for `linger_ms`, for a client that has not heard it yet.
         """
-        await self.kept.keep(session.sid, session.at, reason)
+        if reason is None:
+            await self.kept.strike(session.sid, session.at)
+        else:
+            await self.kept.keep(session.sid, session.at, reason)
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()

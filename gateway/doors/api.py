@@ -29,7 +29,7 @@ from gateway.backend import Backend
 from gateway.commands import command, is_spoken_in
 from gateway.doors import api_messages as wire
 from gateway.doors.openai_messages import sid_of
-from gateway.errors import ApiOff, ForBackend, InvalidRequest, NoApiKey, NoSuchSession, NotNow, RequestRefused
+from gateway.errors import ApiOff, ForBackend, NoApiKey, NoSuchSession, NotNow, RequestRefused
 from gateway.forgetting import forget_session, forget_user
 from gateway.replay import opened_as
 from gateway.transports.chunked import whole
@@ -145,9 +145,7 @@ async def _get(request: web.Request) -> web.Response:
 async def _list(request: web.Request) -> web.Response:
     with _refusing():
         _backend_only(request)
-        user, limit = request.query.get("user"), wire.read_limit(request.query.get("limit"))
-        if not user:
-            raise InvalidRequest("Say whose sessions: /v1/sessions?user=<user>.")
+        user, limit = wire.read_user(request.query.get("user")), wire.read_limit(request.query.get("limit"))
         backend, lines = request.app[BACKEND], list[wire.Line]()
         for sid in await backend.sessions.kept.of_user(user):
             if (document := await _document(backend, sid)) is not None:
@@ -169,7 +167,7 @@ async def _forget(request: web.Request) -> web.Response:
 async def _forget_user(request: web.Request) -> web.Response:
     with _refusing():
         _backend_only(request)
-        count = await forget_user(request.app[BACKEND], request.match_info["user"])
+        count = await forget_user(request.app[BACKEND], wire.read_user(request.match_info["user"]))
         return _json(msgspec.json.encode({"forgotten": count}))
 
 

@@ -74,6 +74,19 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 line_of = msgspec.json.Decoder(Line).decode
 """Of a session's document."""
 
+
+def read_user(named: str | None) -> str:
+    """Raises InvalidRequest."""
+    try:
+        if named and len(named.encode()) <= MAX_USER_BYTES:
+            return named
+    except UnicodeEncodeError:
+        pass
+    raise InvalidRequest(f"Name a user: up to {MAX_USER_BYTES} bytes of UTF-8.")
+
+
+MAX_USER_BYTES = 1024
+
 MAX_LISTED = 100
 
 

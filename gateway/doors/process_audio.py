@@ -25,6 +25,7 @@ from gateway.backend import Backend
 from gateway.commands import command
 from gateway.connections import NO_BRIDGE_S, to_its_end
 from gateway.doors import mobile, mobile_messages
+from gateway.doors.api_messages import read_user
 from gateway.downlink import Downlink
 from gateway.errors import (
     ConnectionOver,
@@ -101,8 +102,8 @@ async def _process(request: web.Request) -> web.Response:
     try:
         async with admitted(request, mobile.DOOR) as caller, request.app[LIMITS].session(caller) as room:
             asked = _asked(request)
+            name = read_user(request.query.get("user_id") or ANYBODY)
             said = await _said(request, asked)
-            name = request.query.get("user_id") or ANYBODY
             opened = turns.Opened(user=caller.user_or(name), door=DOOR, persona=asked.persona, turn_mode="utterance")
             async with _session(request.app[BACKEND], opened) as mine:
                 await room.is_for(mine.session.sid)

@@ -24,7 +24,13 @@ from realtime_bridge.settings import BridgeSettings
 from runtime.embedded import EmbeddedServer
 from simulator.options import Options
 from simulator.server import running
+from streams.dispatch import Assignments
+from streams.hub import open_hub
+from streams.workforce import Workforce
 from tests.contract.doors.openai_stage import LIMIT_S, Object, System
+from transcoder import worker as transcoder
+from transcoder.sandbox import DecoderPool
+from transcoder.stream_pool import StreamPool
 
 KEY, OTHER_KEY = "backend-key-" * 3, "the-old-key-" * 3
 TOKENS = "tokens-secret-" * 3
@@ -172,6 +178,22 @@ async def parley(
         whole = Parley(http, urls, simulator, stops)
         whole.api, whole.backend = Api(http, urls), backend
         yield whole
+
+
+@asynccontextmanager
+async def parley_with_transcoder(redis: EmbeddedServer, options: Options, **settings: Any) -> AsyncIterator[Parley]:
+    """And a transcoder."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(DecoderPool(1))
+        hub = await stack.enter_async_context(open_hub(redis.url))
+        assignments = Assignments(hub, "transcoder", "test")
+        await assignments.open()
+        streams = await stack.enter_async_context(StreamPool())
+        resources, stop = transcoder.Resources(hub, pool, streams=streams), asyncio.Event()
+        workforce = Workforce(assignments, lambda each: transcoder.SessionTranscoder(each.session, resources), 100)
+        stack.push_async_callback(asyncio.wait_for, asyncio.create_task(workforce.run(stop)), LIMIT_S)
+        stack.callback(stop.set)
+        yield await stack.enter_async_context(parley(redis, options, **settings))
 
 
 def audio(ms: int) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import aiohttp
 import pybase64
@@ -25,8 +28,20 @@ from streams.keys import SESSION_TTL_MS, SessionKeys
 from streams.messages import Text
 from streams.producer import Marked, Producer
 from streams.sessions import Sessions
-from tests.contract.doors.api_stage import KEY, OTHER_KEY, TOKENS, Api, Parley, audio, has_ended, parley, said
-from tests.contract.doors.openai_stage import LIMIT_S, Talker
+from tests.contract.doors.api_stage import (
+    KEY,
+    OTHER_KEY,
+    TOKENS,
+    Api,
+    Parley,
+    audio,
+    has_ended,
+    parley,
+    parley_with_transcoder,
+    said,
+)
+from tests.contract.doors.openai_stage import LIMIT_S, Object, Talker
+from tests.media.make_media import make_clip
 
 FAST = Options(speed=0, transcription_delay_s=0, answer=words("Good evening."))
 
@@ -334,6 +349,7 @@ async def test_a_request_that_is_sent_again_is_stored_once(redis_server: Embedde
         ("end", {"after_answer": "yes"}, "bool"),
         ("text", b'{"text": "\xff"}', "utf-8"),
         ("text", b"[" * 100_000, "Send"),
+        ("text", b"x" * 300_000, "too large"),
     ],
 )
 async def test_what_cannot_be_read_is_answered_with_what_to_send(
@@ -341,9 +357,107 @@ async def test_what_cannot_be_read_is_answered_with_what_to_send(
 ) -> None:
     async with parley(redis_server, FAST) as whole:
         answer = await whole.api.ask("POST", f"/v1/sessions/s1/{path}", body)
-        assert answer.status == 400
+        assert answer.status == (413 if sentence == "too large" else 400)
         assert sentence in answer.body["error"]
-        assert "Send {" in answer.body["error"]
+        assert "Send " in answer.body["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("DELETE", "/v1/users/" + "a" * 1025, 400),
+        ("GET", "/v1/sessions?user=" + "a" * 1025, 400),
+        ("GET", "/v1/sessions", 400),
+        ("GET", "/v1/sessions?user=ann&limit=0", 400),
+        ("GET", "/v1/sessions?user=ann&limit=1e3", 400),
+        ("GET", "/v1/sessions?user=ann&limit=" + "9" * 5000, 400),
+        ("GET", "/v1/sessions/%ff", 404),
+        ("DELETE", "/v1/sessions/" + "a" * 65, 404),
+        ("GET", "/v1/sessions/..%2f..", 404),
+    ],
+)
+async def test_an_address_that_names_nothing_is_told(
+    redis_server: EmbeddedServer, redis: Redis, method: str, path: str, status: int
+) -> None:
+    async with parley(redis_server, FAST) as whole:
+        answer = await whole.api.ask(method, path)
+        assert answer.status == status
+        assert answer.body["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/ws-mobile/ann", "/ws/ann", "/realtime?x=1", "/realtime/stream?conversationId=c1", "/api/sessions/{}/stream_audio"],
+)
+async def test_the_backend_acts_on_the_client_of_every_door(redis_server: EmbeddedServer, redis: Redis, path: str) -> None:
+    """Also before its first word: a text is answered, instructions are taken, and the end is heard."""
+    async with parley_with_transcoder(redis_server, FAST) as whole, AsyncExitStack() as stack:
+        url, user = whole.urls[0], "ann" if "ann" in path else "anonymous"
+        if "ws" in path or path.startswith("/realtime?"):
+            socket = await stack.enter_async_context(whole.http.ws_connect(url + path))
+            if path.startswith("/realtime?"):
+                await socket.send_json({"type": "start_conversation", "conversationId": "c1"})
+            heard: asyncio.Task[Any] = asyncio.create_task(_hear_all(socket))
+        else:
+            if "{}" in path:
+                async with whole.http.post(f"{url}/api/sessions", json={"objective": "x"}) as made:
+                    path = path.format((await made.json())["id"])
+            response = await stack.enter_async_context(whole.http.get(url + path))
+            heard = asyncio.create_task(response.read())
+        sid = await _only_session(whole, user)
+        assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/instructions", {"instructions": "Be kind."})).status == 202
+        assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/text", {"text": "Hello."})).status == 202
+        document = await whole.api.document(sid, lambda document: len(document["turns"]) == 2)
+        assert said(document) == [("user", "Hello."), ("assistant", "Good evening.")]
+        assert document["instructions"] == "Be kind."
+        assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/end")).status == 202
+        assert len(await asyncio.wait_for(heard, LIMIT_S)) > 0
+        assert (await whole.api.document(sid, has_ended))["reason"] == "ended_by_app"
+
+
+async def _hear_all(socket: aiohttp.ClientWebSocketResponse) -> list[str]:
+    """Up to the close, or to the word of a connection that goes on without its conversation."""
+    heard: list[str] = []
+    async for message in socket:
+        heard.append(message.data)
+        if '"conversation_ended"' in message.data:
+            break
+    return heard
+
+
+async def _only_session(whole: Parley, user: str) -> str:
+    """The id of the user's session, as soon as there is one."""
+    async with asyncio.timeout(LIMIT_S):
+        while not (lines := (await whole.api.ask("GET", f"/v1/sessions?user={user}")).body["sessions"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return str(lines[0]["id"])
+
+
+def _has_turns(count: int, document: Object) -> bool:
+    return len(document["turns"]) == count
+
+
+async def test_a_text_keeps_its_place_among_recordings(redis_server: EmbeddedServer, redis: Redis) -> None:
+    """Before the first one, and between two, at a door whose recordings go through a transcoder."""
+    async with (
+        parley_with_transcoder(redis_server, FAST) as whole,
+        whole.http.ws_connect(whole.urls[0] + "/ws-mobile/ann") as phone,
+    ):
+        heard = asyncio.create_task(_hear_all(phone))
+        clip = {"type": "audio", "audio": pybase64.b64encode_as_string(make_clip(samples=44_100).data)}
+        sid = await _only_session(whole, "ann")
+        for number in (1, 2):
+            await whole.api.ask("POST", f"/v1/sessions/{sid}/text", {"text": f"Text {number}."})
+            await whole.api.document(sid, partial(_has_turns, 4 * number - 2))
+            await phone.send_json(clip)
+            await whole.api.document(sid, partial(_has_turns, 4 * number))
+        document = await whole.api.document(sid, lambda document: all(turn.get("text") for turn in document["turns"]))
+        users = [text for role, text in said(document) if role == "user"]
+        assert users[::2] == ["Text 1.", "Text 2."]
+        assert all("1.000 seconds" in str(text) for text in users[1::2])
+        assert [role for role, _ in said(document)] == ["user", "assistant"] * 4
+        await phone.close()
+        await heard
 
 
 async def test_a_command_goes_the_way_of_the_recordings(redis_server: EmbeddedServer, redis: Redis) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -22,34 +21,18 @@ from runtime.embedded import EmbeddedServer
 from simulator.answers import words
 from simulator.options import Options
 from streams import keys
-from streams.dispatch import Assignments
-from streams.hub import open_hub
-from streams.workforce import Workforce
-from tests.contract.doors.api_stage import TOKENS, Parley, has_ended, parley, said
+from tests.contract.doors.api_stage import TOKENS, Parley, has_ended, parley_with_transcoder, said
 from tests.contract.doors.openai_stage import LIMIT_S
 from tests.media.corpus import cases, made
 from tests.media.make_media import as_samples, correlation, libav_decode, make_clip
-from transcoder import worker as transcoder
-from transcoder.sandbox import DecoderPool
 
 FAST = Options(speed=0, transcription_delay_s=0)
 CALL = "/api/process-audio?mode=sync"
 CLIP = make_clip(samples=44_100)
 
 
-@asynccontextmanager
-async def whole(redis: EmbeddedServer, options: Options = FAST, **settings: Any) -> AsyncIterator[Parley]:
-    """With a transcoder of recordings."""
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(DecoderPool(1))
-        hub = await stack.enter_async_context(open_hub(redis.url))
-        assignments = Assignments(hub, "transcoder", "test")
-        await assignments.open()
-        resources, stop = transcoder.Resources(hub, pool), asyncio.Event()
-        workforce = Workforce(assignments, lambda each: transcoder.SessionTranscoder(each.session, resources), 100)
-        stack.push_async_callback(asyncio.wait_for, asyncio.create_task(workforce.run(stop)), LIMIT_S)
-        stack.callback(stop.set)
-        yield await stack.enter_async_context(parley(redis, options, **settings))
+def whole(redis: EmbeddedServer, options: Options = FAST, **settings: Any) -> AbstractAsyncContextManager[Parley]:
+    return parley_with_transcoder(redis, options, **settings)
 
 
 async def post(parley: Parley, data: Any, path: str = CALL, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -174,6 +157,7 @@ async def test_callers_at_once_get_their_own_answers(redis_server: EmbeddedServe
         (b"this is no recording at all, whatever its name says", CALL, 422, ""),
         (CLIP.data[:2_000], CALL, 422, ""),
         (b"x", f"{CALL}&audio_format=mp3", 400, "mp3"),
+        (b"x", f"{CALL}&user_id={'a' * 1025}", 400, "user"),
         (CLIP.data, f"{CALL}&astrologer_id=nobody", 400, "nobody"),
         (bytes(300_000), CALL, 413, "too large"),
         (form(bytes(300_000)), CALL, 413, "too large"),
