@@ -437,6 +437,11 @@ def _has_turns(count: int, document: Object) -> bool:
     return len(document["turns"]) == count
 
 
+def _is_written_down(document: Object) -> bool:
+    """Each turn; what was interrupted before it was heard has an empty text."""
+    return all(turn.get("text") is not None for turn in document["turns"])
+
+
 async def test_a_text_keeps_its_place_among_recordings(redis_server: EmbeddedServer, redis: Redis) -> None:
     """Before the first one, and between two, at a door whose recordings go through a transcoder."""
     async with (
@@ -451,7 +456,7 @@ async def test_a_text_keeps_its_place_among_recordings(redis_server: EmbeddedSer
             await whole.api.document(sid, partial(_has_turns, 4 * number - 2))
             await phone.send_json(clip)
             await whole.api.document(sid, partial(_has_turns, 4 * number))
-        document = await whole.api.document(sid, lambda document: all(turn.get("text") for turn in document["turns"]))
+        document = await whole.api.document(sid, _is_written_down)
         users = [text for role, text in said(document) if role == "user"]
         assert users[::2] == ["Text 1.", "Text 2."]
         assert all("1.000 seconds" in str(text) for text in users[1::2])
