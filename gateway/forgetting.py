@@ -20,7 +20,8 @@ from streams.connection import text
 from streams.errors import Over, StreamError, StreamUnavailable
 from streams.kept import FORGOTTEN
 from streams.messages import End
-from streams.sessions import Session
+from streams.sessions import Session, now_ms
+from streams.usage import DAY_MS, day_of
 
 END_WITHIN_S = 5.0
 """What the bridge may take to end a session. One that cannot (there is none, or the model's server hangs) finds it gone."""
@@ -84,11 +85,18 @@ async def forget_user(backend: Backend, user: str) -> int:
 
 
 async def _others(backend: Backend, user: str) -> list[str]:
-    """What else names the user: what was created by request, and what counts against limits."""
+    """What else names the user: what was created by request, what counts against limits, and what was used on which day."""
     listing = keys.records(user)
     try:
         listed: list[Any] = await backend.redis.zrange(listing, 0, -1)
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{listing}: {error}") from error
     records = [keys.record(text(each)) for each in listed]
-    return [listing, *records, *(keys.limit(what, "user", user) for what in ("connections", "sessions", "records"))]
+    today = now_ms()
+    days = [day_of(today - day * DAY_MS) for day in range(-1, keys.USAGE_TTL_MS // DAY_MS + 1)]
+    return [
+        listing,
+        *records,
+        *(keys.usage(user, day) for day in days),
+        *(keys.limit(what, "user", user) for what in ("connections", "sessions", "records")),
+    ]

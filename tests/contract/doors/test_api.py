@@ -27,7 +27,8 @@ from streams.consumer import read
 from streams.keys import SESSION_TTL_MS, SessionKeys
 from streams.messages import Text
 from streams.producer import Marked, Producer
-from streams.sessions import Sessions
+from streams.sessions import Sessions, now_ms
+from streams.usage import day_of
 from tests.contract.doors.api_stage import (
     KEY,
     OTHER_KEY,
@@ -166,12 +167,14 @@ async def test_a_session_is_told_while_it_lasts_and_kept_when_it_has_ended(
                 sid
             ]
         ended = await whole.api.document(sid, has_ended)
-        assert ended == {**live, "status": "ended", "reason": ended["reason"], "ended_ms": ended["ended_ms"]}
+        later = {name: ended[name] for name in ("reason", "ended_ms", "usage", "usd")}
+        assert ended == {**live, "status": "ended", **later}
+        assert (ended["usage"]["responses"], ended["usage"]["transcriptions"]) == (1, 1)
         assert ended["reason"] == "client_left"
         assert live["opened_ms"] <= ended["ended_ms"] <= time.time() * 1000
         assert 3_500_000 < await redis.pttl(SessionKeys(sid).kept) <= 3_600_000
         (line,) = (await whole.api.ask("GET", "/v1/sessions?user=anonymous")).body["sessions"]
-        assert line == {key: value for key, value in ended.items() if key not in ("turns", "persona")}
+        assert line == {key: value for key, value in ended.items() if key not in ("turns", "persona", "usage", "usd")}
         (told,) = await whole.backend.hears(1)
         assert told.event["type"] == "session.ended"
         assert told.event["data"] == ended
@@ -499,8 +502,9 @@ async def test_a_command_goes_through_the_transcoder_where_all_speech_does(
 
 
 async def is_forgotten(whole: Parley, redis: Redis, sid: str) -> None:
-    """Nothing is left but the note that nothing is to be kept, and that names nobody."""
-    assert await named_in(redis, sid) == [SessionKeys(sid).forgotten]
+    """Nothing is left but the note that nothing is to be kept, and what its user has used that day."""
+    named = [key for key in await named_in(redis, sid) if not key.startswith("parley:usage:")]
+    assert named == [SessionKeys(sid).forgotten]
     assert (await whole.api.ask("GET", f"/v1/sessions/{sid}")).status == 404
     assert (await whole.api.ask("DELETE", f"/v1/sessions/{sid}")).status == 404
 
@@ -568,6 +572,8 @@ async def test_a_forgotten_user_leaves_no_key_behind(redis_server: EmbeddedServe
             assert made.status == 200
         async with whole.talker(f"?model=any&token={zoe}") as client, whole.talker(f"?model=any&token={bob}", 1) as theirs:
             live, bobs = await speaks(client), await speaks(theirs)
+            await redis.hset(keys.usage(user, day_of(now_ms())), "nano_usd", "1")
+            await redis.hset(keys.usage(user, day_of(now_ms() - keys.USAGE_TTL_MS)), "nano_usd", "1")
             assert await named_in(redis, "Zo%C3%AB")
             listed = await whole.api.ask("GET", "/v1/sessions?user=Zo%C3%AB/Smith")
             assert {line["id"] for line in listed.body["sessions"]} == {kept, live}

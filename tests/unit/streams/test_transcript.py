@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streams import turns
-from streams.transcript import Assistant, Document, Ended, System, User, decode, encode, transcript
+from streams.transcript import Assistant, Document, Ended, System, Tool, User, decode, encode, transcript
 
 OPENED = turns.Opened(user="ann", door="mobile", persona="sun", history=(turns.HistoryLine("user", "Before."),))
 
@@ -39,9 +39,9 @@ def test_an_interrupted_answer_is_told_as_heard() -> None:
     (at_once,) = of(turns.AssistantSaid("r1", "a1", "Once upon", heard_ms=700)).turns
     assert at_once == Assistant("a1", "Once upon", "r1", "sun", heard_ms=700, interrupted=True)
     (later,) = of(
-        turns.AssistantSaid("r1", "a1", "Once upon a time."), turns.AssistantSaid("", "a1", "", heard_ms=900)
+        turns.AssistantSaid("r1", "a1", "Once upon a time."), turns.AssistantSaid("", "a1", "Once upon", heard_ms=900)
     ).turns
-    assert later == Assistant("a1", "Once upon a time.", "r1", "sun", heard_ms=900, interrupted=True)
+    assert later == Assistant("a1", "Once upon", "r1", "sun", heard_ms=900, interrupted=True)
 
 
 def test_what_nobody_heard_has_no_words() -> None:
@@ -91,6 +91,39 @@ def test_the_document_says_how_it_began_and_ended() -> None:
         "history": [{"role": "user", "content": "Before."}],
     }
     assert decode(encode(ended)) == ended
+
+
+def test_a_call_stands_where_it_was_made_with_what_it_was_answered() -> None:
+    """The first answer counts. A call of an answer that never came to its end was no call: the model has decided again."""
+    log = (
+        turns.ToolCalled("r0", "t0", "c0", "weather", "{}"),
+        turns.ToolCalled("r1", "t1", "c1", "weather", '{"city":"Rome"}'),
+        turns.ToolCalled("r1", "t2", "c2", "time", "{}", by_client=True),
+        turns.Answered("r1", "1-1"),
+        turns.ToolAnswered("c1", "sunny"),
+        turns.ToolAnswered("c1", "late"),
+        turns.AssistantSaid("r2", "a1", "It is sunny."),
+        turns.ToolCalled("", "t3", "c3", "told", "{}"),
+        turns.ToolAnswered("c3", "{}", error="timeout"),
+    )
+    assert of(*log).turns == (
+        Tool("t1", "c1", "weather", '{"city":"Rome"}', "sunny"),
+        Tool("t2", "c2", "time", "{}", by_client=True),
+        Assistant("a1", "It is sunny.", "r2", "sun"),
+        Tool("t3", "c3", "told", "{}", "{}", "timeout"),
+    )
+
+
+def test_what_it_has_cost_is_the_sum_of_its_entries() -> None:
+    used = turns.Used("response", "r1", "m", 1, status="completed", text_in=10, audio_out=20, audio_ms=900, nano_usd=1_500)
+    heard = turns.Used("transcription", "u1", "t", 2, audio_ms=700, nano_usd=None)
+    document = of(used, used, heard)
+    assert document.usage is not None
+    assert (document.usage.responses, document.usage.transcriptions, document.usage.unpriced) == (1, 1, 1)
+    assert (document.usage.text_in, document.usage.audio_out, document.usage.spoken_ms) == (10, 20, 900)
+    assert document.usd == "0.000001500"
+    assert decode(encode(document)) == document
+    assert of().usage is None
 
 
 def test_a_log_without_its_beginning_is_no_conversation() -> None:
