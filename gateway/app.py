@@ -16,10 +16,24 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway import health
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
+from gateway.api_keys import ApiKeys
+from gateway.appkeys import API_KEYS, BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.connections import Connections
-from gateway.doors import ios, mobile, mobile_web, openai, openai_http, openai_session, pages, recorder, tickets, watch
+from gateway.doors import (
+    api,
+    ios,
+    mobile,
+    mobile_web,
+    openai,
+    openai_http,
+    openai_session,
+    pages,
+    process_audio,
+    recorder,
+    tickets,
+    watch,
+)
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn
@@ -58,19 +72,22 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[POLICY] = Policy.of(settings)
+    app[API_KEYS] = ApiKeys(settings.api_keys.get_secret_value() if settings.api_keys else "")
     app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    doors = (mobile, mobile_web, openai, openai_http, watch, ios, recorder, tickets, pages)
+    doors = (mobile, mobile_web, process_audio, openai, openai_http, watch, ios, recorder, tickets, pages, api)
     app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     app.on_response_prepare.append(tell_browsers)
     return app
 
 
 async def _backend(app: web.Application) -> AsyncIterator[None]:
-    async with open_backend(app[SETTINGS].redis_url) as backend:
+    settings = app[SETTINGS]
+    tells = settings.webhook_url is not None
+    async with open_backend(settings.redis_url, keep_s=settings.keep_s, webhook=tells) as backend:
         app[BACKEND] = backend
         app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)
         app[LIMITS] = Limits(backend.redis, app[SETTINGS])

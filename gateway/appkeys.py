@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.api_keys import ApiKeys
 from gateway.backend import Backend
 from gateway.connections import Connections
 from gateway.limits import Limits
@@ -17,6 +18,7 @@ SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", Metrics)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
+API_KEYS = web.AppKey("api_keys", ApiKeys)
 POLICY = web.AppKey("policy", Policy)
 LIMITS = web.AppKey("limits", Limits)
 RECORDINGS = web.AppKey("recordings", Recordings)

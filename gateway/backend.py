@@ -16,6 +16,7 @@ from runtime.errors import StartError
 from streams.bus import Bus
 from streams.errors import StreamError
 from streams.hub import open_hub
+from streams.kept import Kept
 from streams.sessions import Sessions
 from streams.writer import Writer
 
@@ -47,11 +48,15 @@ class Backend:
 
 
 @asynccontextmanager
-async def open_backend(url: str) -> AsyncIterator[Backend]:
-    """Connect, and check that the server can keep our promises. Raises StartError, which says what to do."""
+async def open_backend(url: str, *, keep_s: float = 0, webhook: bool = False) -> AsyncIterator[Backend]:
+    """Connect, and check that the server can keep our promises. Raises StartError, which says what to do.
+
+    `keep_s`, `webhook`: see `Kept`.
+    """
     async with AsyncExitStack() as stack:
         try:
             hub = await stack.enter_async_context(open_hub(url))
         except StreamError as error:
             raise StartError(str(error)) from error
-        yield Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis), f"{socket.gethostname()}:{os.getpid()}")
+        sessions = Sessions(hub.redis, Kept(hub.redis, keep_s=keep_s, webhook=webhook))
+        yield Backend(hub.redis, hub.writer, hub.bus, sessions, f"{socket.gethostname()}:{os.getpid()}")

@@ -4,9 +4,12 @@ DoorError
 ├── RequestRefused            the request is refused; `status` and the sentence are answered
 │   ├── NotAdmitted           401; a WebSocket is opened, and closed with 1008, do not come back
 │   │   ├── NoToken           "no_token"          there is none, and it is asked for       fault: the client
+│   │   ├── NoApiKey          "no_api_key"        none of those of the app's backend       fault: the client
 │   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
+│   ├── ApiOff                "api_off"           the app's backend has no key here     404, fault: the client
+│   ├── ForBackend            "for_backend"       a device's token is not enough        403, fault: the client
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
@@ -25,6 +28,9 @@ DoorError
 │   ├── NeedsPackets          "needs_packets"     a body has no ends of packets in it   409, fault: the client
 │   ├── InvalidAddress        "invalid_address"   something in it is missing or wrong   400, fault: the client
 │   ├── NoConversation        "no_conversation"   there is none to speak in             400, fault: the client
+│   ├── UnusableAudio         "unusable_audio"    no recording that could be heard      422, fault: the client
+│   ├── NoAnswer              "no_answer"         the model gave none                   502, recoverable
+│   │   └── NoAnswerInTime    "no_answer_in_time" it took too long                      504, recoverable
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
@@ -128,6 +134,12 @@ class InvalidToken(NotAdmitted):
     code = "invalid_token"
 
 
+class NoApiKey(NotAdmitted):
+    """This is for the app's backend: send one of its keys, as `Authorization: Bearer <key>`."""
+
+    code = "no_api_key"
+
+
 class AdmissionUnavailable(NotAdmitted):
     """The service is not available at the moment. Please try again later."""
 
@@ -140,6 +152,20 @@ class AdmissionUnavailable(NotAdmitted):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": "1"}
+
+
+class ApiOff(RequestRefused):
+    """This server has no API for the app's backend. Its operator turns it on by PARLEY_API_KEYS."""
+
+    code = "api_off"
+    status = 404
+
+
+class ForBackend(RequestRefused):
+    """With a device's token only its own sessions can be read and forgotten; the rest takes a key of the app's backend."""
+
+    code = "for_backend"
+    status = 403
 
 
 class ForbiddenOrigin(RequestRefused):
@@ -287,6 +313,29 @@ class NoConversation(RequestRefused):
     """No active conversation session"""
 
     code = "no_conversation"
+
+
+class UnusableAudio(RequestRefused):
+    """The recording could not be heard."""
+
+    code = "unusable_audio"
+    status = 422
+
+
+class NoAnswer(RequestRefused):
+    """There is no answer. Please try again later."""
+
+    code = "no_answer"
+    status = 502
+    fault = "server"
+    recoverable = True
+
+
+class NoAnswerInTime(NoAnswer):
+    """The answer took too long. Send a shorter recording, or talk over a WebSocket, where you hear it as it comes."""
+
+    code = "no_answer_in_time"
+    status = 504
 
 
 class NotNow(RequestRefused):

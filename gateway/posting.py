@@ -15,6 +15,7 @@ from streams.attach import say_ended, say_received
 from streams.dispatch import hand_out
 from streams.errors import Wanted
 from streams.ids import EntryId
+from streams.kept import UNSPOKEN
 from streams.keys import new_sid
 from streams.messages import End, Message
 from streams.producer import Marked, Numbered, Producer
@@ -84,7 +85,7 @@ async def post_end(backend: Backend, session: Session, stored: Numbers, reason: 
     """End the session behind all that was said. Raises StreamError."""
     if not stored.known:  # no worker has heard of it
         await say_ended(backend.redis, session, reason)
-        await backend.sessions.end(session, linger_ms=0)
+        await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
         return
     producer = Producer(backend.writer, stream_of(session, stored.route), Marked(new_sid()))
     producer.append(End(reason))

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.addresses import parse_networks
+from gateway.api_keys import ApiKeys
 from gateway.origins import parse_origins
 from runtime.settings import Settings
 
@@ -45,6 +46,22 @@ class GatewaySettings(Settings):
         None,
         alias="PARLEY_JWT_PUBLIC_KEY",
         description="The public key of the clients' tokens (RS256, ES256 or EdDSA): a PEM, a JWK (set), or the path of one.",
+    )
+    api_keys: SecretStr | None = Field(
+        None,
+        alias="PARLEY_API_KEYS",
+        description="The keys of the app's own backend, 32 characters or more, with blanks between: it may read, steer, end"
+        " and forget sessions over `/v1/sessions`. Without one that API is off.",
+    )
+    keep_s: float = Field(
+        86_400.0,
+        ge=0,
+        le=30 * 86_400,
+        alias="PARLEY_KEEP_S",
+        description="As the bridge has it: a gateway keeps the sessions that end before a bridge has heard of them.",
+    )
+    webhook_url: str | None = Field(
+        None, alias="PARLEY_WEBHOOK_URL", description="As the bridge has it: a gateway only looks whether there is one."
     )
     origins: str | None = Field(
         None,
@@ -132,6 +149,12 @@ class GatewaySettings(Settings):
     @classmethod
     def _none(cls, value: str | None) -> str | None:
         return None if value is None or value.strip().lower() in ("", "none") else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _api_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        ApiKeys(value.get_secret_value() if value is not None else "")
+        return value
 
     @field_validator("origins")
     @classmethod

@@ -25,6 +25,7 @@ from streams import turns, up
 from streams.attach import ATTACH_RENEW_S, Attachment
 from streams.dispatch import hand_out, is_handed_out
 from streams.errors import Over, StreamError, StreamUnavailable
+from streams.kept import UNSPOKEN
 from streams.keys import RENEW_S, new_sid
 from streams.messages import End
 from streams.producer import Marked, Producer
@@ -122,7 +123,7 @@ class Uploads:
                 await Producer(backend.writer, session.keys.up, Marked(new_sid())).append(End(STOPPED))
                 await backend.sessions.forget_name(session)  # whoever comes back talks in a new one
             else:
-                await backend.sessions.end(session, linger_ms=0)
+                await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
         except Over:
             pass
         except StreamError as error:

@@ -64,15 +64,22 @@ class Answering:
         """nothing is asked for until `release`"""
 
     def want(
-        self, now: float, about: Position, options: dict[str, object] | None = None, *, again: bool = True
+        self,
+        now: float,
+        about: Position,
+        options: dict[str, object] | None = None,
+        *,
+        again: bool = True,
+        waits: bool = False,
     ) -> list[Effect]:
         """Ask for an answer to all up to `about`, now or as soon as the active one is done. Several wishes are one.
 
         Not `again`: when the model refuses, because it has begun another one by itself, whoever asked sees to it.
+        `waits`: another one is about to begin, which somebody else has asked for.
         """
         self._asked += 1
         wish = _Wish(ResponseCreate(response=options, event_id=f"create_{self._asked}"), about, again)
-        if self.state is State.IDLE and not self._held:
+        if self.state is State.IDLE and not (waits or self._held):
             return self._ask(wish, now)
         self._wanted = wish
         return []

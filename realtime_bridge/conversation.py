@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from realtime_bridge import backend_words, passthrough
 from realtime_bridge import client_events as say
-from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
 from realtime_bridge.again import Again, code_of
 from realtime_bridge.answers import Answers
@@ -32,7 +32,7 @@ from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES
 from streams import down, pcm, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
-from streams.messages import VOID, Clear, ClientEvent, Commit, End, SetPersona, Text
+from streams.messages import VOID, Clear, ClientEvent, Commit, End, Instructions, SetPersona, Text
 from streams.up import GenOpened
 
 
@@ -56,6 +56,8 @@ class Conversation:
         self._personas = personas
         self._persona: Persona = personas.default
         self._persona_id = personas.default_id
+        self._instructions: str | None = None
+        """the app's backend's, in place of the persona's"""
         self._asked_for = opened.persona
         self._recordings = opened.turn_mode == "utterance"
         self._transcription_model = transcription_model
@@ -108,6 +110,7 @@ class Conversation:
         self._mends = mends
         self.go_on_from(rebuilt.position)
         self._owed = [each.of(self._personas) for each in rebuilt.owed]
+        self._instructions = rebuilt.instructions
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
 
@@ -178,7 +181,7 @@ class Conversation:
         if self._recordings and self._speech.vad:
             detection = detection or say.ServerVad()  # slices of one speech: push-to-talk is not what this client does
         config = say.session_config(
-            instructions=self._persona.instructions,
+            instructions=self._persona.instructions if self._instructions is None else self._instructions,
             voice=self._persona.voice,
             turn_detection=detection if self._speech.vad else None,
             transcription_model=self._transcription_model,
@@ -229,15 +232,10 @@ class Conversation:
                 return self._speech.commit(entry.id, now, respond=respond)
             case Clear():
                 return self._speech.clear()
-            case Text(text=text):
-                item = f"user_{entry.id.left}_{entry.id.right}"[:32]
-                create = say.ConversationItemCreate(item=say.user_text(text, item))
-                known: list[Effect] = [
-                    Send(create),
-                    Record(turns.Committed(item=item, pcm_id=str(entry.id), offset=0)),
-                    Record(turns.UserSaid(item=item, text=text)),
-                ]
-                return [*self._answers.interrupt(now), *known, *self._answers.answering.want(now, here)]
+            case Text() as text:
+                return backend_words.tell(entry.id, text, self._answers, self._client, now)
+            case Instructions(instructions=instructions):
+                return self._instruct(entry.id, instructions)
             case SetPersona(persona=persona):
                 self._greets_at = here
                 return self._set_persona(persona, now)
@@ -256,6 +254,13 @@ class Conversation:
             return audio
         return bytes(len(audio))
 
+    def _instruct(self, entry: EntryId, instructions: str) -> list[Effect]:
+        self._instructions = instructions
+        given = Record(turns.InstructionsGiven(instructions=instructions))
+        if self._client is None:
+            return [given, self._configure()]
+        return [given, *self._relay(entry, backend_words.as_client_event(instructions))]
+
     def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""
         if self._client is None or event.type == VOID or self._tools.runs(passthrough.answered_call(event)):
@@ -273,7 +278,7 @@ class Conversation:
             return [self._unknown_persona(persona_id)]
         effects = self._answers.interrupt(now)
         other_voice = self._answers.voiced and persona.voice != self._persona.voice
-        self._persona, self._persona_id = persona, persona_id
+        self._persona, self._persona_id, self._instructions = persona, persona_id, None
         effects.append(Record(turns.PersonaChosen(persona=persona_id, fresh=other_voice)))
         if not other_voice:
             return [*effects, self._configure(persona_id)]
@@ -337,6 +342,7 @@ class Conversation:
         """Whether an error is for a client that speaks the model's protocol to deal with."""
         ours = any(update.event_id == error.event_id and update.change is None for update in self._updates)
         ours = ours or self._tools.is_ours(error.event_id)
+        ours = ours or (error.event_id is not None and error.event_id == self._answers.answering.asked_as)
         return self.ready and error.code not in FATAL_CODES and not ours
 
     def _handle(self, event: hear.ServerEvent | hear.Unknown, now: float) -> tuple[list[Effect], list[Effect]]:
@@ -444,8 +450,9 @@ class Conversation:
         if not wanted:
             return []
         session = {} if self._client is None else self._client.session_overrides
+        ours = self._persona.instructions if self._instructions is None else self._instructions
         # A response's own instructions replace the session's, so they begin with them.
-        instructions = f"{session.get('instructions', self._persona.instructions)}\n\n{GO_ON}"
+        instructions = f"{session.get('instructions', ours)}\n\n{GO_ON}"
         return self._answers.answering.want(now, self._position, {"instructions": instructions})
 
     def _error(self, error: hear.ErrorDetail, now: float) -> list[Effect]:

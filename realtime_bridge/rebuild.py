@@ -68,6 +68,8 @@ class Rebuilt:
     """responses that began, and of which nobody will say what they have cost"""
     started_ms: int = 0
     """when the first bridge took it (Unix time)"""
+    instructions: str | None = None
+    """what the app's backend has said in place of the persona's"""
 
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
@@ -79,7 +81,8 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     rebuilt = Rebuilt(opened, opened.persona)
     rebuilt.used = [message for message in log if isinstance(message, turns.Used)]
     rebuilt.started_ms = next((entry.id.left for entry in entries if isinstance(entry.message, turns.EpochTaken)), 0)
-    users: dict[str, str] = {}
+    said: dict[str, say.JsonObject] = {}
+    """by the user, or the app's backend"""
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}
     removed: set[str] = set()
@@ -102,26 +105,30 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
             case turns.ToolAnswered(call_id=call_id) as output:
                 calls.outputs.setdefault(call_id, output)
             case turns.PersonaChosen(persona=persona, fresh=fresh):
-                rebuilt.persona = persona
+                rebuilt.persona, rebuilt.instructions = persona, None
                 if fresh:
                     order.clear()
                     rebuilt.goes_on = False
+            case turns.InstructionsGiven(instructions=instructions):
+                rebuilt.instructions = instructions
             case turns.SessionChanged(session=session, pcm_id=pcm_id):
                 rebuilt.session, rebuilt.changed_by = msgspec.json.decode(session), EntryId.parse(pcm_id)
             case turns.Committed(item=item, pcm_id=pcm_id, offset=offset):
-                if item in committed:  # what was typed is said again under the same name
+                if item in committed and item in order:  # words, which are named after their entry, and were said again
                     order.remove(item)
-                    removed.discard(item)
+                removed.discard(item)
                 order.append(item)
                 committed[item] = Position(EntryId.parse(pcm_id), offset)
             case turns.Removed(item=item):
                 removed.add(item)
             case turns.UserSaid(item=item, text=text):
-                users[item] = text
-            case turns.AssistantSaid(item=item) as said:
+                said[item] = say.user_text(text)
+            case turns.SystemSaid(item=item, text=text):
+                said[item] = say.system_text(text)
+            case turns.AssistantSaid(item=item) as answer:
                 if item not in assistants:
                     order.append(item)
-                assistants[item] = _later(assistants.get(item), said)
+                assistants[item] = _later(assistants.get(item), answer)
             case _:
                 pass
     rebuilt.items = [
@@ -138,11 +145,12 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
         if item in calls.made:
             calls.retell(item, rebuilt)
         elif item in assistants:
-            said = assistants[item]  # of an answer that is not done nothing counts: it is given again
-            if said.text and (not said.response or said.response in rebuilt.answered):
-                rebuilt.items.append(say.assistant_text(said.text, _name(item)))
-        elif text := users.get(item, ""):
-            rebuilt.items.append(say.user_text(text, _name(item)))
+            answer = assistants[item]  # of one that is not done nothing counts: it is given again
+            if answer.text and (not answer.response or answer.response in rebuilt.answered):
+                rebuilt.items.append(say.assistant_text(answer.text, _name(item)))
+        elif item in said:
+            name = _name(item)
+            rebuilt.items.append(said[item] if name is None else {"id": name, **said[item]})
         else:
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
             rebuilt.items.append(say.user_audio(b""))

@@ -10,11 +10,14 @@ import socket
 import aiohttp
 
 from realtime_bridge.accounting import load_prices
-from realtime_bridge.session_bridge import Resources, SessionBridge
+from realtime_bridge.session_bridge import Resources, SessionBridge, kept
 from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.signing import signing_keys
+from realtime_bridge.webhooks import Webhooks
 from runtime.errors import StartError
 from runtime.heartbeat import heart
 from runtime.notify import ready
+from streams.deliveries import Deliveries
 from streams.dispatch import Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
 from streams.hub import open_hub
@@ -31,10 +34,18 @@ async def _reap(sessions: Sessions) -> None:
     while True:
         await asyncio.sleep(REAP_EVERY_S)
         try:
+            if abandoned := await sessions.end_abandoned():
+                logger.info("%d sessions that nobody held any more have ended", abandoned)
             if gone := await sessions.reap():
                 logger.info("%d sessions had run out, and are off the list", gone)
         except StreamUnavailable as error:
             logger.warning("the list of sessions could not be looked through: %s", error)
+
+
+def _miss(chore: asyncio.Task[None]) -> None:
+    """It never ends by itself; where it does all the same, the sessions go on without."""
+    if not chore.cancelled() and (error := chore.exception()) is not None:
+        logger.error("%s has stopped by a fault of ours", chore.get_name(), exc_info=error)
 
 
 def _upstream_client() -> aiohttp.ClientSession:
@@ -58,12 +69,19 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
             workforce = Workforce(
                 assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions, beat
             )
-            reaping = asyncio.create_task(_reap(Sessions(hub.redis)), name="reap")
+            chores = [asyncio.create_task(_reap(Sessions(hub.redis, kept(settings, hub.redis))), name="reap")]
+            if settings.webhook_url is not None and settings.webhook_secret is not None:
+                keys = signing_keys(settings.webhook_secret.get_secret_value())
+                webhooks = Webhooks(Deliveries(hub.redis), http, settings.webhook_url, keys)
+                chores.append(asyncio.create_task(webhooks.run(), name="webhooks"))
+            for chore in chores:
+                chore.add_done_callback(_miss)
             ready()
             try:
                 await workforce.run(stop)
             finally:
-                reaping.cancel()
-                await asyncio.wait([reaping])
+                for chore in chores:
+                    chore.cancel()
+                await asyncio.wait(chores)
     except (StreamUnavailable, ServerUnfit) as error:
         raise StartError(str(error)) from error

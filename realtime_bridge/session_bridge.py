@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
+from redis.asyncio import Redis
 
 from realtime_bridge import budget, dialects, rollover, verdicts
 from realtime_bridge.accounting import Accounting, load_prices
@@ -37,6 +38,7 @@ from streams.attach import presence
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
 from streams.errors import Fenced, Over, StreamError, StreamUnavailable
 from streams.hub import Hub
+from streams.kept import Kept
 from streams.sessions import Sessions, now_ms
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,11 @@ class Resources:
         object.__setattr__(self, "webhook", Webhook.of(self.http, self.personas, self.settings))
 
 
+def kept(settings: BridgeSettings, redis: Redis) -> Kept:
+    """What becomes of the sessions that a bridge ends."""
+    return Kept(redis, keep_s=settings.keep_s, webhook=settings.webhook_url is not None)
+
+
 class _Left(Exception):
     """This process stops, or has lost the session: another bridge is to have it."""
 
@@ -91,7 +98,7 @@ class SessionBridge:
         """since when no client is attached, as far as we know"""
         self._log = SessionLogger(logger, session.sid)
         self._lease = Lease(resources.hub.redis, session, resources.owner)
-        self._sessions = Sessions(resources.hub.redis)
+        self._sessions = Sessions(resources.hub.redis, kept(resources.settings, resources.hub.redis))
         self._told_to: asyncio.Future[_Left | Finished] = asyncio.get_running_loop().create_future()
         self._dialling = Dialling(resources.http, resources.settings, self._log)
         self._closing: set[asyncio.Task[None]] = set()
@@ -245,7 +252,7 @@ class SessionBridge:
             self._log.warning("the last word could not be said: %s", error)
         if self._opened.is_set():
             await self._accounting.keep()
-        await self._sessions.end(self._session)
+        await self._sessions.end(self._session, reason=reason)
 
     # ── the upstream socket ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -113,6 +113,23 @@ class BridgeSettings(WorkerSettings):
         100, ge=1, alias="PARLEY_MAX_SESSIONS", description="Conversations that one bridge process takes on at a time."
     )
 
+    keep_s: float = Field(
+        86_400.0,
+        ge=0,
+        le=30 * 86_400,
+        alias="PARLEY_KEEP_S",
+        description="Seconds that the transcript of a session is kept after its end, for the API; 0 = not at all.",
+    )
+    webhook_url: str | None = Field(
+        None,
+        alias="PARLEY_WEBHOOK_URL",
+        description="Where the app's backend is told of a session's end, with its transcript: a POST, signed.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        alias="PARLEY_WEBHOOK_SECRET",
+        description="What that is signed with: `whsec_` and base64; while it is rotated several, with blanks between.",
+    )
     prices: Path | None = Field(
         None,
         alias="PARLEY_PRICES",
@@ -166,7 +183,7 @@ class BridgeSettings(WorkerSettings):
             raise ValueError("it must look like https://backend.example.com/tools")
         return value
 
-    @field_validator("tools_secret")
+    @field_validator("tools_secret", "webhook_secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -177,6 +194,22 @@ class BridgeSettings(WorkerSettings):
     @classmethod
     def _none(cls, value: str | None) -> str | None:
         return None if value is None or value.strip().lower() in ("", "none") else value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _webhook_address(cls, value: str | None) -> str | None:
+        if value is not None and not is_web_address(value):
+            raise ValueError("it must look like https://app.example.com/webhooks (http or https)")
+        return value
+
+    @model_validator(mode="after")
+    def _webhook_is_signed(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError(
+                "PARLEY_WEBHOOK_URL is set without PARLEY_WEBHOOK_SECRET; make one with"
+                " `echo whsec_$(openssl rand -base64 32)`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _key_for_openai(self) -> Self:

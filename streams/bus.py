@@ -111,12 +111,17 @@ class Bus:
 
     async def _connect(self) -> None:
         pubsub = self._redis.pubsub(push_handler_func=_as_it_came)
-        await pubsub.connect()
-        async with self._asking:
-            self._pubsub = pubsub
-            self._subscribed = set(self._listeners)
-            if self._subscribed:
-                await pubsub.subscribe(*self._subscribed)
+        try:
+            await pubsub.connect()
+            async with self._asking:
+                self._pubsub = pubsub
+                self._subscribed = set(self._listeners)
+                if self._subscribed:
+                    await pubsub.subscribe(*self._subscribed)
+        except BaseException:  # also when the process stops just now: nobody else knows of this connection yet
+            if self._pubsub is not pubsub:
+                await pubsub.aclose()
+            raise
 
     async def _disconnect(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

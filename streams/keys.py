@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from typing import Literal, get_args
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 SESSION_TTL_MS = 15 * 60_000
 """How long the keys of a session outlive the last renewal: longer than any zombie, so that no fence falls early."""
@@ -40,6 +40,23 @@ def at(user: str, conversation: str) -> str:
     """The index: which session this user's conversation is. Both parts are percent-encoded."""
     return f"parley:at:{quote(user, safe='')}:{quote(conversation, safe='')}"
 
+
+def named_by(index: str) -> tuple[str, str]:
+    """The user and the conversation that a key of the index names."""
+    user, _, conversation = index.removeprefix("parley:at:").partition(":")
+    return unquote(user), unquote(conversation)
+
+
+def sessions_of(user: str) -> str:
+    """zset: this user's sessions, live ones and kept ones, by the time (ms) at which they run out. It runs out with them."""
+    return f"parley:of:{quote(user, safe='')}"
+
+
+WEBHOOKS = "parley:webhooks"
+"""zset: sids whose end is still to be told to the app's backend, by the time (ms) of the next try. No TTL."""
+
+WEBHOOK_TTL_MS = 2 * 24 * 3_600_000
+"""Longer than all tries to tell it."""
 
 RECORD_TTL_MS = 24 * 3_600_000
 """How long what a client has created by request outlives its last use."""
@@ -123,6 +140,21 @@ class SessionKeys:
     @property
     def marks(self) -> str:
         return self._key("marks")
+
+    @property
+    def kept(self) -> str:
+        """What is kept of the session when it has ended; it and the next two outlive all others."""
+        return self._key("kept")
+
+    @property
+    def webhook(self) -> str:
+        """What the app's backend is still to be told of the end."""
+        return self._key("webhook")
+
+    @property
+    def forgotten(self) -> str:
+        """Nothing is to be kept of it."""
+        return self._key("forgotten")
 
     @property
     def control(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -41,9 +43,18 @@ VOID = "parley.void"
 
 
 class Text(Message, frozen=True, tag="text"):
-    """The user typed this; it is a turn of its own."""
+    """Said in words: a turn of its own, where it is the user's."""
 
     text: str
+    role: Literal["user", "system"] = "user"
+    respond: bool = True
+    """ask the model for an answer"""
+
+
+class Instructions(Message, frozen=True, tag="instructions"):
+    """Be told to behave like this from here on, in place of what the persona says; until another persona comes."""
+
+    instructions: str
 
 
 class SetPersona(Message, frozen=True, tag="persona"):

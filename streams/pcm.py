@@ -6,7 +6,7 @@ Written by the transcoder, or by gateways for clients that send this format them
 from __future__ import annotations
 
 from streams.codec import Decoder
-from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
 from streams.up import JOINED_BYTES, GenOpened, UtteranceEnd
 
 __all__ = ["Audio", "Gap", "GenOpened", "MediaError", "PcmMessage", "UtteranceEnd"]
@@ -50,6 +50,19 @@ class Gap(Message, frozen=True, tag="gap"):
     """the audio before this holds the silence that stands for it"""
 
 
-PcmMessage = GenOpened | Audio | UtteranceEnd | MediaError | Gap | Commit | Clear | Text | SetPersona | ClientEvent | End
+PcmMessage = (
+    GenOpened
+    | Audio
+    | UtteranceEnd
+    | MediaError
+    | Gap
+    | Commit
+    | Clear
+    | Text
+    | Instructions
+    | SetPersona
+    | ClientEvent
+    | End
+)
 
 decoder: Decoder[PcmMessage] = Decoder(PcmMessage)

@@ -15,6 +15,7 @@ from streams import codec, down, keys, turns, up
 from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
+from streams.kept import UNSPOKEN, Kept, list_session
 from streams.keys import SESSION_TTL_MS, SessionKeys
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,12 @@ REAP_PAGE = 500
 
 LINGER_MS = 10_000
 """How long an ended session's last words stay readable."""
+
+ABANDONED = "abandoned"
+"""Why a session has ended that nobody has held for ABANDONED_MS."""
+
+ABANDONED_MS = 10 * 60_000
+"""Ten renewals: no client, no bridge, and nobody who could take it over."""
 
 # Compare-and-delete and compare-and-expire on the index: only while it still names this session.
 _FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -80,8 +87,10 @@ def now_ms() -> int:
 class Sessions:
     """Creates, finds, renews and ends sessions. Every call raises StreamUnavailable when the server does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, kept: Kept | None = None) -> None:
+        """`kept`: what is to become of the sessions that this process ends; None: nothing."""
         self._redis = redis
+        self.kept = kept or Kept(redis)
 
     async def create(
         self, opened: turns.Opened, conversation: str, *, source: str = "files", meta: Mapping[str, str] | None = None
@@ -93,11 +102,13 @@ class Sessions:
         session = Session(keys.new_sid(), keys.at(opened.user, conversation))
         try:
             await self._create_streams(session, opened, source, meta or {})
-            await self._redis.zadd(keys.SESSIONS, {session.sid: now_ms()})
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zadd(keys.SESSIONS, {session.sid: now_ms()})
+                list_session(pipeline, opened.user, session.sid)
+                await pipeline.execute()
             winner: Any = await self._redis.set(session.at, session.sid, nx=True, px=SESSION_TTL_MS, get=True)
             if winner is not None:
                 await self._delete(session)
-                await self._redis.zrem(keys.SESSIONS, session.sid)
                 return Creation(Session(text(winner), session.at), created=False)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"no session could be created: {error}") from error
@@ -156,6 +167,7 @@ class Sessions:
                     if key != session.keys.lease and key != session.keys.attach:
                         pipeline.pexpire(key, SESSION_TTL_MS)
                 pipeline.eval(_RENEW, 1, session.at, session.sid, SESSION_TTL_MS)
+                list_session(pipeline, keys.named_by(session.at)[0], session.sid)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
@@ -191,11 +203,17 @@ class Sessions:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
 
-    async def end(self, session: Session, *, linger_ms: int = LINGER_MS) -> None:
-        """The session is over: its name is free, whoever still writes to it is told Over.
+    async def end(self, session: Session, *, reason: str | None = None, linger_ms: int = LINGER_MS) -> None:
+        """The session is over: its name is free, whoever still writes to it is told Over; what is to be kept of it is.
+
+        `reason`: why; None: somebody else has ended it, and has kept it.
 
         What was said last stays readable for `linger_ms`, for a client that has not heard it yet.
         """
+        if reason is None:
+            await self.kept.strike(session.sid, session.at)
+        else:
+            await self.kept.keep(session.sid, session.at, reason)
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()
@@ -224,8 +242,30 @@ class Sessions:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
         if ended:
-            await self.end(session, linger_ms=0)
+            await self.end(session, reason=UNSPOKEN, linger_ms=0)
         return bool(ended)
+
+    async def end_abandoned(self) -> int:
+        """End the sessions whose keys nobody has renewed for long: a while before they run out, so that they are kept."""
+        try:
+            listed: list[Any] = await self._redis.zrange(keys.SESSIONS, 0, now_ms() - ABANDONED_MS, byscore=True)
+            abandoned: list[Session] = []
+            for start in range(0, len(listed), REAP_PAGE):
+                page = [text(sid) for sid in listed[start : start + REAP_PAGE]]
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for sid in page:
+                        pipeline.hget(SessionKeys(sid).marks, "at")
+                        pipeline.pttl(SessionKeys(sid).turns)
+                        pipeline.exists(SessionKeys(sid).attach)
+                    found = await pipeline.execute()
+                for sid, at, ttl_ms, attached in zip(page, found[::3], found[1::3], found[2::3], strict=True):
+                    if at is not None and not attached and 0 < ttl_ms < SESSION_TTL_MS - ABANDONED_MS:
+                        abandoned.append(Session(sid, text(at)))
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
+        for session in abandoned:
+            await self.end(session, reason=ABANDONED, linger_ms=0)
+        return len(abandoned)
 
     async def reap(self) -> int:
         """Strike sessions off the list whose keys have run out: their holders died, and nobody ended them."""
@@ -244,4 +284,8 @@ class Sessions:
             raise StreamUnavailable(str(error)) from error
 
     async def _delete(self, session: Session) -> None:
-        await self._redis.unlink(*session.keys.all)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.unlink(*session.keys.all)
+            pipeline.zrem(keys.SESSIONS, session.sid)
+            pipeline.zrem(keys.sessions_of(keys.named_by(session.at)[0]), session.sid)
+            await pipeline.execute()

@@ -21,10 +21,12 @@ __all__ = [
     "Committed",
     "EpochTaken",
     "HistoryLine",
+    "InstructionsGiven",
     "Opened",
     "PersonaChosen",
     "Removed",
     "SessionChanged",
+    "SystemSaid",
     "ToolAnswered",
     "ToolCalled",
     "TurnMode",
@@ -114,6 +116,12 @@ class PersonaChosen(Message, frozen=True, tag="persona"):
     """its voice needed another upstream session: what was said before does not concern it"""
 
 
+class InstructionsGiven(Message, frozen=True, tag="instructions"):
+    """The app's backend has told the model how to behave; a persona that is chosen later brings its own."""
+
+    instructions: str
+
+
 class SessionChanged(Message, frozen=True, tag="session"):
     """A client that speaks the model's protocol has changed its session; `session` holds all its changes so far."""
 
@@ -124,6 +132,13 @@ class SessionChanged(Message, frozen=True, tag="session"):
 
 
 class UserSaid(Message, frozen=True, tag="user"):
+    item: str
+    text: str
+
+
+class SystemSaid(Message, frozen=True, tag="system"):
+    """The app's backend has told the model this."""
+
     item: str
     text: str
 
@@ -204,8 +219,10 @@ TurnsMessage = (
     | Begun
     | Answered
     | PersonaChosen
+    | InstructionsGiven
     | SessionChanged
     | UserSaid
+    | SystemSaid
     | AssistantSaid
     | ToolCalled
     | ToolAnswered

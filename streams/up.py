@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.codec import Decoder
-from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
 
 JOINED_BYTES = 48_000
 """Audio entries that wait together become one of at most this size: a second of PCM16 at 24 kHz."""
@@ -54,6 +54,8 @@ class UtteranceEnd(Message, frozen=True, tag="utterance"):
     """what it was: container, codec, rate, channels"""
 
 
-UpMessage = GenOpened | File | Audio | Chunk | UtteranceEnd | Commit | Clear | Text | SetPersona | ClientEvent | End
+UpMessage = (
+    GenOpened | File | Audio | Chunk | UtteranceEnd | Commit | Clear | Text | Instructions | SetPersona | ClientEvent | End
+)
 
 decoder: Decoder[UpMessage] = Decoder(UpMessage)

@@ -22,7 +22,7 @@ from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
 from streams.errors import Over, Replaced, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId, piece
-from streams.messages import Clear, ClientEvent, Commit, End, Message, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
 from streams.producer import Assigned, Producer
 from streams.sessions import Session
 from streams.sources import is_chunked
@@ -187,7 +187,7 @@ class UplinkTranscoder:
                 if self._recording is not None:  # before anybody can know that this was the end
                     await self._recording.close()
                 self._append(entry.id, [*rest, end])
-            case up.UtteranceEnd() | Commit() | Clear() | Text() | SetPersona() | ClientEvent() as control:
+            case up.UtteranceEnd() | Commit() | Clear() | Text() | Instructions() | SetPersona() | ClientEvent() as control:
                 self._append(entry.id, [*self._end_utterance(), control])
 
     # ── streamed PCM ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from gateway.admission import admitted, host_of, scheme_of
+from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
@@ -74,7 +74,7 @@ WAITING_RECORDINGS = 2
 
 
 def routes() -> list[web.RouteDef]:
-    return [web.get("/ws-mobile/{user_id}", _converse), web.post("/api/process-audio", _signpost)]
+    return [web.get("/ws-mobile/{user_id}", _converse)]
 
 
 @dataclass(slots=True)
@@ -332,17 +332,6 @@ async def _converse_in(
     with app[CONNECTIONS].joined(connection):
         await connection.run(uplink(phone), downlink(phone), room.is_for(sid))
     return response
-
-
-async def _signpost(request: web.Request) -> web.Response:
-    """The old REST call, kept to say where to go."""
-    scheme = "wss" if scheme_of(request) == "https" else "ws"
-    body = {
-        "success": False,
-        "error": "Please use WebSocket connection for voice chat",
-        "websocket_url": f"{scheme}://{host_of(request)}/ws-mobile/{{user_id}}",
-    }
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
 
 def _conversation(request: web.Request) -> str:

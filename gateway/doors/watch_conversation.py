@@ -23,6 +23,7 @@ from gateway.playhead import plays_s
 from streams import down, turns
 from streams.dispatch import is_handed_out
 from streams.errors import Over, StreamUnavailable
+from streams.kept import UNSPOKEN
 from streams.keys import new_sid
 from streams.messages import End
 from streams.producer import Marked, Producer
@@ -80,7 +81,7 @@ async def end(backend: Backend, session: Session) -> None:
     It may be asked for any number of times. Raises StreamUnavailable, also when it was not stored in END_TIMEOUT_S.
     """
     if not await is_handed_out(backend.redis, session, "bridge"):
-        await backend.sessions.end(session, linger_ms=0)
+        await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
         return
     producer = Producer(backend.writer, session.keys.pcm, Marked(new_sid()))
     try:

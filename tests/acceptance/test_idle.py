@@ -99,8 +99,14 @@ async def quiet(redis: Redis) -> None:
 
 
 async def gone(redis: Redis) -> None:
-    """Wait until no key of any session is left, and no name. What its user has used today stays for the bill."""
+    """Wait until no key of any session is left, and no name; but for what is kept of it and what its user has
+    used today, which run out by themselves."""
     async with asyncio.timeout(GRACE_S + 20):
-        kept = ("parley:dispatch:", "parley:usage:")
-        while any(not text(key).startswith(kept) for key in await redis.keys("parley:*")):  # noqa: ASYNC110
+        while any(not is_kept(text(key)) for key in await redis.keys("parley:*")):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+    kept = [key for key in await redis.keys("parley:*") if not text(key).startswith("parley:dispatch:")]
+    assert all([await redis.ttl(key) > 0 for key in kept])
+
+
+def is_kept(key: str) -> bool:
+    return key.startswith(("parley:dispatch:", "parley:of:", "parley:usage:")) or key.endswith(":kept")
