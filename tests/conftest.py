@@ -12,18 +12,25 @@ from redis.asyncio import Redis
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from tests.browser.browsers import HOW, are_required, find_chromium
+from tests.contract.sdks import node
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
+NODE_TESTS = ("test_javascript.py",)
 
 
 def _lacks_browser() -> bool:
     return find_chromium() is None and not are_required()
 
 
+def _lacks_node() -> bool:
+    return node.is_missing() and not node.is_required()
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Tests of the pages are left out where there is no Chromium to run them in."""
+    """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js."""
     is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
-    return True if is_browser_test and _lacks_browser() else None
+    is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
+    return True if (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node()) else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -31,6 +38,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _lacks_browser():
         terminalreporter.write_line(
             f"Not run: tests/browser, the pages in a real browser. There is no Chromium: {HOW}.", yellow=True
+        )
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
+def tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if _lacks_node():
+        terminalreporter.write_line(
+            "Not run: the official JavaScript SDKs as clients. There is no Node.js with npm: apt-get install nodejs npm.",
+            yellow=True,
         )
 
 
