@@ -17,7 +17,7 @@ from gateway.addresses import client_address, is_trusted
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, POLICY
 from gateway.auth import Verifier
 from gateway.caller import Caller
-from gateway.errors import ForbiddenOrigin, NotAdmitted, NotNow, NoToken, Restarting
+from gateway.errors import ForbiddenOrigin, InvalidToken, NotAdmitted, NotNow, NoToken, Restarting
 from gateway.origins import is_allowed
 from gateway.replay import opened_as
 from gateway.tickets import is_ticket, redeem
@@ -55,22 +55,35 @@ async def admitted(request: web.Request, door: str) -> AsyncIterator[Caller]:
 
 async def _admit(request: web.Request, door: str) -> Caller:
     policy, address = request.app[POLICY], address_of(request)
-    if policy.mode == "off" or policy.verifier is None:
-        return Caller(None, address, door=door)
     shown = credential(request)
+    if policy.mode == "off" or policy.verifier is None:
+        session = None if shown is None or not is_ticket(shown) else await _session(request, shown)
+        return Caller(None, address, door=door, session=session)
     if shown is not None:
-        origin = request.headers.get("Origin")
-        user = await _user(shown, policy.verifier, request.app[BACKEND].redis, origin)
-        return Caller(user, address, among_users=True, door=door)
+        user, session = await _known(request, shown, policy.verifier)
+        return Caller(user, address, among_users=True, door=door, session=session)
     if policy.needs_token(door):
         raise NoToken
     return Caller(None, address, among_users=True, door=door)
 
 
-async def _user(shown: str, verifier: Verifier, redis: Redis, origin: str | None) -> str:
-    if is_ticket(shown):
-        return await redeem(redis, shown, origin)
-    return verifier.verify(shown, time.time()).user
+async def _known(request: web.Request, shown: str, verifier: Verifier) -> tuple[str, str | None]:
+    """Whose the token or the ticket is, and what it says of sessions. Raises NotAdmitted."""
+    if not is_ticket(shown):
+        return verifier.verify(shown, time.time()).user, None
+    behind = await redeem(request.app[BACKEND].redis, shown, request.headers.get("Origin"))
+    if behind.user is None:
+        raise InvalidToken  # from a time when nobody was asked
+    return behind.user, behind.session
+
+
+async def _session(request: web.Request, shown: str) -> str | None:
+    """What a client secret says of sessions, where nobody is asked who they are: any key is as good as another."""
+    try:
+        behind = await redeem(request.app[BACKEND].redis, shown, request.headers.get("Origin"))
+    except NotAdmitted:
+        return None
+    return behind.session
 
 
 async def owned_by(redis: Redis, session: Session, caller: Caller, otherwise: str) -> bool:

@@ -17,8 +17,9 @@ from aiohttp import web
 
 from gateway import health
 from gateway.api_keys import ApiKeys
-from gateway.appkeys import API_KEYS, BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
+from gateway.appkeys import API_KEYS, BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
+from gateway.bodies import Bodies
 from gateway.connections import Connections
 from gateway.doors import (
     api,
@@ -27,6 +28,7 @@ from gateway.doors import (
     mobile_web,
     openai,
     openai_http,
+    openai_secrets,
     openai_session,
     pages,
     process_audio,
@@ -75,10 +77,24 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[API_KEYS] = ApiKeys(settings.api_keys.get_secret_value() if settings.api_keys else "")
     app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
+    app[BODIES] = Bodies()
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
-    doors = (mobile, mobile_web, process_audio, openai, openai_http, watch, ios, recorder, tickets, pages, api)
+    doors = (
+        mobile,
+        mobile_web,
+        process_audio,
+        openai,
+        openai_http,
+        openai_secrets,
+        watch,
+        ios,
+        recorder,
+        tickets,
+        pages,
+        api,
+    )
     app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     app.on_response_prepare.append(tell_browsers)
     return app
@@ -87,7 +103,8 @@ def create_app(settings: GatewaySettings) -> web.Application:
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     tells = settings.webhook_url is not None
-    async with open_backend(settings.redis_url, keep_s=settings.keep_s, webhook=tells) as backend:
+    opened = open_backend(settings.redis_url, settings.grace_s, keep_s=settings.keep_s, webhook=tells)
+    async with opened as backend:
         app[BACKEND] = backend
         app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)
         app[LIMITS] = Limits(backend.redis, app[SETTINGS])

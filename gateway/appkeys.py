@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.api_keys import ApiKeys
 from gateway.backend import Backend
+from gateway.bodies import Bodies
 from gateway.connections import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -16,6 +17,7 @@ from gateway.uploads import Uploads
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", Metrics)
+BODIES = web.AppKey("bodies", Bodies)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
 API_KEYS = web.AppKey("api_keys", ApiKeys)

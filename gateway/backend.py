@@ -34,6 +34,8 @@ class Backend:
     sessions: Sessions
     name: str
     """this process, for whoever reads `attach`"""
+    grace_s: float = 60.0
+    """how long a session waits for its client"""
 
     async def trouble(self) -> str | None:
         """Why Redis cannot be used at the moment; None when it answers."""
@@ -48,7 +50,9 @@ class Backend:
 
 
 @asynccontextmanager
-async def open_backend(url: str, *, keep_s: float = 0, webhook: bool = False) -> AsyncIterator[Backend]:
+async def open_backend(
+    url: str, grace_s: float = 60.0, *, keep_s: float = 0, webhook: bool = False
+) -> AsyncIterator[Backend]:
     """Connect, and check that the server can keep our promises. Raises StartError, which says what to do.
 
     `keep_s`, `webhook`: see `Kept`.
@@ -59,4 +63,5 @@ async def open_backend(url: str, *, keep_s: float = 0, webhook: bool = False) ->
         except StreamError as error:
             raise StartError(str(error)) from error
         sessions = Sessions(hub.redis, Kept(hub.redis, keep_s=keep_s, webhook=webhook))
-        yield Backend(hub.redis, hub.writer, hub.bus, sessions, f"{socket.gethostname()}:{os.getpid()}")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        yield Backend(hub.redis, hub.writer, hub.bus, sessions, name, grace_s)

@@ -19,6 +19,8 @@ class Caller:
     """others show who they are here"""
     door: str = ""
     """where they came in"""
+    session: str | None = None
+    """what the sessions that they open begin with, if their client secret says so: JSON, of the Realtime protocol"""
 
     def user_or(self, otherwise: str) -> str:
         """Whose the sessions are that this caller opens.

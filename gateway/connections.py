@@ -413,6 +413,8 @@ class Connection:
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
             await self._attachment.detach()
+            if not self.way.is_known:
+                await self._sessions.run_out(self.session, self._backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
 

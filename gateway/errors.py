@@ -7,11 +7,13 @@ DoorError
 │   │   ├── NoApiKey          "no_api_key"        none of those of the app's backend       fault: the client
 │   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
+│   │   ├── BetaShape         "beta_api_shape_disabled"   speaks what was before GA  400, fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
 │   ├── ApiOff                "api_off"           the app's backend has no key here     404, fault: the client
 │   ├── ForBackend            "for_backend"       a device's token is not enough        403, fault: the client
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
+│   ├── TooMuchAtOnce         "too_much_at_once"  requests that are still read         503, recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
 │   ├── UsedUp                "usage_limit"       all that a user may use in a day      429, fault: the client; recoverable
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
@@ -168,6 +170,17 @@ class ForBackend(RequestRefused):
     status = 403
 
 
+class BetaShape(NotAdmitted):
+    """The beta shape of the Realtime API is not served: send no OpenAI-Beta header, and speak the GA protocol."""
+
+    code = "beta_api_shape_disabled"
+    status = 400
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+
 class ForbiddenOrigin(RequestRefused):
     """Pages of this origin may not talk to this server. Its operator allows them in PARLEY_ORIGINS."""
 
@@ -205,6 +218,18 @@ class UsedUp(RequestRefused):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": f"{self.retry_after_s}"}
+
+
+class TooMuchAtOnce(RequestRefused):
+    """Too much is sent to this server at once. Please send it again in a few seconds, in smaller requests."""
+
+    code = "too_much_at_once"
+    status = 503
+    recoverable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "3"}
 
 
 class BodyTooLarge(RequestRefused):

@@ -93,7 +93,10 @@ async def resume(backend: Backend, sid: str) -> Opened | None:
     if session is None:
         return None
     attachment = Attachment(backend.redis, session, backend.name)
-    return Opened(session, attachment, resumed=True) if await attachment.attach(take=True) else None
+    if not await attachment.attach(take=True):
+        return None
+    await backend.sessions.renew(session)  # one that nobody has spoken in may be about to run out
+    return Opened(session, attachment, resumed=True)
 
 
 async def _open(backend: Backend, opened: turns.Opened, conversation: str, *, newest_wins: bool) -> Opened:

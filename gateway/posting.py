@@ -70,15 +70,17 @@ async def post_stream(
     Nothing is taken while too much waits. Raises StreamError, and what `pieces` raises; what came before is stored then too.
     """
     producer: Producer | None = None
-    async for piece in pieces:
-        for message in piece:
-            producer = producer or await _speaker(backend, session, stored)
-            waiting = producer.append(message)
-            took(message)
-            if producer.waiting_bytes > ROOM_BYTES:
-                await waiting
-    if producer is not None:
-        await producer.flush()
+    try:
+        async for piece in pieces:
+            for message in piece:
+                producer = producer or await _speaker(backend, session, stored)
+                waiting = producer.append(message)
+                took(message)
+                if producer.waiting_bytes > ROOM_BYTES:
+                    await waiting
+    finally:
+        if producer is not None:
+            await producer.flush()
 
 
 async def post_end(backend: Backend, session: Session, stored: Numbers, reason: str) -> None:
@@ -115,3 +117,4 @@ async def _known(backend: Backend, session: Session, stored: Numbers) -> None:
     if not stored.known:
         for role in ROLES[stored.route]:
             await hand_out(backend.redis, session, role)
+        await backend.sessions.renew(session)  # its client may be away, so that it was about to run out

@@ -118,6 +118,13 @@ class GatewaySettings(Settings):
         alias="PARLEY_MAX_FILE_BYTES",
         description="The largest recording that a client may send, in bytes.",
     )
+    grace_s: float = Field(
+        60.0,
+        gt=0,
+        le=600,
+        alias="PARLEY_GRACE_S",
+        description="Seconds that a session waits for a client that is gone, as the bridge has it.",
+    )
     header_timeout_s: float = Field(
         10.0,
         gt=0,

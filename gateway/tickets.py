@@ -1,8 +1,9 @@
 """Tickets for browsers, which cannot send a header with a WebSocket or an EventSource, and should not put a token that is
 good for days into an address.
 
-A ticket is good for a minute and for one request, and only from the origin of the page that asked for it. Redis knows its
-hash, not the ticket.
+A ticket is good for a minute and for one request, and only from the origin of the page that asked for it. A client secret is
+the same in the Realtime protocol's own shape: it is good for minutes or hours and for any number of requests, and may say
+what the sessions begin with that are opened with it. Redis knows the hash, not the ticket.
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ PREFIX = "ek_"
 """OpenAI's ephemeral keys begin so: the official SDK in a browser takes no other ones."""
 
 
-class _Ticket(msgspec.Struct, frozen=True):
-    user: str
-    origin: str | None
+class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stands behind one."""
+
+    user: str | None
+    """None: nobody was asked who they are"""
+    origin: str | None = None
     """None: it was asked for by no browser; whoever did may pass it on to a page of theirs"""
+    many: bool = False
+    """it is used again and again, until it has run out"""
+    session: str | None = None
+    """what sessions opened with it begin with: JSON, of the Realtime protocol"""
 
 
 def is_ticket(credential: str) -> bool:
@@ -34,33 +42,37 @@ def is_ticket(credential: str) -> bool:
     return credential.startswith(PREFIX)
 
 
-async def issue(redis: Redis, user: str | None, origin: str | None) -> str:
-    """A new one. Raises AdmissionUnavailable.
+async def issue(redis: Redis, behind: Ticket, seconds: int = TICKET_S) -> str:
+    """A new one, good for so long. Raises AdmissionUnavailable.
 
-    `user`: None where nobody is asked who they are; then nobody looks at tickets either, and none is kept.
+    Where nobody is asked who they are nobody looks at tickets either, and none is kept that says nothing else.
     """
     ticket = PREFIX + secrets.token_urlsafe(32)
-    if user is None:
+    if behind.user is None and behind.session is None:
         return ticket
     try:
-        await redis.set(_key(ticket), msgspec.json.encode(_Ticket(user, origin)), px=TICKET_S * 1000)
+        await redis.set(_key(ticket), msgspec.json.encode(behind), px=seconds * 1000)
     except (RedisError, OSError) as error:
         raise AdmissionUnavailable from error
     return ticket
 
 
-async def redeem(redis: Redis, ticket: str, origin: str | None) -> str:
-    """Whose it is; it is used up. Raises InvalidToken, AdmissionUnavailable."""
+async def redeem(redis: Redis, ticket: str, origin: str | None) -> Ticket:
+    """What stands behind it; it is used up, unless it is for many. Raises InvalidToken, AdmissionUnavailable."""
+    key = _key(ticket)
     try:
-        stored = await redis.getdel(_key(ticket))
+        found = _read(await redis.get(key))
+        if found is not None and not found.many:
+            found = _read(await redis.getdel(key))  # of two who have it one gets in
     except (RedisError, OSError) as error:
         raise AdmissionUnavailable from error
-    if stored is None:
+    if found is None or (found.origin is not None and found.origin != origin):
         raise InvalidToken
-    found = msgspec.json.decode(stored, type=_Ticket)
-    if found.origin is not None and found.origin != origin:
-        raise InvalidToken
-    return found.user
+    return found
+
+
+def _read(stored: bytes | str | None) -> Ticket | None:
+    return None if stored is None else msgspec.json.decode(stored, type=Ticket)
 
 
 def _key(ticket: str) -> str:

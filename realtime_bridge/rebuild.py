@@ -81,6 +81,8 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     rebuilt = Rebuilt(opened, opened.persona)
     rebuilt.used = [message for message in log if isinstance(message, turns.Used)]
     rebuilt.started_ms = next((entry.id.left for entry in entries if isinstance(entry.message, turns.EpochTaken)), 0)
+    if opened.session is not None:
+        rebuilt.session = msgspec.json.decode(opened.session)
     said: dict[str, say.JsonObject] = {}
     """by the user, or the app's backend"""
     assistants: dict[str, turns.AssistantSaid] = {}

@@ -53,6 +53,13 @@ redis.call('UNLINK', unpack(KEYS))
 return 1
 """
 
+# KEYS: marks, then all that is to run out. ARGV: the marks' field, ms. Nothing when a bridge was told of the session.
+_RUN_OUT = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
+for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+
 Cursor = Literal["sent", "arrived", "played"]
 """Written to the socket; known to have reached the client's machine; heard."""
 
@@ -266,6 +273,19 @@ class Sessions:
         for session in abandoned:
             await self.end(session, reason=ABANDONED, linger_ms=0)
         return len(abandoned)
+
+    async def run_out(self, session: Session, after_s: float) -> None:
+        """Let a session that no bridge was told of end by itself after so long, unless it is renewed before.
+
+        A bridge counts the time that a client is away; of this one nobody would.
+        """
+        k = session.keys
+        every = (k.marks, *(key for key in k.all if key not in (k.marks, k.attach, k.lease)))
+        arguments = (keys.dispatch_field("bridge"), round(after_s * 1000))
+        try:
+            await self._redis.eval(_RUN_OUT, len(every), *every, *arguments)
+        except (RedisError, OSError) as error:
+            raise StreamUnavailable(str(error)) from error
 
     async def reap(self) -> int:
         """Strike sessions off the list whose keys have run out: their holders died, and nobody ended them."""

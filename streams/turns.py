@@ -68,6 +68,8 @@ class Opened(Message, frozen=True, tag="opened"):
     """of a client that speaks the model's protocol: an answer that is interrupted is truncated for it, as for all others"""
     history: tuple[HistoryLine, ...] = ()
     """what was said before this session, as the client told it"""
+    session: msgspec.Raw | None = None
+    """what the session of a client that speaks the model's protocol begins with, as if it had changed it so: JSON"""
     record: str | None = None
     """what the transcoder is to call the WAV file (without `.wav`) that it keeps of what is streamed; see `is_file_stem`"""
 

@@ -50,11 +50,24 @@ from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
+from gateway.caller import Caller
 from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
-from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Frames, Start, downlink, event_id, input_of, start
+from gateway.doors.openai_session import (
+    DOOR,
+    NO_LIMIT,
+    USER,
+    Asked,
+    Frames,
+    Start,
+    downlink,
+    event_id,
+    input_of,
+    refuse_beta,
+    start,
+)
 from gateway.errors import (
     BinaryFrame,
     Busy,
@@ -279,7 +292,8 @@ async def _keep_played(client: Client) -> None:
 async def _converse(request: web.Request) -> web.StreamResponse:
     """One connection, from the handshake to the last word."""
     async with admitted(request, DOOR) as caller:
-        asked = _asked(request, caller.user_or(USER))
+        refuse_beta(request)
+        asked = _asked(request, caller)
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
             return await _converse_in(request, asked, room)
 
@@ -308,12 +322,20 @@ async def _converse_in(request: web.Request, asked: Asked, room: Room) -> web.St
     return response
 
 
-def _asked(request: web.Request, user: str) -> Asked:
+def _asked(request: web.Request, caller: Caller) -> Asked:
     query = request.query
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     named = query.get("session") or None
-    cuts = query.get("barge_in") == "server"
-    return Asked(user, parley, named, query.get("after"), read_query(query), input=input_of(request), cuts_answers=cuts)
+    return Asked(
+        caller.user_or(USER),
+        parley,
+        named,
+        query.get("after"),
+        read_query(query),
+        input=input_of(request),
+        cuts_answers=query.get("barge_in") == "server",
+        begins=caller.session,
+    )
 
 
 def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:

@@ -31,7 +31,7 @@ from aiohttp import web
 
 from gateway.admission import admit, admitted
 from gateway.allowance import seconds_of
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
+from gateway.appkeys import BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way
@@ -50,6 +50,7 @@ from gateway.doors.openai_session import (
     event_id,
     found,
     input_of,
+    refuse_beta,
     start,
 )
 from gateway.errors import (
@@ -123,7 +124,8 @@ class Events(EventStream):
 async def _listen(request: web.Request) -> web.StreamResponse:
     """One stream, from its first event to the last."""
     async with admitted(request, DOOR) as caller:
-        asked, redials = _asked(request, caller.user_or(USER))
+        refuse_beta(request)
+        asked, redials = _asked(request, caller)
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
             return await _listen_in(request, asked, room, redials=redials)
 
@@ -147,17 +149,26 @@ async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials:
     return response
 
 
-def _asked(request: web.Request, user: str) -> tuple[Asked, bool]:
+def _asked(request: web.Request, caller: Caller) -> tuple[Asked, bool]:
     """And whether a client of this session redials."""
-    query = request.query
+    query, user = request.query, caller.user_or(USER)
     parley = query.get("parley") == "1" or request.headers.get("X-Parley") == "1"
     session, slash, did = request.headers.get("Last-Event-ID", "").partition("/")
     heard = read_query(query)
     if slash:
         return Asked(user, parley, session, did, heard, streamed=True), True
     named = query.get("session") or None
-    cuts = query.get("barge_in") == "server"
-    asked = Asked(user, parley, named, query.get("after"), heard, streamed=True, input=input_of(request), cuts_answers=cuts)
+    asked = Asked(
+        user,
+        parley,
+        named,
+        query.get("after"),
+        heard,
+        streamed=True,
+        input=input_of(request),
+        cuts_answers=query.get("barge_in") == "server",
+        begins=caller.session,
+    )
     return asked, False
 
 
@@ -221,9 +232,15 @@ def _refusals(session: Session) -> Iterator[None]:
 
 
 async def _events(request: web.Request) -> web.Response:
+    caller = await admit(request, DOOR)
+    session, opened = await _named(request, caller)
+    with request.app[BODIES].held_by(caller.user or caller.address) as came:
+        body = await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S, came=came)
+        return await _events_in(request, session, opened, events_of(body))
+
+
+async def _events_in(request: web.Request, session: Session, opened: turns.Opened, events: Sequence[bytes]) -> web.Response:
     backend = request.app[BACKEND]
-    session, opened = await _named(request, await admit(request, DOOR))
-    events = events_of(await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S))
     with _refusals(session):
         stored = await _numbers(backend, session, opened)
         chunked = opened.input is not None
@@ -290,13 +307,47 @@ async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | 
     return errors
 
 
+class Speaking:
+    """A recording that is sent as it is made; it ends with the process at the latest."""
+
+    door = DOOR
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._over: asyncio.Future[ConnectionOver] = asyncio.get_running_loop().create_future()
+
+    def over(self, why: ConnectionOver) -> None:
+        """Nothing more is taken, however silent the microphone is. What came before is stored."""
+        if not self._over.done():
+            self._over.set_result(why)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes. Raises what `chunks` raises, and NotNow when it is over before its end."""
+        async with aclosing(chunks(self._request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
+            while True:
+                reading = asyncio.ensure_future(anext(body, b""))
+                try:
+                    await asyncio.wait((reading, self._over), return_when=asyncio.FIRST_COMPLETED)
+                    if self._over.done():
+                        raise NotNow(str(self._over.result()))
+                finally:
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+                if not (data := reading.result()):
+                    return
+                yield data
+
+
 async def _audio(request: web.Request) -> web.Response:
     """It lasts as long as somebody speaks, so it counts as a connection."""
     async with admitted(request, DOOR) as caller:
-        return await _speak_in(request, *await _named(request, caller))
+        session, opened = await _named(request, caller)
+        speaking = Speaking(request)
+        with request.app[CONNECTIONS].joined(speaking):
+            return await _speak_in(request, speaking, session, opened)
 
 
-async def _speak_in(request: web.Request, session: Session, opened: turns.Opened) -> web.Response:
+async def _speak_in(request: web.Request, speaking: Speaking, session: Session, opened: turns.Opened) -> web.Response:
     backend = request.app[BACKEND]
     if opened.numbered:
         raise MustNumber
@@ -314,35 +365,28 @@ async def _speak_in(request: web.Request, session: Session, opened: turns.Opened
                 count += len(data)
 
     with _refusals(session):
-        async with aclosing(_chunks(request) if chunked else _speech(request, session)) as speech:
+        async with aclosing(_chunks(speaking) if chunked else _speech(request, speaking, session)) as speech:
             await post_stream(backend, session, await _numbers(backend, session, opened), speech, took)
     request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     return _json({"bytes" if chunked else "samples": count})
 
 
-async def _chunks(request: web.Request) -> AsyncGenerator[Sequence[Message], None]:
+async def _chunks(speaking: Speaking) -> AsyncGenerator[Sequence[Message], None]:
     """What comes of other audio, as it comes; how much sound it is, the transcoder sees. Raises as `_speech` does."""
-    async with aclosing(chunks(request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
+    async with aclosing(speaking.pieces()) as body:
         async for data in body:
             yield [up.Chunk(data)]
-            if request.app[CONNECTIONS].draining:
-                raise NotNow
 
 
-async def _speech(request: web.Request, session: Session) -> AsyncGenerator[Sequence[Message], None]:
-    """What comes, in whole samples; no faster than it can be spoken.
-
-    Raises what `chunks` raises, NotNow when this process stops.
-    """
+async def _speech(request: web.Request, speaking: Speaking, session: Session) -> AsyncGenerator[Sequence[Message], None]:
+    """What comes, in whole samples; no faster than it can be spoken. Raises what `Speaking.pieces` raises."""
     samples, allowance = Samples(), request.app[LIMITS].allowance(session.sid)
-    async with aclosing(chunks(request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
+    async with aclosing(speaking.pieces()) as body:
         async for data in body:
             while (wait_s := allowance.wait_s(seconds_of(data), time.monotonic())) > 0:  # noqa: ASYNC110 - it is time that is awaited
                 await asyncio.sleep(wait_s)
             allowance.take(seconds_of(data), time.monotonic())
             yield samples.take(data)
-            if request.app[CONNECTIONS].draining:
-                raise NotNow
 
 
 async def _end(request: web.Request) -> web.Response:

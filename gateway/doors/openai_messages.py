@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 import pybase64
 
+from gateway.doors.openai_shapes import Object, session_id
 from gateway.errors import DoorError, Refused
 from streams import down, stopping
 from streams.ids import EntryId
@@ -257,7 +258,7 @@ def _read(
             if len(text) > MAX_EVENT_CHARS:
                 sentence = f"The event is too large: expected at most {MAX_EVENT_CHARS} bytes, but got {len(text)}."
                 raise Mistake("string_above_max_length", sentence)
-            _check_formats(kind, fields)
+            check_formats(kind, fields)
             return Event(kind, text if useq is None else msgspec.json.encode(fields), event_id, useq)
 
 
@@ -311,7 +312,7 @@ def _text(fields: dict[str, msgspec.Raw], name: str) -> str:
     return value
 
 
-def _check_formats(kind: str, fields: dict[str, msgspec.Raw]) -> None:
+def check_formats(kind: str, fields: dict[str, msgspec.Raw]) -> None:
     """The way through Parley is PCM16 at 24 kHz. Whatever else is wrong with a format, the model says."""
     for path in _FORMATS.get(kind, ()):
         value: Any = {name: _value(raw) for name, raw in fields.items() if name == path[0]}
@@ -343,10 +344,6 @@ def _quoted(names: Iterable[str]) -> str:
 encode = msgspec.json.encode
 
 
-def session_id(sid: str) -> str:
-    return f"sess_{sid}"
-
-
 def sid_of(session: str) -> str | None:
     """The session that a client names, by its id or ours; None when no session is called so."""
     sid = session.removeprefix("sess_")
@@ -358,35 +355,7 @@ def read_did(text: str) -> EntryId | None:
     return EntryId.parse(text) if _DID.fullmatch(text) else None
 
 
-def session_created(sid: str, event_id: str, *, model: str, transcription_model: str | None) -> bytes:
-    """What a session begins with, as far as it is known before there is a model behind it."""
-    pcm = {"type": "audio/pcm", "rate": 24_000}
-    detection = {
-        "type": "server_vad",
-        "threshold": 0.5,
-        "prefix_padding_ms": 300,
-        "silence_duration_ms": 500,
-        "create_response": True,
-        "interrupt_response": True,
-    }
-    audio_input = {
-        "format": pcm,
-        "noise_reduction": None,
-        "transcription": {"model": transcription_model} if transcription_model else None,
-        "turn_detection": detection,
-    }
-    session = {
-        "type": "realtime",
-        "object": "realtime.session",
-        "id": session_id(sid),
-        "model": model,
-        "output_modalities": ["audio"],
-        "audio": {"input": audio_input, "output": {"format": pcm}},
-        "tools": [],
-        "tool_choice": "auto",
-        "max_output_tokens": "inf",
-        "truncation": "auto",
-    }
+def session_created(event_id: str, session: Object) -> bytes:
     return encode({"type": "session.created", "event_id": event_id, "session": session})
 
 

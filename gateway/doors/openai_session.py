@@ -15,7 +15,8 @@ from gateway.connections import Connection, Place, on_the_way, place_of
 from gateway.doors import openai_audio as heard
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
-from gateway.errors import ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound, UnknownInput
+from gateway.doors.openai_shapes import session_told
+from gateway.errors import BetaShape, ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound, UnknownInput
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
 from gateway.refusals import Farewell
@@ -35,6 +36,12 @@ USER = "anonymous"
 
 INVALID_KEY = 3000
 """The protocol's own close code for it."""
+
+BETA_SHAPE = 4000
+"""And for this."""
+
+BETA_PROTOCOL = "openai-beta.realtime-v1"
+"""How a browser, which can send no header, says `OpenAI-Beta: realtime=v1`."""
 
 PCM16 = "pcm16"
 """The input of a client that names none: PCM16 24 kHz mono."""
@@ -156,9 +163,25 @@ def farewell(error: NotAdmitted) -> Farewell:
     """What this protocol says to who is not admitted: an `error` event, and a close whose reason names it."""
     if error.fault != "client":
         return Farewell(error.close_code, str(error), wire.error(event_id(), error))
-    code = None if isinstance(error, NoToken) else "invalid_api_key"
+    match error:
+        case NoToken():
+            code, close_code = None, INVALID_KEY
+        case BetaShape():
+            code, close_code = error.code, BETA_SHAPE
+        case _:
+            code, close_code = "invalid_api_key", INVALID_KEY
     reason = "invalid_request_error" if code is None else f"invalid_request_error.{code}"
-    return Farewell(INVALID_KEY, reason, wire.not_admitted(event_id(), str(error), code))
+    return Farewell(close_code, reason, wire.not_admitted(event_id(), str(error), code))
+
+
+def refuse_beta(request: web.Request) -> None:
+    """Who speaks the protocol of before 2025-08 would understand nothing of what it is told. Raises BetaShape."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
+    said = ",".join(request.headers.getall("OpenAI-Beta", [])).split(",")
+    if BETA_PROTOCOL in map(str.strip, offered) or any(each.strip().startswith("realtime=") for each in said):
+        error = BetaShape()
+        error.door = DOOR
+        raise error
 
 
 # ---- how a connection begins ----------------------------------------------------------------------------------------
@@ -181,6 +204,8 @@ class Asked:
     """what its chunks are; None: it sends PCM16"""
     cuts_answers: bool = False
     """see `turns.Opened`"""
+    begins: str | None = None
+    """what a new session begins with, as its client secret says"""
 
     async def resumes(self) -> bool:
         """Whether it needs no room for another session."""
@@ -240,6 +265,7 @@ async def start(request: web.Request, asked: Asked) -> Start:
         numbered=asked.parley,
         input=asked.input,
         cuts_answers=asked.cuts_answers,
+        session=None if asked.begins is None else msgspec.Raw(asked.begins.encode()),
     )
     route = route_of(how)
     opened = await new_session(backend, how)
@@ -250,7 +276,7 @@ async def start(request: web.Request, asked: Asked) -> Start:
         async with on_the_way(backend, opened):
             gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
     frames = Frames(opened.session.sid, asked.parley, asked.heard, asked.streamed)
-    greetings = (frames.said(BIRTH, "session.created", _created(request, opened)),)
+    greetings = (frames.said(BIRTH, "session.created", _created(request, opened, asked.begins)),)
     return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings, route=route)
 
 
@@ -262,16 +288,16 @@ async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     if opened is None:
         raise SessionNotFound
     async with on_the_way(backend, opened):
-        return await _gone_on_with(request, asked, opened, route)
+        return await _gone_on_with(request, asked, opened, how, route)
 
 
-async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, route: Route) -> Start:
+async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how: turns.Opened, route: Route) -> Start:
     backend, session = request.app[BACKEND], opened.session
     stored = await numbers(backend.redis, session, route)
     place = await place_of(backend, opened)
     frames = Frames(session.sid, asked.parley, asked.heard, asked.streamed)
     if not asked.parley and not asked.streamed:
-        greeting = frames.reply("session.created", _created(request, opened))
+        greeting = frames.reply("session.created", _created(request, opened, how.session))
         return Start(opened, frames, place, known=stored.known, greetings=(greeting,), route=route)
     # What cannot be read is the beginning: the client is told again what it may have.
     after = place.after if asked.after is None else wire.read_did(asked.after) or BIRTH
@@ -285,11 +311,12 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, rout
     return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route)
 
 
-def _created(request: web.Request, opened: Opened) -> bytes:
+def _created(request: web.Request, opened: Opened, begins: str | msgspec.Raw | None) -> bytes:
     settings = request.app[SETTINGS]
-    return wire.session_created(
+    session = session_told(
         opened.session.sid,
-        event_id(),
         model=settings.openai_realtime_model,
         transcription_model=settings.transcription_model,
+        begins=begins,
     )
+    return wire.session_created(event_id(), session)

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.admission import admit, credential
 from gateway.appkeys import BACKEND
 from gateway.errors import InvalidToken
-from gateway.tickets import TICKET_S, is_ticket, issue
+from gateway.tickets import TICKET_S, Ticket, is_ticket, issue
 
 DOOR = "tickets"
 
@@ -21,6 +21,6 @@ async def _issue(request: web.Request) -> web.Response:
     caller = await admit(request, DOOR)
     if caller.among_users and is_ticket(credential(request) or ""):
         raise InvalidToken  # a ticket for a ticket would never end
-    ticket = await issue(request.app[BACKEND].redis, caller.user, request.headers.get("Origin"))
+    ticket = await issue(request.app[BACKEND].redis, Ticket(caller.user, request.headers.get("Origin")))
     body = msgspec.json.encode({"ticket": ticket, "expires_in": TICKET_S})
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -8,7 +8,7 @@ are waits, and one that stalls costs a task that sleeps.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from aiohttp import web
 
@@ -61,9 +61,15 @@ async def chunks(
         yield data
 
 
-async def whole(request: web.Request, *, max_bytes: int, idle_s: float) -> bytes:
-    """A body of at most `max_bytes`, all of it, at WHOLE_BYTES_S or more. Raises as `chunks` does."""
+async def whole(
+    request: web.Request, *, max_bytes: int, idle_s: float, came: Callable[[int], None] = lambda size: None
+) -> bytes:
+    """A body of at most `max_bytes`, all of it, at WHOLE_BYTES_S or more. Raises as `chunks` does.
+
+    `came`: called with the size of each piece; what it raises is raised.
+    """
     body = bytearray()
     async for data in chunks(request, max_bytes=max_bytes, idle_s=idle_s, min_bytes_s=WHOLE_BYTES_S):
+        came(len(data))
         body += data
     return bytes(body)

@@ -158,7 +158,13 @@ async def system(
     secret: str | None = None,
 ) -> AsyncIterator[System]:
     """Everything at once, but for a transcoder: PCM needs none. With a `secret` clients need tokens."""
-    settings = GatewaySettings(PORT=0, REDIS_URL=redis.url, PARLEY_TRANSCRIPTION_MODEL=transcription, JWT_SECRET=secret)
+    settings = GatewaySettings(
+        PORT=0,
+        REDIS_URL=redis.url,
+        PARLEY_TRANSCRIPTION_MODEL=transcription,
+        PARLEY_GRACE_S=grace_s,
+        JWT_SECRET=secret,
+    )
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
         await stack.enter_async_context(bridging(redis.url, simulator.base_url, transcription, grace_s))

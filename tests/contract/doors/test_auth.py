@@ -67,6 +67,7 @@ WAYS = [
     Way("openai", "POST", "/v1/realtime/events?session=none", open_in_contract=False, body=b"[]", admitted=404),
     Way("openai", "POST", "/v1/realtime/audio?session=none", open_in_contract=False, body=b"", admitted=404),
     Way("openai", "POST", "/v1/realtime/end?session=none", open_in_contract=False),
+    Way("openai", "POST", "/v1/realtime/client_secrets", open_in_contract=False, body=b"{}"),
     Way("recorder", "WS", "/ws", open_in_contract=True),
     Way("watch", "WS", "/realtime", open_in_contract=False),
     Way("watch", "GET", "/realtime/stream?conversationId=c1", open_in_contract=False),
@@ -284,7 +285,9 @@ async def test_a_good_token(strict: Stage, way: Way) -> None:
             assert (await attempt(strict, way, Shown(token(secret=secret), where))).admitted
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.door != "tickets"], ids=named)
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way.path not in ("/v1/tickets", "/v1/realtime/client_secrets")], ids=named
+)
 async def test_a_ticket(strict: Stage, way: Way) -> None:
     """Once; and a page's only from that page, a server's from any."""
     for where in ("ticket", "header", *(("protocol",) if way.is_socket else ())):

@@ -23,7 +23,7 @@ from simulator.wire import encode
 from streams import down, keys, pcm
 from streams.consumer import read
 from streams.keys import SessionKeys
-from tests.contract.doors.openai_stage import Object, System, Talker, bridging, spoken, system
+from tests.contract.doors.openai_stage import LIMIT_S, Object, System, Talker, bridging, spoken, system
 
 AT_ONCE = Options(speed=0)
 PUSH_TO_TALK = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
@@ -287,3 +287,23 @@ async def test_a_session_whose_time_is_up_says_so_as_the_protocol_does(
                 assert heard[-1]["error"]["code"] == "session_too_long"
                 assert [event["code"] for event in heard if event["type"] == "parley.notice"] == warnings
                 assert await client.hear_close() == 1000
+
+
+@pytest.mark.parametrize(
+    ("headers", "protocols"),
+    [({"OpenAI-Beta": "realtime=v1"}, ()), ({}, ("realtime", "openai-insecure-api-key.any", "openai-beta.realtime-v1"))],
+    ids=["header", "subprotocol"],
+)
+async def test_the_beta_shape_is_refused_as_the_model_itself_refuses_it(
+    redis_server: EmbeddedServer, headers: dict[str, str], protocols: tuple[str, ...]
+) -> None:
+    """In its own words, rather than by events that its client does not know."""
+    async with system(redis_server, AT_ONCE) as parley:
+        url = f"{parley.urls[0]}/v1/realtime?model=m"
+        async with parley.http.ws_connect(url, headers=headers, protocols=protocols) as ws:
+            error = (await Talker(ws).hear())["error"]
+            assert (error["type"], error["code"]) == ("invalid_request_error", "beta_api_shape_disabled")
+            message = await ws.receive(LIMIT_S)
+            assert (message.data, message.extra) == (4000, "invalid_request_error.beta_api_shape_disabled")
+        async with parley.http.ws_connect(url, headers={"OpenAI-Beta": "assistants=v2"}) as ws:
+            assert (await Talker(ws).hear())["type"] == "session.created"

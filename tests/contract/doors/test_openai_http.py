@@ -17,6 +17,7 @@ import pytest
 from msgspec.json import encode
 from redis.asyncio import Redis
 
+from gateway import bodies
 from gateway.app import serving
 from gateway.doors import openai_http
 from gateway.doors.openai_batch import MAX_EVENTS
@@ -637,6 +638,74 @@ async def test_who_comes_while_a_gateway_stops_is_sent_away(redis_server: Embedd
             assert (await stream.hear())["type"] == "parley.resumed"
             await http.say(session, append(b"\1\2" * 4800), COMMIT, RESPOND)
             assert spoken(await stream.until("response.done")) == b"\1\2" * 4800
+
+
+async def test_a_recording_ends_with_its_gateway(redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Also while its microphone is silent; what was said is stored, and goes on at another one."""
+    async with system(redis_server, AT_ONCE, gateways=2) as parley:
+        http = Http(parley)
+        async with http.listening() as stream:
+            session = await greeted(stream)
+            await http.say(session, PUSH_TO_TALK)
+            await stream.until("session.updated")
+            silent = asyncio.Event()
+
+            async def recording() -> AsyncIterator[bytes]:
+                yield b"\1\2" * 4800
+                silent.set()
+                await asyncio.sleep(LIMIT_S)
+
+            speaking = asyncio.create_task(http.post("audio", session, recording(), gateway=1))
+            await silent.wait()
+            async with asyncio.timeout(5):
+                while len(parley.simulator.sessions[0].recording.appended) < 9600:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+                await parley.stop_gateway(1)
+                answer = await speaking
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            await http.say(session, COMMIT, RESPOND)
+            assert spoken(await stream.until("response.done")) == b"\1\2" * 4800
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_session_that_nobody_spoke_in_ends_with_its_grace_time(redis_server: EmbeddedServer, redis: Redis) -> None:
+    """No worker knows of it. One that is listened to again, or spoken in, stays."""
+    async with system(redis_server, AT_ONCE, grace_s=0.4) as parley:
+        http = Http(parley)
+        async with http.listening() as stream:
+            session = await greeted(stream)
+        async with http.listening(last_id=stream.last_id) as stream:
+            assert (await stream.hear())["type"] == "parley.resumed"
+            key = SessionKeys(session.removeprefix("sess_")).down
+            assert await redis.pttl(key) > 60_000
+        async with asyncio.timeout(5):
+            while await redis.exists(key):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert (await http.refused(f"?session={session}")).status == 404
+        async with http.listening() as stream:
+            session = await greeted(stream)
+        await http.say(session, PUSH_TO_TALK)
+        assert await redis.pttl(SessionKeys(session.removeprefix("sess_")).down) > 60_000
+
+
+async def test_requests_that_are_sent_slowly_do_not_fill_the_memory(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of one caller's is counted, until it is answered."""
+    monkeypatch.setattr(bodies, "MAX_HELD_BYTES_PER_CALLER", 64 << 10)
+    async with http.listening() as stream:
+        session = await greeted(stream)
+        hold = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b" " * (40 << 10)
+            await hold.wait()
+            yield encode(PUSH_TO_TALK)
+
+        both = [asyncio.create_task(http.post("events", session, slow())) for _ in range(2)]
+        (refused,), (waiting,) = await asyncio.wait(both, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        assert (refused.result().status, refused.result().headers["Retry-After"]) == (503, "3")
+        hold.set()
+        assert (await waiting).status == 200
+        assert (await http.post("events", session, b" " * (60 << 10) + encode(PUSH_TO_TALK))).status == 200
 
 
 CONVERSATION = re.search(r"^```sh\n(P=.*?)^```", (ROOT / "docs/client-protocols.md").read_text(), re.MULTILINE | re.DOTALL)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_shapes import session_told
 from gateway.errors import Busy
 from simulator.options import Options
 from streams import down
@@ -146,7 +147,7 @@ def test_what_was_received_and_played() -> None:
 
 
 def test_what_is_told_is_of_the_official_types() -> None:
-    created = wire.session_created("a" * 32, "event_1", model="m", transcription_model="t")
+    created = wire.session_created("event_1", session_told("a" * 32, model="m", transcription_model="t"))
     OFFICIAL.validate_json(created, strict=True)
     assert msgspec.json.decode(created)["session"]["id"] == "sess_" + "a" * 32
     delta = wire.audio_delta(EntryId(7, 8), down.Audio("r", 'i"', 1, 0, b"\x01\x02", 2))

@@ -1,0 +1,72 @@
+"""PURE. A session of the openai door, as its client is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Object = dict[str, Any]
+
+_MERGED = (("audio",), ("audio", "input"), ("audio", "output"), ("audio", "input", "transcription"))
+"""Objects of which what is left out stays as it is."""
+
+
+def session_id(sid: str) -> str:
+    return f"sess_{sid}"
+
+
+def session_told(
+    sid: str,
+    *,
+    model: str,
+    transcription_model: str | None,
+    begins: bytes | str | msgspec.Raw | None = None,
+    formats: Object | None = None,
+) -> Object:
+    """What a session is at its beginning, as far as it is known before there is a model behind it.
+
+    `begins`: what its client secret says of it. `formats`: what its client has named instead of the model's.
+    """
+    pcm = {"type": "audio/pcm", "rate": 24_000}
+    detection = {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "create_response": True,
+        "interrupt_response": True,
+    }
+    audio_input = {
+        "format": pcm,
+        "noise_reduction": None,
+        "transcription": {"model": transcription_model} if transcription_model else None,
+        "turn_detection": detection,
+    }
+    session: Object = {
+        "type": "realtime",
+        "object": "realtime.session",
+        "output_modalities": ["audio"],
+        "audio": {"input": audio_input, "output": {"format": pcm}},
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+        "truncation": "auto",
+    }
+    if begins is not None:
+        session = merged(session, msgspec.json.decode(begins))
+    if formats is not None:
+        session = merged(session, formats)
+    return {**session, "id": session_id(sid), "model": model}
+
+
+def merged(session: Object, change: Object, path: tuple[str, ...] = ()) -> Object:
+    """With the change made."""
+    result = dict(session)
+    for name, value in change.items():
+        here, current = (*path, name), result.get(name)
+        if here in _MERGED and isinstance(value, dict) and isinstance(current, dict):
+            result[name] = merged(current, value, here)
+        else:
+            result[name] = value
+    return result
