@@ -22,6 +22,7 @@ from realtime_bridge.ending import Ending
 from realtime_bridge.passthrough import Change, Passthrough
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.playback import Heard
+from realtime_bridge.policy import Policy, without_secrets
 from realtime_bridge.prompts import GO_ON, GREET
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.retold import Retold
@@ -32,7 +33,7 @@ from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES
 from streams import down, pcm, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
-from streams.messages import VOID, Clear, ClientEvent, Commit, End, Instructions, SetPersona, Text
+from streams.messages import Clear, ClientEvent, Commit, End, Instructions, SetPersona, Text
 from streams.up import GenOpened
 
 
@@ -172,6 +173,10 @@ class Conversation:
         self._persona, self._persona_id = persona, asked_for
         return []
 
+    @property
+    def _policy(self) -> Policy:
+        return Policy(bool(self._persona.locked))
+
     def _configure(self, persona: str | None = None) -> Effect:
         """A full `session.update`. `persona`: it brings this one, who greets when it is there."""
         self._update_count += 1
@@ -192,7 +197,8 @@ class Conversation:
         self._tools.offer(self._persona_id, self._persona)
         if self._client is not None:
             self._client.offered = config["tools"]
-            config = self._client.with_offered(passthrough.merged(config, self._client.session_overrides))
+            overrides = self._policy.session(self._client.session_overrides)
+            config = self._client.with_offered(passthrough.merged(config, overrides))
         return Send(say.SessionUpdate(session=config, event_id=event_id))
 
     # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +233,7 @@ class Conversation:
             case ClientEvent(type=kind) if is_known and kind in passthrough.OF_ONE_SOCKET:
                 return []
             case ClientEvent() as event:
-                return self._relay(entry.id, event)
+                return self._relay(entry.id, event, self._policy)
             case Commit(respond=respond):
                 return self._speech.commit(entry.id, now, respond=respond)
             case Clear():
@@ -259,13 +265,13 @@ class Conversation:
         given = Record(turns.InstructionsGiven(instructions=instructions))
         if self._client is None:
             return [given, self._configure()]
-        return [given, *self._relay(entry, backend_words.as_client_event(instructions))]
+        return [given, *self._relay(entry, backend_words.as_client_event(instructions), Policy())]
 
-    def _relay(self, entry: EntryId, event: ClientEvent) -> list[Effect]:
+    def _relay(self, entry: EntryId, event: ClientEvent, policy: Policy) -> list[Effect]:
         """An event for the model, from a client that speaks its protocol."""
-        if self._client is None or event.type == VOID or self._tools.runs(passthrough.answered_call(event)):
+        if self._client is None or self._tools.runs(passthrough.answered_call(event)):
             return []
-        relayed = self._client.relay(entry, event)
+        relayed = self._client.relay(entry, event, policy)
         if relayed is None:
             return []
         if relayed.change is not None:
@@ -331,10 +337,13 @@ class Conversation:
             case hear.ConversationItemAdded(item=item) | hear.ConversationItemDone(item=item) if self._client is not None:
                 return None if self._client.is_retold(item.id) else raw.encode()
             case hear.SessionUpdated():
-                return raw.encode() if self._updates and self._updates[0].change is not None else None
+                theirs = self._client is not None and self._updates and self._updates[0].change is not None
+                return passthrough.session_for_client(raw, self._policy) if theirs else None
             case hear.Error(error=error):
                 theirs = self._client is not None and self._is_theirs(error)
                 return self._client.error_for_client(error, raw) if self._client is not None and theirs else None
+            case hear.ResponseDone():
+                return without_secrets(raw).encode()  # it may have failed, and quote what the server said to us
             case _:
                 return raw.encode()
 
@@ -449,7 +458,7 @@ class Conversation:
         wanted, self._goes_on = self._goes_on, False
         if not wanted:
             return []
-        session = {} if self._client is None else self._client.session_overrides
+        session = {} if self._client is None else self._policy.session(self._client.session_overrides)
         ours = self._persona.instructions if self._instructions is None else self._instructions
         # A response's own instructions replace the session's, so they begin with them.
         instructions = f"{session.get('instructions', ours)}\n\n{GO_ON}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from realtime_bridge.backlog import Backlog
+from realtime_bridge.policy import without_secrets
 from streams import down, turns
 from streams.hub import Hub
 from streams.ids import EntryId
@@ -24,6 +27,8 @@ class Ledger:
     def say(self, message: down.DownMessage) -> bool:
         """Tell the client. Whether it is time to look what has arrived."""
         number = self._down.next_number
+        if isinstance(message, down.Failed):
+            message = replace(message, message=without_secrets(message.message))
         self._down.append(message)
         if isinstance(message, down.ServerEvent):
             if message.type == "response.created":

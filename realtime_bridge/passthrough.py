@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from realtime_bridge.client_events import JsonObject
-from realtime_bridge.effects import Effect, Forward, Record
+from realtime_bridge.effects import Effect, Forward, Record, Say
+from realtime_bridge.policy import CODE, Policy, without_secrets
 from realtime_bridge.server_events import ErrorDetail, Session
 from realtime_bridge.spoken import Position
-from streams import turns
+from streams import down, turns
 from streams.ids import ZERO, EntryId
-from streams.messages import ClientEvent
+from streams.messages import VOID, ClientEvent
 
 DOOR = "openai"
 """`Opened.door` of these clients."""
@@ -95,8 +96,11 @@ class Passthrough:
 
     # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def relay(self, entry: EntryId, event: ClientEvent) -> Relayed | None:
-        """What becomes of it; None for a change that has been made already (an earlier bridge was told of it, too)."""
+    def relay(self, entry: EntryId, event: ClientEvent, policy: Policy) -> Relayed | None:
+        """What becomes of it; None for a change that has been made already (an earlier bridge was told of it, too), and for
+        what says nothing."""
+        if event.type == VOID:
+            return None
         fields = _fields.decode(event.body)
         event_id = named(_text(fields.get("event_id")), entry)
         fields["event_id"] = msgspec.Raw(_encode(event_id))
@@ -106,12 +110,15 @@ class Passthrough:
             case "session.update":
                 if entry <= self._changed_by:
                     return None
-                change = Change(entry, _session(fields))
+                change = Change(entry, _session(fields, policy))
                 self._offer_too(fields, change.session)
             case "response.create":
+                known = _left_out(entry, event_id, _response(fields, policy))
                 options = _json(fields.get("response"))
                 aside = isinstance(options, dict) and options.get("conversation") == "none"
                 self._unbegun.append(Asked(event_id, Position(entry, 0), aside))
+            case "conversation.item.create" if not policy.allows(_json(fields.get("item"))):
+                return Relayed(event_id, _refused(entry, event_id, "item.role", "The item was not added."))
             case "conversation.item.create":
                 known = self._remember_item(entry, event_id, fields)
         return Relayed(event_id, [Forward(_encode(fields).decode()), *known], change)
@@ -190,6 +197,7 @@ class Passthrough:
 
     def error_for_client(self, error: ErrorDetail, raw: str) -> bytes:
         """The `error` as the client is told of it: without a name that is ours."""
+        raw = without_secrets(raw)
         if error.event_id is None or not error.event_id.startswith(_OURS):
             return raw.encode()
         event = _object.decode(raw)
@@ -258,15 +266,50 @@ def _type(value: object) -> object:
     return value.get("type") if isinstance(value, dict) else None
 
 
-def _session(fields: dict[str, msgspec.Raw]) -> JsonObject:
-    """What is to be changed. Not the model: it is the deployment's, whatever the client takes it for."""
+def _session(fields: dict[str, msgspec.Raw], policy: Policy) -> JsonObject:
+    """What is to be changed, as far as it is the client's to change."""
     session = _json(fields.get("session"))
     if not isinstance(session, dict):
         return {}
-    if "model" in session:
-        del session["model"]
-        fields["session"] = msgspec.Raw(_encode(session))
-    return session
+    if (allowed := policy.session(session)) != session:
+        fields["session"] = msgspec.Raw(_encode(allowed))
+    return allowed
+
+
+def _response(fields: dict[str, msgspec.Raw], policy: Policy) -> list[str]:
+    """What is not the client's to decide is taken out of the response that it asks for; the paths of it."""
+    response = _json(fields.get("response"))
+    if not isinstance(response, dict):
+        return []
+    response, left_out = policy.response(response)
+    if left_out:
+        fields["response"] = msgspec.Raw(_encode(response))
+    return [f"response.{path}" for path in left_out]
+
+
+def _left_out(entry: EntryId, event_id: str, paths: list[str]) -> list[Effect]:
+    return _refused(entry, event_id, paths[0], f"The response goes on without {', '.join(paths)}.") if paths else []
+
+
+def _refused(entry: EntryId, event_id: str, param: str, outcome: str) -> list[Effect]:
+    """The client is told that this is not its to decide."""
+    detail = {
+        "type": "invalid_request_error",
+        "code": CODE,
+        "message": f"'{param}' is locked by this server. {outcome}",
+        "param": param,
+        "event_id": None if event_id.startswith(_OURS) else event_id,
+    }
+    body = _encode({"type": "error", "event_id": f"event_{entry.left}_{entry.right}_locked", "error": detail})
+    return [Say(down.ServerEvent(type="error", body=msgspec.Raw(body)))]
+
+
+def session_for_client(raw: str, policy: Policy) -> bytes:
+    """The model's `session.updated`, without what is not the client's to know."""
+    event = _object.decode(raw)
+    if isinstance(session := event.get("session"), dict):
+        event["session"] = policy.shown(session)
+    return _encode(event)
 
 
 def _json(raw: msgspec.Raw | None) -> object:

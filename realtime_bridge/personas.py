@@ -30,6 +30,9 @@ Where a loudspeaker is heard by an open microphone, an answer may interrupt itse
 of `low`; `deaf_ms`: for so many milliseconds from the beginning of each answer the microphone counts as silent, as echo
 cancellers need a moment to adapt; `"deaf_ms": null`: for the whole answer, which then cannot be interrupted by voice;
 `"turn_detection": null`: the client says itself where a turn ends.
+
+`locked` says whether clients of the Realtime protocol may change what is the deployment's (`realtime_bridge.policy`); left
+out, PARLEY_LOCK_INSTRUCTIONS does.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from realtime_bridge.client_events import JsonObject, ServerVad, TurnDetection
 from runtime.errors import SettingsError
@@ -103,6 +107,8 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of one of the tools"""
+    locked: bool | None = None
+    """clients of the Realtime protocol may change neither instructions nor tools nor voice; None: as the deployment says"""
 
     @property
     def declared_tool_choice(self) -> str | JsonObject:
@@ -152,6 +158,12 @@ class Personas:
                 if tool.url is None:
                     return f'tool "{tool.name}" of persona "{persona_id}"'
         return None
+
+    def locked_unless_said(self, locked: bool) -> Personas:
+        """The same; those that do not say whether they are locked are, or are not."""
+        personas = self.by_id.items()
+        decided = {name: replace(each, locked=locked) if each.locked is None else each for name, each in personas}
+        return Personas(MappingProxyType(decided), self.default_id)
 
     @classmethod
     def load(cls, path: Path | None) -> Self:

@@ -68,6 +68,12 @@ class BridgeSettings(WorkerSettings):
         alias="PARLEY_PERSONAS",
         description="A JSON file of personas, like `deploy/personas.example.json`. Without it there is one, built in.",
     )
+    lock_instructions: bool = Field(
+        False,
+        alias="PARLEY_LOCK_INSTRUCTIONS",
+        description="Clients of `/v1/realtime` may change neither instructions nor tools nor voice, and are not told of"
+        " them, unless their persona says otherwise (`locked`).",
+    )
     tools_url: str | None = Field(
         None,
         alias="PARLEY_TOOLS_URL",
@@ -230,7 +236,7 @@ class BridgeSettings(WorkerSettings):
                 "PARLEY_TOOLS_SECRET is not set, but there are personas with tools, whose calls are signed with it."
                 " Make one with `echo whsec_$(openssl rand -base64 32)`, and tell it to the backend that is called."
             )
-        return personas
+        return personas.locked_unless_said(self.lock_instructions)
 
     @property
     def is_simulated(self) -> bool:

@@ -107,7 +107,9 @@ class System:
 
 
 @asynccontextmanager
-async def bridging(redis_url: str, base_url: str, transcription: str = "none", grace_s: float = 60.0) -> AsyncIterator[None]:
+async def bridging(
+    redis_url: str, base_url: str, transcription: str = "none", grace_s: float = 60.0, *, locked: bool = False
+) -> AsyncIterator[None]:
     """The bridge, as `realtime_bridge.service` runs it."""
     settings = BridgeSettings(
         OPENAI_BASE_URL=base_url,
@@ -115,12 +117,15 @@ async def bridging(redis_url: str, base_url: str, transcription: str = "none", g
         REDIS_URL=redis_url,
         PARLEY_TRANSCRIPTION_MODEL=transcription,
         PARLEY_GRACE_S=grace_s,
+        PARLEY_LOCK_INSTRUCTIONS=locked,
     )
     stop = asyncio.Event()
     async with open_hub(redis_url) as hub, aiohttp.ClientSession() as http:
         assignments = Assignments(hub, "bridge", "test")
         await assignments.open()
-        resources = Resources(settings, Personas.load(None), hub, http, "test:1")
+        resources = Resources(
+            settings, Personas.load(None).locked_unless_said(settings.lock_instructions), hub, http, "test:1"
+        )
         workforce = Workforce(assignments, lambda assignment: SessionBridge(assignment, resources), 100)
         task = asyncio.create_task(workforce.run(stop))
         try:
@@ -156,8 +161,12 @@ async def system(
     transcription: str = "none",
     grace_s: float = 60.0,
     secret: str | None = None,
+    locked: bool = False,
 ) -> AsyncIterator[System]:
-    """Everything at once, but for a transcoder: PCM needs none. With a `secret` clients need tokens."""
+    """Everything at once, but for a transcoder: PCM needs none. With a `secret` clients need tokens.
+
+    `locked`: what is the deployment's is not the clients' to change.
+    """
     settings = GatewaySettings(
         PORT=0,
         REDIS_URL=redis.url,
@@ -167,7 +176,7 @@ async def system(
     )
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
-        await stack.enter_async_context(bridging(redis.url, simulator.base_url, transcription, grace_s))
+        await stack.enter_async_context(bridging(redis.url, simulator.base_url, transcription, grace_s, locked=locked))
         stops = [await stack.enter_async_context(AsyncExitStack()) for _ in range(gateways)]
         urls = [await stop.enter_async_context(serving(settings)) for stop in stops]
         http = await stack.enter_async_context(aiohttp.ClientSession())

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.app import serving
 from gateway.settings import GatewaySettings
+from realtime_bridge.personas import BUILT_IN
 from runtime.embedded import EmbeddedServer
 from simulator.answers import tone
 from simulator.options import Options
@@ -307,3 +308,28 @@ async def test_the_beta_shape_is_refused_as_the_model_itself_refuses_it(
             assert (message.data, message.extra) == (4000, "invalid_request_error.beta_api_shape_disabled")
         async with parley.http.ws_connect(url, headers={"OpenAI-Beta": "assistants=v2"}) as ws:
             assert (await Talker(ws).hear())["type"] == "session.created"
+
+
+async def test_a_locked_deployment_keeps_its_instructions_to_itself(redis_server: EmbeddedServer) -> None:
+    """An official client that brings its own goes on working, as whom the deployment wants."""
+    async with (
+        system(redis_server, AT_ONCE, locked=True) as parley,
+        AsyncOpenAI(api_key="sk-any", base_url=f"{parley.urls[0]}/v1") as client,
+        client.realtime.connect(model="gpt-realtime") as connection,
+    ):
+        await connection.session.update(session={"type": "realtime", "instructions": "Mine.", "output_modalities": ["text"]})
+        await connection.response.create(response={"instructions": "Mine, too."})
+        told = []
+        async for event in connection:
+            told.append(event.to_json())
+            if event.type == "error":
+                assert event.error.code == "locked_parameter"
+            if event.type == "session.updated":
+                assert event.session.parley["locked"][0] == "instructions"  # type: ignore[union-attr]
+            if event.type == "response.done":
+                break
+        model = parley.simulator.sessions[0].config.wire
+        assert model["instructions"] == BUILT_IN.instructions
+        assert model["output_modalities"] == ["text"]
+        assert BUILT_IN.instructions not in "".join(told)
+        assert "locked_parameter" in "".join(told)

@@ -224,3 +224,51 @@ def test_a_mistake_is_told_once() -> None:
     conversation = Conversation(OPENED, Personas.load(None), None)
     conversation.follow(before.conversation)
     assert told(Talk(conversation).says(error)) == []
+
+
+LOCKED = Personas.parse('{"default": "a", "personas": {"a": {"instructions": "Ours.", "voice": "marin", "locked": true}}}')
+
+
+def test_a_locked_persona_stays_who_it_is() -> None:
+    """The client is told so, and not who that is; all else that it asks for is done."""
+    talk = Talk(Conversation(OPENED, LOCKED, None))
+    effects = talk.asks(
+        "session.update", session={"type": "realtime", "instructions": "Mine.", "output_modalities": ["text"]}
+    )
+    assert sent(effects)[0]["session"] == {"type": "realtime", "output_modalities": ["text"]}
+    (updated,) = told(talk.hears({**UPDATED, "session": {"type": "realtime", "instructions": "Ours.", "tools": [{}]}}))
+    assert updated["session"].keys() == {"type", "parley"}
+
+    effects = talk.asks("response.create", event_id="e", response={"instructions": "Mine.", "metadata": {"a": "b"}})
+    assert sent(effects)[0]["response"] == {"metadata": {"a": "b"}}
+    (error,) = told(effects)
+    assert (error["error"]["code"], error["error"]["param"], error["error"]["event_id"]) == (
+        "locked_parameter",
+        "response.instructions",
+        "e",
+    )
+    effects = talk.asks("conversation.item.create", item={"type": "message", "role": "system", "content": []})
+    assert not sent(effects)
+    (error,) = told(effects)
+    assert (error["error"]["param"], error["error"]["event_id"]) == ("item.role", None)
+    assert told(talk.asks("response.create")) == []
+
+
+def test_a_persona_may_be_open_where_the_others_are_locked() -> None:
+    open_one = Personas.parse('{"default": "a", "personas": {"a": {"instructions": "I.", "voice": "v", "locked": false}}}')
+    for personas, kept in ((open_one, {"instructions": "Mine."}), (Personas.load(None), {})):
+        talk = Talk(Conversation(OPENED, personas.locked_unless_said(True), None))
+        assert sent(talk.asks("session.update", session={"instructions": "Mine."}))[0]["session"] == kept
+
+
+def test_what_a_client_secret_begins_with_does_not_open_a_lock() -> None:
+    session = {"type": "realtime", "instructions": "Mine.", "output_modalities": ["text"]}
+    opened = turns.Opened(user="ann", door="openai", session=msgspec.Raw(msgspec.json.encode(session)))
+    for locked, instructions in ((True, "Ours."), (False, "Mine.")):
+        personas = LOCKED if locked else Personas.load(None)
+        conversation = Conversation(opened, personas, None)
+        rebuilt = rebuild([Entry(BIRTH, opened)])
+        assert rebuilt is not None
+        conversation.restore(rebuilt)
+        configured = Talk(conversation).configured
+        assert (configured["instructions"], configured["output_modalities"]) == (instructions, ["text"])
