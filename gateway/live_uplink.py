@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from gateway.backend import Backend
 from gateway.errors import Busy, ConnectionOver, NotStored, Replaced, Unavailable
 from gateway.route import ROLES, stream_of
 from gateway.session import Route
+from gateway.session_formats import Named, keep
+from gateway.source_change import change_source
 from gateway.uplink import LEAVE_TIMEOUT_S
 from streams import errors, pcm, up
 from streams.dispatch import hand_out
@@ -27,6 +32,16 @@ from streams.sessions import Session
 
 MAX_EARLY_BYTES = 8 << 20
 """Of what waits for the session to be handed out: one round trip to Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatChange:
+    """What a client names in its session, between two things that it says."""
+
+    input: Named | None
+    output: Named | None
+    source: str | None
+    """what its audio is from here on, if that is something else than before"""
 
 
 class LiveUplink:
@@ -50,8 +65,9 @@ class LiveUplink:
         self._route, self._stream = route, stream_of(session, route)
         self._scheme = Marked(new_sid()) if gen is None else Numbered(gen)
         self._producer = self._new_producer(first)
-        self._early: list[Message] | None = None if known else []
-        """what was said before the session was handed out"""
+        self._known = known
+        self._early: deque[Message | FormatChange] | None = None if known else deque()
+        """what was said before the session was handed out, or while its audio becomes another"""
         self._early_bytes = 0
         self._comes_back = gen is not None
         """what the client has sent may be under way no more, but it has it: the session waits, or runs out"""
@@ -84,6 +100,13 @@ class LiveUplink:
         elif not self._over and not self._left.done():
             self._append(message)
 
+    def change(self, change: FormatChange) -> None:
+        """Have it made between what was said before and what follows."""
+        if self._early is None:
+            self._early, self._early_bytes = deque(), 0
+        self._early.append(change)
+        self._said_or_left.set()
+
     def end(self, reason: str) -> None:
         """The client has said goodbye: the session ends behind all that was said."""
         self._last_words = reason
@@ -91,7 +114,7 @@ class LiveUplink:
     @property
     def is_known(self) -> bool:
         """Whether a worker has been told of the session."""
-        return self._early is None
+        return self._known
 
     def is_over(self) -> None:
         """The session has ended by itself: there is nothing more to say."""
@@ -119,10 +142,14 @@ class LiveUplink:
 
     async def _work(self) -> None:
         try:
-            if self._early is not None:
-                await self._hand_out()
-            await self._left
-            if self._early is None and not self._over:
+            while True:
+                await self._said_or_left.wait()
+                self._said_or_left.clear()
+                await self._work_off()
+                if self._left.done():
+                    self._left.result()
+                    break
+            if self._known and not self._over:
                 await self._producer.flush()
                 await self._say_goodbye()
         except errors.Over:
@@ -135,16 +162,39 @@ class LiveUplink:
             self._log.warning("what the client said could not be stored: %s", error)
             raise Unavailable from error
 
-    async def _hand_out(self) -> None:
-        await self._said_or_left.wait()
-        if not self._early:
+    async def _work_off(self) -> None:
+        """What was said before the session was handed out, and what was to wait for a change."""
+        if not self._known and not self._early:
             self._unspoken = not (self._over or (self._comes_back and self._last_words is None))
             return
-        for role in ROLES[self._route]:
-            await hand_out(self._backend.redis, self._session, role)
-        early, self._early = self._early, None
-        for message in early:
-            self._append(message)
+        if not self._known:
+            for role in ROLES[self._route]:
+                await hand_out(self._backend.redis, self._session, role)
+            self._known = True
+        while self._early:
+            said = self._early.popleft()
+            if isinstance(said, FormatChange):
+                await self._make(said)
+                continue
+            self._early_bytes -= _size(said)
+            with suppress(NotStored):  # the client knows, or the end is near
+                self._append(said)
+        self._early = None
+
+    async def _make(self, change: FormatChange) -> None:
+        try:
+            await self._producer.flush()
+        except errors.Wanted as wanted:  # which changes what is to be made of all that waits here: begin anew
+            raise errors.StreamUnavailable(f"{self._stream}: {wanted}") from wanted
+        await keep(self._backend.redis, self._session, input=change.input, output=change.output)
+        if change.source is None:
+            return
+        numbers = isinstance(self._scheme, Numbered)
+        number = self._producer.next_number if numbers else None
+        gen = await change_source(self._backend, self._session, change.source, number)
+        self._route, self._stream = "up", stream_of(self._session, "up")
+        self._scheme = Numbered(gen) if numbers else Marked(new_sid())
+        self._producer = self._new_producer(number or 1)
 
     async def _say_goodbye(self) -> None:
         if self._last_words is not None:
@@ -182,6 +232,7 @@ class LiveUplink:
             self.on_over()
         else:
             self._left.set_exception(error)
+            self._said_or_left.set()
 
 
 def _size(message: Message) -> int:

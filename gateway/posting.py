@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.backend import Backend
+from gateway.live_uplink import FormatChange
 from gateway.replay import Numbers
 from gateway.route import ROLES, stream_of
+from gateway.session_formats import keep
+from gateway.source_change import change_source
 from streams.attach import say_ended, say_received
 from streams.dispatch import hand_out
 from streams.errors import Wanted
@@ -81,6 +84,15 @@ async def post_stream(
     finally:
         if producer is not None:
             await producer.flush()
+
+
+async def post_change(backend: Backend, session: Session, stored: Numbers, change: FormatChange) -> Numbers:
+    """Make it behind all that is stored; what follows belongs there. Raises StreamError."""
+    await keep(backend.redis, session, input=change.input, output=change.output)
+    if change.source is None:
+        return stored
+    gen = await change_source(backend, session, change.source, stored.next)
+    return Numbers("up", gen, stored.next, known=True)
 
 
 async def post_end(backend: Backend, session: Session, stored: Numbers, reason: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.route import stream_of
+from gateway.route import route_of, stream_of
 from gateway.session import Route
 from streams import turns
 from streams.consumer import read
@@ -27,6 +27,16 @@ class Numbers:
     """the number that is not stored yet"""
     known: bool
     """something was appended, so a worker has been told of the session"""
+
+
+async def route_now(redis: Redis, session: Session, opened: turns.Opened) -> Route:
+    """Which way what the client says goes: it may have gone over to other audio since (`gateway.source_change`).
+
+    Raises StreamUnavailable.
+    """
+    if (route := route_of(opened)) == "up":
+        return route
+    return "up" if (await _id_at(redis, session.keys.up, newest=True)).right else "pcm"
 
 
 async def numbers(redis: Redis, session: Session, route: Route) -> Numbers:

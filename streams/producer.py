@@ -239,15 +239,16 @@ class Producer:
         self._queue.clear()
 
 
-async def open_left(writer: Writer, stream: str, message: Message, now_ms: int) -> int:
-    """Open a new gen or epoch by writing `<left>-0`, and give it: above all others, whatever this machine's clock says.
+async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:
+    """Open a new gen or epoch by writing `<left>-<right>`, and give it: above all others, whatever this machine's clock
+    says.
 
     A refusal means that somebody was quicker; then a higher one is tried. After an unanswered try a higher one is taken, so
     that two openers never believe in the same number. Raises Over, or StreamUnavailable when the server stays away.
     """
     left, tries = now_ms, 0
     while True:
-        scheme = (b"exact", f"{left}-0", b"", b"")
+        scheme = (b"exact", f"{left}-{right}", b"", b"")
         try:
             what, where = await writer.append(stream, keys.marks_of(stream), scheme, codec.encode(message))
         except StreamUnavailable:

@@ -31,7 +31,8 @@ Our extension, for clients that must not lose or double a frame, whatever breaks
 (`parley.played`, every quarter of a second and when it falls silent), else by the time since it was sent. Without it that is
 the client's to do, as the protocol has it.
 
-`?audio=` asks for another rate, or for Opus or AAC in binary frames: `gateway.doors.openai_audio`.
+`?audio=` asks for another rate, or for Opus or AAC in binary frames: `gateway.doors.openai_audio`. Both may also be named in
+the session's `audio` object: `gateway.doors.openai_formats`.
 
 A close with 1000 ends the session. After anything else it waits for as long as PARLEY_GRACE_S.
 """
@@ -55,6 +56,7 @@ from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
+from gateway.doors.openai_formats import NONE, Formats, asked_by, in_up
 from gateway.doors.openai_session import (
     DOOR,
     NO_LIMIT,
@@ -81,7 +83,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.limits import Room
-from gateway.live_uplink import LiveUplink
+from gateway.live_uplink import FormatChange, LiveUplink
 from gateway.numbering import Numbering, Offer
 from gateway.transports.websocket import Binary, TextSocket
 from runtime.logs import SessionLogger
@@ -117,6 +119,8 @@ class Client:
     allowance: Allowance
     samples: entries.Samples | entries.Chunks
     """or whatever else it sends"""
+    source: str
+    """what that is: `streams.sources`"""
     played: EntryId | None = None
     has_played: asyncio.Event = field(default_factory=asyncio.Event)
     ack_timer: asyncio.TimerHandle | None = None
@@ -154,8 +158,11 @@ async def uplink(client: Client) -> None:
                     said = wire.decode_chunk(frame.data, parley=parley)
                 else:
                     raise wire.Mistake("invalid_event", str(BinaryFrame()))
+                formats = NONE
+                if isinstance(said, wire.Event):
+                    said, formats = asked_by(said)
                 received.labels(DOOR, "received", said.kind).inc()
-                _take(client, said)
+                _take(client, said, formats)
             except wire.Mistake as mistake:
                 received.labels(DOOR, "received", "refused").inc()
                 _refuse(client, mistake)
@@ -165,7 +172,7 @@ async def uplink(client: Client) -> None:
     raise ClientLeft
 
 
-def _take(client: Client, said: wire.Said) -> None:
+def _take(client: Client, said: wire.Said, formats: Formats = NONE) -> None:
     match said:
         case wire.Received(did, useq) | wire.Played(did, useq):
             if isinstance(said, wire.Received):
@@ -180,6 +187,7 @@ def _take(client: Client, said: wire.Said) -> None:
         case _ if client.numbering is None:
             try:
                 _spend(client, said)
+                _go_over(client, formats)
                 for message in entries.messages(said, client.samples):
                     client.uplink.say(message)
             except Refused as error:
@@ -188,7 +196,18 @@ def _take(client: Client, said: wire.Said) -> None:
             if (useq := said.useq) is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            _take_numbered(client, client.numbering, useq, said)
+            _take_numbered(client, client.numbering, useq, said, formats)
+
+
+def _go_over(client: Client, formats: Formats) -> None:
+    """From here on what the client sends, and what it hears, is as it has named it."""
+    if not formats:
+        return
+    source = formats.source
+    other = None if source is None or source == client.source else in_up(source)
+    if other is not None and source is not None:
+        client.source, client.samples = source, entries.Chunks()
+    client.uplink.change(FormatChange(formats.input, formats.output, other))
 
 
 def _entry(client: Client, said: wire.Numbered | None) -> Message:
@@ -201,7 +220,9 @@ def _spend(client: Client, said: wire.Numbered) -> None:
         client.allowance.take(seconds_of(said.data), time.monotonic())
 
 
-def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.Numbered | None) -> bool:
+def _take_numbered(
+    client: Client, numbering: Numbering, useq: int, said: wire.Numbered | None, formats: Formats = NONE
+) -> bool:
     """Take it, if it is the next one; None: its number only. Whether it was, and had room."""
     match numbering.offer(useq):
         case Offer.TAKE:
@@ -212,6 +233,7 @@ def _take_numbered(client: Client, numbering: Numbering, useq: int, said: wire.N
                     _spend(client, said)
             except TooFast as error:
                 said, too_fast = None, error
+            _go_over(client, formats)
             try:
                 client.uplink.say(_entry(client, said))
             except Busy:
@@ -314,7 +336,7 @@ async def _converse_in(request: web.Request, asked: Asked, room: Room) -> web.St
     client = _client(request, socket, begun)
     with app[CONNECTIONS].joined(client.connection):
         try:
-            ways = uplink(client), downlink(client.connection, client.frames), _keep_played(client)
+            ways = uplink(client), downlink(client.connection, app[BACKEND], client.frames), _keep_played(client)
             await client.connection.run(*ways, room.is_for(client.frames.sid))
         finally:
             if client.ack_timer is not None:
@@ -358,7 +380,7 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     numbering = None if begun.gen is None else Numbering(begun.first)
     allowance = request.app[LIMITS].allowance(session.sid)
     samples = entries.Samples() if begun.route == "pcm" else entries.Chunks()
-    client = Client(socket, connection, live, numbering, begun.frames, allowance, samples)
+    client = Client(socket, connection, live, numbering, begun.frames, allowance, samples, begun.source)
     connection.on_told = lambda event: client.reply("error", event.encode())
     if numbering is not None:
         live.on_stored = lambda useq: _stored(client, numbering, useq)

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 import msgspec
 import pybase64
 
+from gateway import g711
 from gateway.doors import openai_messages as wire
+from gateway.g711 import Law
 from streams import down
 from streams.coding import FRAMES_MS, MAX_BIT_RATE, MIN_BIT_RATE, Coding
 from streams.ids import EntryId
@@ -52,6 +54,17 @@ class Heard:
     coding: Coding = Coding()  # noqa: RUF009 - frozen
     mistakes: tuple[wire.Mistake, ...] = ()
     """what was asked for in vain; it is left at its default"""
+    law: Law | None = None
+    """of PCM at 8 kHz: as G.711 has it"""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the address asks for something."""
+        return self.codec is not None
+
+    def sound(self, audio: bytes) -> bytes:
+        """Samples as they are heard."""
+        return audio if self.law is None else g711.encode(audio, self.law)
 
 
 def read_query(query: Mapping[str, str]) -> Heard:

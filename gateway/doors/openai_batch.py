@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_entries import VOIDED, Chunks, Samples, message, messages
+from gateway.doors.openai_formats import NONE, Formats, asked_by
 from gateway.errors import NoEvents, TooManyEvents
 from streams.ids import EntryId
 from streams.messages import Message
@@ -44,6 +45,11 @@ class Batch:
 
     messages: list[Message] = field(default_factory=list)
     """to be stored, in order; numbered ones carry the numbers from the next one on"""
+    formats: Formats = NONE
+    """what the client names of formats, before the message at `names_at`"""
+    names_at: int = 0
+    speaks: bool = False
+    """something of it is audio"""
     kinds: list[str] = field(default_factory=list)
     """of the events that were read"""
     mistakes: list[tuple[int, wire.Mistake]] = field(default_factory=list)
@@ -59,6 +65,22 @@ class Batch:
     played_at: Played | None = None
     """the last that it said of an item"""
 
+    def name(self, formats: Formats, event_id: str | None, useq: int | None) -> None:
+        """Raises Mistake: what the audio beside it is would be anybody's guess."""
+        if not formats:
+            return
+        if formats.input is not None and self.speaks:
+            raise _mixed(event_id, useq)
+        before = self.formats
+        self.names_at = self.names_at if before else len(self.messages)
+        self.formats = Formats(formats.input or before.input, formats.output or before.output)
+
+    def speak(self, event_id: str | None, useq: int | None) -> None:
+        """Raises Mistake, as above."""
+        if self.formats.input is not None:
+            raise _mixed(event_id, useq)
+        self.speaks = True
+
     def note(self, said: wire.Received | wire.Played) -> None:
         """The furthest place counts."""
         if isinstance(said, wire.Received):
@@ -68,12 +90,24 @@ class Batch:
             self.played_at = said.at or self.played_at
 
 
+def _mixed(event_id: str | None, useq: int | None) -> wire.Mistake:
+    sentence = "A request that appends audio cannot name 'session.audio.input.format', too: send it in one of its own."
+    mistake = wire.Mistake("invalid_value", sentence, param="session.audio.input.format", event_id=event_id)
+    mistake.useq = useq
+    return mistake
+
+
 def plain(events: Sequence[bytes], *, chunked: bool = False) -> Batch:
     """Of a client that does not number. Half a sample at the end of its speech is dropped."""
     batch, samples = Batch(), Chunks() if chunked else Samples()
     for index, text in enumerate(events):
         try:
             said = wire.decode(text, parley=False)
+            if isinstance(said, wire.Event):
+                said, formats = asked_by(said)
+                batch.name(formats, said.event_id, None)
+            elif isinstance(said, wire.Audio):
+                batch.speak(said.event_id, None)
         except wire.Mistake as mistake:
             batch.mistakes.append((index, mistake))
             continue
@@ -102,7 +136,12 @@ def numbered(events: Sequence[bytes], next_useq: int, *, chunked: bool = False) 
             elif useq is None:
                 sentence = "Missing required parameter: 'useq'."
                 raise wire.Mistake("missing_required_parameter", sentence, param="useq", event_id=said.event_id)
-            else:
+            elif useq == wanted:
+                if isinstance(said, wire.Event):
+                    said, formats = asked_by(said)
+                    batch.name(formats, said.event_id, useq)
+                elif isinstance(said, wire.Audio):
+                    batch.speak(said.event_id, useq)
                 entry = message(said, chunked=chunked)
         except wire.Mistake as error:
             mistake, useq = error, error.useq

@@ -24,6 +24,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
 from gateway.doors.openai_entries import Samples
+from gateway.doors.openai_formats import in_up
 from gateway.doors.openai_session import (
     DOOR,
     NO_LIMIT,
@@ -48,9 +50,11 @@ from gateway.doors.openai_session import (
     Start,
     downlink,
     event_id,
+    formats_of,
     found,
     input_of,
     refuse_beta,
+    source_of,
     start,
 )
 from gateway.errors import (
@@ -67,9 +71,10 @@ from gateway.errors import (
 )
 from gateway.limits import Room
 from gateway.listening import Listening
-from gateway.posting import keep_place, post, post_end, post_numbered, post_stream
-from gateway.replay import Numbers, numbers
-from gateway.route import route_of, stream_of
+from gateway.live_uplink import FormatChange
+from gateway.posting import keep_place, post, post_change, post_end, post_numbered, post_stream
+from gateway.replay import Numbers, numbers, route_now
+from gateway.route import stream_of
 from gateway.transports.chunked import chunks, whole
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
 from gateway.transports.sse import EventStream
@@ -145,7 +150,7 @@ async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials:
         response = await events.open(request)
     connection = _connection(request, events, begun)
     with app[CONNECTIONS].joined(connection):
-        await connection.run(downlink(connection, begun.frames), room.is_for(begun.frames.sid))
+        await connection.run(downlink(connection, app[BACKEND], begun.frames), room.is_for(begun.frames.sid))
     return response
 
 
@@ -213,7 +218,7 @@ async def _named(request: web.Request, caller: Caller) -> tuple[Session, turns.O
 
 async def _numbers(backend: Backend, session: Session, opened: turns.Opened) -> Numbers:
     """What of the session is stored. Raises Over, StreamUnavailable."""
-    stored = await numbers(backend.redis, session, route_of(opened))
+    stored = await numbers(backend.redis, session, await route_now(backend.redis, session, opened))
     if not stored.gen:
         raise Over(stream_of(session, stored.route))
     return stored
@@ -243,13 +248,13 @@ async def _events_in(request: web.Request, session: Session, opened: turns.Opene
     backend = request.app[BACKEND]
     with _refusals(session):
         stored = await _numbers(backend, session, opened)
-        chunked = opened.input is not None
+        chunked = stored.route == "up"
         batch = numbered(events, stored.next, chunked=chunked) if opened.numbered else plain(events, chunked=chunked)
         _spend(request, session, batch)
         _count(request, batch)
         want = batch.want
         try:
-            await (post_numbered if opened.numbered else post)(backend, session, stored, batch.messages)
+            await _post_batch(backend, session, opened, stored, batch)
         except Wanted as wanted:
             want = int(wanted.after) + 1
         await _keep_places(backend, session, batch)
@@ -263,6 +268,21 @@ async def _events_in(request: web.Request, session: Session, opened: turns.Opene
     else:
         answer["stored"] = batch.stored
     return _json(answer | {"errors": errors}, status=200 if want is None else 409)
+
+
+async def _post_batch(backend: Backend, session: Session, opened: turns.Opened, stored: Numbers, batch: Batch) -> None:
+    """Raises StreamError, and Wanted as `post_numbered` does."""
+    send, rest = post_numbered if opened.numbered else post, batch.messages
+    if batch.formats:
+        first, rest = rest[: batch.names_at], rest[batch.names_at :]
+        await send(backend, session, stored, first)
+        if opened.numbered:
+            stored = replace(stored, next=stored.next + len(first))
+        source = batch.formats.source
+        is_other = source is not None and source != source_of(opened, stored.route, await formats_of(backend, session))
+        change = FormatChange(batch.formats.input, batch.formats.output, in_up(source) if source and is_other else None)
+        stored = await post_change(backend, session, stored, change)
+    await send(backend, session, stored, rest)
 
 
 def _spend(request: web.Request, session: Session, batch: Batch) -> None:
@@ -351,9 +371,12 @@ async def _speak_in(request: web.Request, speaking: Speaking, session: Session, 
     backend = request.app[BACKEND]
     if opened.numbered:
         raise MustNumber
-    if opened.input == "opus":
+    with _refusals(session):
+        stored = await _numbers(backend, session, opened)
+        source = source_of(opened, stored.route, await formats_of(backend, session))
+    if source == "opus":
         raise NeedsPackets
-    chunked = opened.input is not None
+    chunked = stored.route == "up"
     count = 0
 
     def took(message: Message) -> None:
@@ -366,7 +389,7 @@ async def _speak_in(request: web.Request, speaking: Speaking, session: Session, 
 
     with _refusals(session):
         async with aclosing(_chunks(speaking) if chunked else _speech(request, speaking, session)) as speech:
-            await post_stream(backend, session, await _numbers(backend, session, opened), speech, took)
+            await post_stream(backend, session, stored, speech, took)
     request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
     return _json({"bytes" if chunked else "samples": count})
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import pybase64
 
-from gateway.doors.openai_shapes import Object, session_id
+from gateway.doors.openai_shapes import Object, merged, session_id
 from gateway.errors import DoorError, Refused
 from streams import down, stopping
 from streams.ids import EntryId
@@ -45,13 +45,6 @@ MODEL = "parley.model"
 _USEQ = struct.Struct(">Q")
 _SID = re.compile(r"[0-9A-Za-z]{1,64}")
 _DID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
-
-_FORMATS = {
-    "session.update": (("session", "audio", "input", "format"), ("session", "audio", "output", "format")),
-    "response.create": (("response", "audio", "output", "format"),),
-}
-"""Where an event may ask for an audio format."""
-
 
 # ---- what the client says -------------------------------------------------------------------------------------------
 
@@ -258,7 +251,6 @@ def _read(
             if len(text) > MAX_EVENT_CHARS:
                 sentence = f"The event is too large: expected at most {MAX_EVENT_CHARS} bytes, but got {len(text)}."
                 raise Mistake("string_above_max_length", sentence)
-            check_formats(kind, fields)
             return Event(kind, text if useq is None else msgspec.json.encode(fields), event_id, useq)
 
 
@@ -312,19 +304,6 @@ def _text(fields: dict[str, msgspec.Raw], name: str) -> str:
     return value
 
 
-def check_formats(kind: str, fields: dict[str, msgspec.Raw]) -> None:
-    """The way through Parley is PCM16 at 24 kHz. Whatever else is wrong with a format, the model says."""
-    for path in _FORMATS.get(kind, ()):
-        value: Any = {name: _value(raw) for name, raw in fields.items() if name == path[0]}
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, dict) and value.get("type") in ("audio/pcmu", "audio/pcma"):
-            param = ".".join((*path, "type"))
-            raise Mistake(
-                "invalid_value", f"Invalid value: '{value['type']}'. Supported values are: 'audio/pcm'.", param=param
-            )
-
-
 def _value(raw: msgspec.Raw | None) -> object:
     value: object = None
     if raw is not None:
@@ -359,12 +338,21 @@ def session_created(event_id: str, session: Object) -> bytes:
     return encode({"type": "session.created", "event_id": event_id, "session": session})
 
 
-def session_updated(body: bytes, sid: str) -> bytes:
+def session_updated(body: bytes, sid: str, shown: Callable[[Object], Object] = lambda session: session) -> bytes:
     """The model's `session.updated`, about our session: it is not the model's that ends at `expires_at`."""
     event = msgspec.json.decode(body)
     if isinstance(session := event.get("session"), dict):
         session["id"] = session_id(sid)
         session.pop("expires_at", None)
+        event["session"] = shown(session)
+    return encode(event)
+
+
+def response_told(body: bytes, format_: Object) -> bytes:
+    """`response.created` or `response.done`, of a client that hears it in another format than the model says it."""
+    event = msgspec.json.decode(body)
+    if isinstance(response := event.get("response"), dict):
+        event["response"] = merged(response, {"audio": {"output": {"format": format_}}})
     return encode(event)
 
 

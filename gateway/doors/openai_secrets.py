@@ -18,6 +18,7 @@ from aiohttp import web
 from gateway.admission import admit, credential
 from gateway.appkeys import BACKEND, SETTINGS
 from gateway.doors import openai_messages as wire
+from gateway.doors.openai_formats import taken_out
 from gateway.doors.openai_session import DOOR
 from gateway.doors.openai_shapes import session_told
 from gateway.errors import InvalidRequest, InvalidToken
@@ -68,7 +69,7 @@ async def _mint(request: web.Request) -> web.Response:
         new_sid(),  # of no session: there is none yet
         model=settings.openai_realtime_model,
         transcription_model=settings.transcription_model,
-        begins=begins,
+        begins=None if begins is None else msgspec.json.decode(begins),
     )
     body = wire.encode({"value": value, "expires_at": int(time.time()) + seconds, "session": told})
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
@@ -79,7 +80,7 @@ def _read(body: bytes) -> _Asked:
         asked = msgspec.json.decode(body or b"{}", type=_Asked)
         if _begins(asked) is not None:
             msgspec.json.decode(asked.session, type=_Session)
-            wire.check_formats("session.update", {"session": asked.session})
+            taken_out(msgspec.json.decode(asked.session))
     except msgspec.MsgspecError as error:
         raise InvalidRequest(f"The client secret cannot be made: {error}.") from error
     except RecursionError:

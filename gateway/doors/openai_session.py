@@ -8,6 +8,7 @@ from secrets import token_hex
 
 import msgspec
 from aiohttp import web
+from msgspec import structs
 
 from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
@@ -15,15 +16,27 @@ from gateway.connections import Connection, Place, on_the_way, place_of
 from gateway.doors import openai_audio as heard
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
-from gateway.doors.openai_shapes import session_told
-from gateway.errors import BetaShape, ConnectionOver, DoorError, NotAdmitted, NoToken, SessionNotFound, UnknownInput
+from gateway.doors.openai_formats import NONE, PLAIN, Formats, named_as, taken_out
+from gateway.doors.openai_shapes import Object, session_told
+from gateway.errors import (
+    BetaShape,
+    ConnectionOver,
+    DoorError,
+    NotAdmitted,
+    NoToken,
+    SessionNotFound,
+    Unavailable,
+    UnknownInput,
+)
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
 from gateway.refusals import Farewell
-from gateway.replay import numbers, opened_as, resync_from
+from gateway.replay import numbers, opened_as, resync_from, route_now
 from gateway.route import route_of, stream_of
 from gateway.session import ClientSession, Route
+from gateway.session_formats import keep, kept
 from streams import down, turns
+from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
@@ -43,9 +56,6 @@ BETA_SHAPE = 4000
 BETA_PROTOCOL = "openai-beta.realtime-v1"
 """How a browser, which can send no header, says `OpenAI-Beta: realtime=v1`."""
 
-PCM16 = "pcm16"
-"""The input of a client that names none: PCM16 24 kHz mono."""
-
 NO_LIMIT = 0
 """Of bytes that wait in an `Uplink`: this door has ways of its own."""
 
@@ -64,6 +74,8 @@ class Frames:
     """in what it hears answers"""
     streamed: bool = False
     """over Server-Sent Events, where an event stands on one line under a name, and its place is its id"""
+    formats: Formats = NONE
+    """what it has named in its session"""
 
     def reply(self, kind: str, data: bytes) -> Frame:
         """Of the door itself."""
@@ -83,7 +95,7 @@ class Frames:
         """The end of a part; the event that ends it follows, and has its place."""
         if tail.samples:
             return replace(self.packets(did, tail.item, tail.part, audio, tail), entry=None)
-        data = heard.tail_delta(did, tail, audio)
+        data = heard.tail_delta(did, tail, self.heard.sound(audio))
         data = wire.with_did(data, did, is_tail=True) if self.dids else data
         return Frame("audio", data, tail.item, event="response.output_audio.delta", prefix=self._prefix)
 
@@ -103,7 +115,7 @@ def event_id() -> str:
     return f"event_{token_hex(10)}"
 
 
-async def downlink(connection: Connection, frames: Frames) -> None:
+async def downlink(connection: Connection, backend: Backend, frames: Frames) -> None:
     """Say all that the session says, in order, until it ends."""
     connection.stopping.flushes = True
     try:
@@ -111,19 +123,43 @@ async def downlink(connection: Connection, frames: Frames) -> None:
             connection.trouble(mistake)
         if frames.heard.codec is not None:
             await connection.listen(frames.heard.codec, frames.heard.coding)
-        async with aclosing(connection.downlink.entries()) as entries:
-            async for entry in entries:
-                if isinstance(entry.message, down.ServerEvent):
-                    for tail, audio in entry.message.ends():
-                        if tail.item in connection.downlink.void:
-                            continue
-                        await connection.outbox.put(frames.tail(entry.id, tail, audio))
-                frame = _frame(connection, frames, entry.id, entry.message)
-                if frame is not None:
-                    await connection.outbox.put(frame)
-                connection.said(entry.id)
+        while True:
+            frames = await _say(connection, backend, frames)
+            await connection.listen(frames.heard.codec, frames.heard.coding)
     except ConnectionOver as over:
         connection.outbox.finish(over)  # what was said last is sent before the goodbye
+
+
+async def _say(connection: Connection, backend: Backend, frames: Frames) -> Frames:
+    """Until it is to be said from another stream: then how. What a client names counts from the `session.updated` on."""
+    async with aclosing(connection.downlink.entries()) as entries:
+        async for entry in entries:
+            before = frames.heard
+            if isinstance(entry.message, down.ServerEvent):
+                for tail, audio in entry.message.ends():
+                    if tail.item in connection.downlink.void:
+                        continue
+                    await connection.outbox.put(frames.tail(entry.id, tail, audio))
+                if entry.message.type == "session.updated":
+                    frames = await _named_anew(backend, connection.session, frames)
+            frame = _frame(connection, frames, entry.id, entry.message)
+            if frame is not None:
+                await connection.outbox.put(frame)
+            connection.said(entry.id)
+            connection.heard = entry.id
+            if (frames.heard.codec, frames.heard.coding) != (before.codec, before.coding):
+                return frames
+    raise AssertionError("it ends by an exception only")
+
+
+async def _named_anew(backend: Backend, session: Session, frames: Frames) -> Frames:
+    try:
+        formats = await formats_of(backend, session)
+    except StreamUnavailable as error:
+        raise Unavailable from error
+    if formats.output == frames.formats.output:
+        return replace(frames, formats=formats)
+    return replace(frames, formats=formats, heard=formats.heard or frames.heard)
 
 
 def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.DownMessage) -> Frame | None:
@@ -131,14 +167,17 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
     match message:
         case down.Audio(audio=b""):
             return None
-        case down.Audio(item=item):
-            data = wire.audio_delta(did, message)
+        case down.Audio(item=item, audio=audio):
+            data = wire.audio_delta(did, structs.replace(message, audio=frames.heard.sound(audio)))
             return frames.said(did, "audio", data, item, event="response.output_audio.delta")
         case down.Coded(item=item, part=part, audio=audio, packets=packets):
             return frames.packets(did, item, part, audio, packets) if packets.sizes else None
         case down.ServerEvent("session.updated", body):
-            updated = wire.session_updated(bytes(body), frames.sid)
+            updated = wire.session_updated(bytes(body), frames.sid, frames.formats.shown)
             return frames.said(did, "event", updated, event="session.updated")
+        case down.ServerEvent(("response.created" | "response.done") as kind, body) if frames.formats.output is not None:
+            told = wire.response_told(bytes(body), frames.formats.output)
+            return frames.said(did, "event", told, event=kind)
         case down.ServerEvent(kind, body):
             return frames.said(did, "event", bytes(body), event=kind)
         case down.Failed(code, _):
@@ -227,12 +266,14 @@ class Start:
     """what the client is told first"""
     route: Route = "pcm"
     """which way what it says goes"""
+    source: str = PLAIN
+    """what its audio is"""
 
 
 def input_of(request: web.Request) -> str | None:
     """What the client says that its chunks are; None for PCM16. Raises UnknownInput."""
-    named = request.query.get("input") or request.headers.get("X-Parley-Input") or PCM16
-    if named == PCM16:
+    named = request.query.get("input") or request.headers.get("X-Parley-Input") or PLAIN
+    if named == PLAIN:
         return None
     source = read_chunked(named)
     if source is None:
@@ -258,36 +299,51 @@ async def start(request: web.Request, asked: Asked) -> Start:
     if asked.session is not None:
         return await _start_again(request, asked, asked.session)
     app, backend = request.app, request.app[BACKEND]
+    begins, formats = _begins(asked)
+    input_ = asked.input
+    if input_ is None and formats.source not in (None, PLAIN):
+        input_ = formats.source
+    heard = asked.heard if asked.heard.is_named else formats.heard or asked.heard
     how = turns.Opened(
         user=asked.user,
         door=DOOR,
         turn_mode="server_vad",
         numbered=asked.parley,
-        input=asked.input,
+        input=input_,
         cuts_answers=asked.cuts_answers,
-        session=None if asked.begins is None else msgspec.Raw(asked.begins.encode()),
+        session=None if begins is None else msgspec.Raw(msgspec.json.encode(begins)),
     )
     route = route_of(how)
     opened = await new_session(backend, how)
     app[METRICS].sessions.labels(DOOR).inc()
     gen = None
+    async with on_the_way(backend, opened):
+        await keep(backend.redis, opened.session, input=formats.input, output=formats.output)
     if asked.parley:
-        first = GenOpened(source=asked.input or "pcm16")
+        first = GenOpened(source=input_ or PLAIN)
         async with on_the_way(backend, opened):
             gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
-    frames = Frames(opened.session.sid, asked.parley, asked.heard, asked.streamed)
-    greetings = (frames.said(BIRTH, "session.created", _created(request, opened, asked.begins)),)
-    return Start(opened, frames, Place(BIRTH, ClientSession()), known=False, gen=gen, greetings=greetings, route=route)
+    frames = Frames(opened.session.sid, asked.parley, heard, asked.streamed, formats)
+    greetings = (frames.said(BIRTH, "session.created", _created(request, opened, begins, formats)),)
+    place, source = Place(BIRTH, ClientSession()), input_ or PLAIN
+    return Start(opened, frames, place, known=False, gen=gen, greetings=greetings, route=route, source=source)
+
+
+def _begins(asked: Asked) -> tuple[Object | None, Formats]:
+    """What the client secret says of the session, and the formats in it. They were looked at when it was minted."""
+    if asked.begins is None:
+        return None, NONE
+    return taken_out(msgspec.json.decode(asked.begins))
 
 
 async def _start_again(request: web.Request, asked: Asked, named: str) -> Start:
     backend = request.app[BACKEND]
     session, how = await found(backend, asked.user, named)
-    route = route_of(how)
     opened = await resume(backend, session.sid)
     if opened is None:
         raise SessionNotFound
     async with on_the_way(backend, opened):
+        route = await route_now(backend.redis, session, how)
         return await _gone_on_with(request, asked, opened, how, route)
 
 
@@ -295,10 +351,17 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how:
     backend, session = request.app[BACKEND], opened.session
     stored = await numbers(backend.redis, session, route)
     place = await place_of(backend, opened)
-    frames = Frames(session.sid, asked.parley, asked.heard, asked.streamed)
+    formats = await formats_of(backend, session)
+    if asked.heard.is_named and formats.output is not None:  # the last word counts
+        formats = replace(formats, output=named_as(asked.heard))
+        await keep(backend.redis, session, output=formats.output)
+    heard = asked.heard if asked.heard.is_named else formats.heard or asked.heard
+    source = source_of(how, route, formats)
+    begins = None if how.session is None else msgspec.json.decode(how.session)
+    frames = Frames(session.sid, asked.parley, heard, asked.streamed, formats)
     if not asked.parley and not asked.streamed:
-        greeting = frames.reply("session.created", _created(request, opened, how.session))
-        return Start(opened, frames, place, known=stored.known, greetings=(greeting,), route=route)
+        greeting = frames.reply("session.created", _created(request, opened, begins, formats))
+        return Start(opened, frames, place, known=stored.known, greetings=(greeting,), route=route, source=source)
     # What cannot be read is the beginning: the client is told again what it may have.
     after = place.after if asked.after is None else wire.read_did(asked.after) or BIRTH
     greetings = [frames.reply("parley.resumed", wire.resumed(session.sid, stored.next, after))]
@@ -308,10 +371,22 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how:
         after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
     place = Place(after, ClientSession())
     gen = stored.gen if asked.parley else None
-    return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route)
+    return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route, source)
 
 
-def _created(request: web.Request, opened: Opened, begins: str | msgspec.Raw | None) -> bytes:
+async def formats_of(backend: Backend, session: Session) -> Formats:
+    """What its client has named last. Raises StreamUnavailable."""
+    return Formats(*await kept(backend.redis, session))
+
+
+def source_of(how: turns.Opened, route: Route, formats: Formats) -> str:
+    """What a session's client sends now."""
+    if route == "pcm":
+        return PLAIN
+    return formats.source or how.input or PLAIN
+
+
+def _created(request: web.Request, opened: Opened, begins: Object | None, formats: Formats) -> bytes:
     settings = request.app[SETTINGS]
     session = session_told(
         opened.session.sid,
@@ -319,4 +394,4 @@ def _created(request: web.Request, opened: Opened, begins: str | msgspec.Raw | N
         transcription_model=settings.transcription_model,
         begins=begins,
     )
-    return wire.session_created(event_id(), session)
+    return wire.session_created(event_id(), formats.shown(session))

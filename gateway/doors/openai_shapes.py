@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 Object = dict[str, Any]
 
 _MERGED = (("audio",), ("audio", "input"), ("audio", "output"), ("audio", "input", "transcription"))
@@ -16,17 +14,10 @@ def session_id(sid: str) -> str:
     return f"sess_{sid}"
 
 
-def session_told(
-    sid: str,
-    *,
-    model: str,
-    transcription_model: str | None,
-    begins: bytes | str | msgspec.Raw | None = None,
-    formats: Object | None = None,
-) -> Object:
+def session_told(sid: str, *, model: str, transcription_model: str | None, begins: Object | None = None) -> Object:
     """What a session is at its beginning, as far as it is known before there is a model behind it.
 
-    `begins`: what its client secret says of it. `formats`: what its client has named instead of the model's.
+    `begins`: what its client secret says of it.
     """
     pcm = {"type": "audio/pcm", "rate": 24_000}
     detection = {
@@ -54,9 +45,7 @@ def session_told(
         "truncation": "auto",
     }
     if begins is not None:
-        session = merged(session, msgspec.json.decode(begins))
-    if formats is not None:
-        session = merged(session, formats)
+        session = merged(session, begins)
     return {**session, "id": session_id(sid), "model": model}
 
 

@@ -128,13 +128,6 @@ def test_nothing_is_nested_so_deeply_that_it_breaks() -> None:
     assert mistake(deep).error == "invalid_json"
 
 
-@pytest.mark.parametrize("where", ["input", "output"])
-def test_another_format_is_refused(where: str) -> None:
-    session = {"type": "realtime", "audio": {where: {"format": {"type": "audio/pcmu"}}}}
-    error = mistake(frame("session.update", session=session))
-    assert (error.error, error.param) == ("invalid_value", f"session.audio.{where}.format.type")
-
-
 def test_what_was_received_and_played() -> None:
     assert wire.decode(frame("parley.received", did="7-8"), parley=True) == wire.Received(EntryId(7, 8))
     played = frame("parley.played", did="7-8", item_id="i", played_ms=20)
