@@ -15,7 +15,7 @@ from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
-NODE_TESTS = ("test_javascript.py",)
+NODE_TESTS = ("test_javascript.py", "test_browser.py")
 
 
 def _lacks_browser() -> bool:
@@ -29,6 +29,7 @@ def _lacks_node() -> bool:
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js."""
     is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
+    is_browser_test |= collection_path == node.HERE / "test_browser.py"
     is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
     return True if (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node()) else None
 
