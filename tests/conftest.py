@@ -43,6 +43,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(specname="pytest_terminal_summary")
+def tell_of_curl(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if shutil.which("curl") is None and not node.is_required():
+        terminalreporter.write_line(
+            "Not run: the documented conversation by curl. There is no curl: apt-get install curl.", yellow=True
+        )
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
 def tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out, and how to get it."""
     if _lacks_node():

@@ -22,8 +22,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +39,8 @@ from gateway.connections import Connection, on_the_way
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
-from gateway.doors.openai_entries import Samples
 from gateway.doors.openai_formats import in_up
+from gateway.doors.openai_requests import json_answer, named, numbers_now, refusals
 from gateway.doors.openai_session import (
     DOOR,
     NO_LIMIT,
@@ -51,7 +51,6 @@ from gateway.doors.openai_session import (
     downlink,
     event_id,
     formats_of,
-    found,
     input_of,
     refuse_beta,
     source_of,
@@ -60,8 +59,6 @@ from gateway.doors.openai_session import (
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
-    MustNumber,
-    NeedsPackets,
     NoSuchSession,
     NotNow,
     SessionNotFound,
@@ -72,17 +69,14 @@ from gateway.errors import (
 from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.live_uplink import FormatChange
-from gateway.posting import keep_place, post, post_change, post_end, post_numbered, post_stream
-from gateway.replay import Numbers, numbers, route_now
-from gateway.route import stream_of
-from gateway.transports.chunked import chunks, whole
+from gateway.posting import keep_place, post, post_change, post_end, post_numbered
+from gateway.replay import Numbers
+from gateway.transports.chunked import whole
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
 from gateway.transports.sse import EventStream
-from runtime.logs import SessionLogger
-from streams import pcm, stopping, turns, up
+from streams import pcm, stopping, turns
 from streams.attach import tell
-from streams.errors import Over, StreamError, StreamUnavailable, Wanted
-from streams.messages import Message
+from streams.errors import Over, StreamUnavailable, Wanted
 from streams.sessions import Session
 
 logger = logging.getLogger(__name__)
@@ -93,9 +87,6 @@ MAX_BATCH_BYTES = 16 << 20
 EVENTS_IDLE_S = 20.0
 """How long nothing may come of a request's events."""
 
-AUDIO_IDLE_S = 60.0
-"""How long nothing may come of a recording that is sent as it is made."""
-
 MAX_TOLD = 16
 MAX_TOLD_BYTES = 4 << 10
 """Of the mistakes of one request that are told on the stream too: so many, each of at most this size. Its answer has all."""
@@ -105,7 +96,6 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/realtime/sse", _listen, allow_head=False),
         web.post("/v1/realtime/events", _events),
-        web.post("/v1/realtime/audio", _audio),
         web.post("/v1/realtime/end", _end),
     ]
 
@@ -206,39 +196,9 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
 # ---- up -------------------------------------------------------------------------------------------------------------
 
 
-async def _named(request: web.Request, caller: Caller) -> tuple[Session, turns.Opened]:
-    """The caller's session, and how it was opened. Raises NoSuchSession, NotNow."""
-    try:
-        return await found(request.app[BACKEND], caller.user_or(USER), request.query.get("session", ""))
-    except SessionNotFound:
-        raise NoSuchSession from None
-    except StreamUnavailable:
-        raise NotNow from None
-
-
-async def _numbers(backend: Backend, session: Session, opened: turns.Opened) -> Numbers:
-    """What of the session is stored. Raises Over, StreamUnavailable."""
-    stored = await numbers(backend.redis, session, await route_now(backend.redis, session, opened))
-    if not stored.gen:
-        raise Over(stream_of(session, stored.route))
-    return stored
-
-
-@contextmanager
-def _refusals(session: Session) -> Iterator[None]:
-    """What goes wrong in Redis, as an answer."""
-    try:
-        yield
-    except Over:
-        raise NoSuchSession from None
-    except StreamError as error:
-        SessionLogger(logger, session.sid).warning("what the client said could not be stored: %s", error)
-        raise NotNow from None
-
-
 async def _events(request: web.Request) -> web.Response:
     caller = await admit(request, DOOR)
-    session, opened = await _named(request, caller)
+    session, opened = await named(request, caller)
     with request.app[BODIES].held_by(caller.user or caller.address) as came:
         body = await whole(request, max_bytes=MAX_BATCH_BYTES, idle_s=EVENTS_IDLE_S, came=came)
         return await _events_in(request, session, opened, events_of(body))
@@ -246,8 +206,8 @@ async def _events(request: web.Request) -> web.Response:
 
 async def _events_in(request: web.Request, session: Session, opened: turns.Opened, events: Sequence[bytes]) -> web.Response:
     backend = request.app[BACKEND]
-    with _refusals(session):
-        stored = await _numbers(backend, session, opened)
+    with refusals(session):
+        stored = await numbers_now(backend, session, opened)
         chunked = stored.route == "up"
         batch = numbered(events, stored.next, chunked=chunked) if opened.numbered else plain(events, chunked=chunked)
         _spend(request, session, batch)
@@ -267,7 +227,7 @@ async def _events_in(request: web.Request, session: Session, opened: turns.Opene
         answer |= {"acked": next_useq - 1, "next_useq": next_useq}
     else:
         answer["stored"] = batch.stored
-    return _json(answer | {"errors": errors}, status=200 if want is None else 409)
+    return json_answer(answer | {"errors": errors}, status=200 if want is None else 409)
 
 
 async def _post_batch(backend: Backend, session: Session, opened: turns.Opened, stored: Numbers, batch: Batch) -> None:
@@ -327,102 +287,17 @@ async def _refuse(backend: Backend, session: Session, batch: Batch, want: int | 
     return errors
 
 
-class Speaking:
-    """A recording that is sent as it is made; it ends with the process at the latest."""
-
-    door = DOOR
-
-    def __init__(self, request: web.Request) -> None:
-        self._request = request
-        self._over: asyncio.Future[ConnectionOver] = asyncio.get_running_loop().create_future()
-
-    def over(self, why: ConnectionOver) -> None:
-        """Nothing more is taken, however silent the microphone is. What came before is stored."""
-        if not self._over.done():
-            self._over.set_result(why)
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes. Raises what `chunks` raises, and NotNow when it is over before its end."""
-        async with aclosing(chunks(self._request, max_bytes=None, idle_s=AUDIO_IDLE_S)) as body:
-            while True:
-                reading = asyncio.ensure_future(anext(body, b""))
-                try:
-                    await asyncio.wait((reading, self._over), return_when=asyncio.FIRST_COMPLETED)
-                    if self._over.done():
-                        raise NotNow(str(self._over.result()))
-                finally:
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
-                if not (data := reading.result()):
-                    return
-                yield data
-
-
-async def _audio(request: web.Request) -> web.Response:
-    """It lasts as long as somebody speaks, so it counts as a connection."""
-    async with admitted(request, DOOR) as caller:
-        session, opened = await _named(request, caller)
-        speaking = Speaking(request)
-        with request.app[CONNECTIONS].joined(speaking):
-            return await _speak_in(request, speaking, session, opened)
-
-
-async def _speak_in(request: web.Request, speaking: Speaking, session: Session, opened: turns.Opened) -> web.Response:
-    backend = request.app[BACKEND]
-    if opened.numbered:
-        raise MustNumber
-    with _refusals(session):
-        stored = await _numbers(backend, session, opened)
-        source = source_of(opened, stored.route, await formats_of(backend, session))
-    if source == "opus":
-        raise NeedsPackets
-    chunked = stored.route == "up"
-    count = 0
-
-    def took(message: Message) -> None:
-        nonlocal count
-        match message:
-            case pcm.Audio() as speech:
-                count += speech.samples
-            case up.Chunk(data=data):
-                count += len(data)
-
-    with _refusals(session):
-        async with aclosing(_chunks(speaking) if chunked else _speech(request, speaking, session)) as speech:
-            await post_stream(backend, session, stored, speech, took)
-    request.app[METRICS].messages.labels(DOOR, "received", "audio").inc()
-    return _json({"bytes" if chunked else "samples": count})
-
-
-async def _chunks(speaking: Speaking) -> AsyncGenerator[Sequence[Message], None]:
-    """What comes of other audio, as it comes; how much sound it is, the transcoder sees. Raises as `_speech` does."""
-    async with aclosing(speaking.pieces()) as body:
-        async for data in body:
-            yield [up.Chunk(data)]
-
-
-async def _speech(request: web.Request, speaking: Speaking, session: Session) -> AsyncGenerator[Sequence[Message], None]:
-    """What comes, in whole samples; no faster than it can be spoken. Raises what `Speaking.pieces` raises."""
-    samples, allowance = Samples(), request.app[LIMITS].allowance(session.sid)
-    async with aclosing(speaking.pieces()) as body:
-        async for data in body:
-            while (wait_s := allowance.wait_s(seconds_of(data), time.monotonic())) > 0:  # noqa: ASYNC110 - it is time that is awaited
-                await asyncio.sleep(wait_s)
-            allowance.take(seconds_of(data), time.monotonic())
-            yield samples.take(data)
-
-
 async def _end(request: web.Request) -> web.Response:
     """Also when it has ended already; but what is somebody else's is not ended."""
     backend = request.app[BACKEND]
     try:
-        session, opened = await _named(request, await admit(request, DOOR))
-        with _refusals(session):
-            await post_end(backend, session, await _numbers(backend, session, opened), "client_left")
+        session, opened = await named(request, await admit(request, DOOR))
+        with refusals(session):
+            await post_end(backend, session, await numbers_now(backend, session, opened), "client_left")
     except NoSuchSession:
         if not await _is_gone(backend, request.query.get("session", "")):
             raise
-    return _json({"ended": True})
+    return json_answer({"ended": True})
 
 
 async def _is_gone(backend: Backend, named: str) -> bool:
@@ -432,7 +307,3 @@ async def _is_gone(backend: Backend, named: str) -> bool:
         return sid is not None and await backend.sessions.by_sid(sid) is None
     except StreamUnavailable:
         raise NotNow from None
-
-
-def _json(answer: Mapping[str, object], *, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")

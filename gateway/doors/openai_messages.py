@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
 import pybase64
 
-from gateway.doors.openai_shapes import Object, merged, session_id
+from gateway.doors.openai_shapes import Object
 from gateway.errors import DoorError, Refused
 from streams import down, stopping
 from streams.ids import EntryId
@@ -336,24 +336,6 @@ def read_did(text: str) -> EntryId | None:
 
 def session_created(event_id: str, session: Object) -> bytes:
     return encode({"type": "session.created", "event_id": event_id, "session": session})
-
-
-def session_updated(body: bytes, sid: str, shown: Callable[[Object], Object] = lambda session: session) -> bytes:
-    """The model's `session.updated`, about our session: it is not the model's that ends at `expires_at`."""
-    event = msgspec.json.decode(body)
-    if isinstance(session := event.get("session"), dict):
-        session["id"] = session_id(sid)
-        session.pop("expires_at", None)
-        event["session"] = shown(session)
-    return encode(event)
-
-
-def response_told(body: bytes, format_: Object) -> bytes:
-    """`response.created` or `response.done`, of a client that hears it in another format than the model says it."""
-    event = msgspec.json.decode(body)
-    if isinstance(response := event.get("response"), dict):
-        event["response"] = merged(response, {"audio": {"output": {"format": format_}}})
-    return encode(event)
 
 
 class _AudioDelta(msgspec.Struct, tag_field="type", tag="response.output_audio.delta"):

@@ -17,7 +17,7 @@ from gateway.doors import openai_audio as heard
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
 from gateway.doors.openai_formats import NONE, PLAIN, Formats, named_as, taken_out
-from gateway.doors.openai_shapes import Object, session_told
+from gateway.doors.openai_shapes import Object, response_told, session_told, session_updated
 from gateway.errors import (
     BetaShape,
     ConnectionOver,
@@ -173,10 +173,10 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
         case down.Coded(item=item, part=part, audio=audio, packets=packets):
             return frames.packets(did, item, part, audio, packets) if packets.sizes else None
         case down.ServerEvent("session.updated", body):
-            updated = wire.session_updated(bytes(body), frames.sid, frames.formats.shown)
+            updated = session_updated(bytes(body), frames.sid, frames.formats.shown)
             return frames.said(did, "event", updated, event="session.updated")
         case down.ServerEvent(("response.created" | "response.done") as kind, body) if frames.formats.output is not None:
-            told = wire.response_told(bytes(body), frames.formats.output)
+            told = response_told(bytes(body), frames.formats.output)
             return frames.said(did, "event", told, event=kind)
         case down.ServerEvent(kind, body):
             return frames.said(did, "event", bytes(body), event=kind)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 Object = dict[str, Any]
 
@@ -59,3 +62,21 @@ def merged(session: Object, change: Object, path: tuple[str, ...] = ()) -> Objec
         else:
             result[name] = value
     return result
+
+
+def session_updated(body: bytes, sid: str, shown: Callable[[Object], Object] = lambda session: session) -> bytes:
+    """The model's `session.updated`, about our session: it is not the model's that ends at `expires_at`."""
+    event = msgspec.json.decode(body)
+    if isinstance(session := event.get("session"), dict):
+        session["id"] = session_id(sid)
+        session.pop("expires_at", None)
+        event["session"] = shown(session)
+    return msgspec.json.encode(event)
+
+
+def response_told(body: bytes, format_: Object) -> bytes:
+    """`response.created` or `response.done`, of a client that hears it in another format than the model says it."""
+    event = msgspec.json.decode(body)
+    if isinstance(response := event.get("response"), dict):
+        event["response"] = merged(response, {"audio": {"output": {"format": format_}}})
+    return msgspec.json.encode(event)

@@ -39,6 +39,7 @@ from streams.sessions import Session, Sessions
 from streams.trim import trim
 from tests.contract.doors.openai_http_stage import CuttingProxy, EventReader, Http, NumberedPoster, append, flowing
 from tests.contract.doors.openai_stage import LIMIT_S, Object, System, bridging, coded_frame, spoken, system
+from tests.contract.sdks import node
 
 ROOT = Path(__file__).parents[3]
 
@@ -710,7 +711,7 @@ async def test_requests_that_are_sent_slowly_do_not_fill_the_memory(http: Http, 
 
 CONVERSATION = re.search(r"^```sh\n(P=.*?)^```", (ROOT / "docs/client-protocols.md").read_text(), re.MULTILINE | re.DOTALL)
 
-if shutil.which("curl"):
+if shutil.which("curl") or node.is_required():
 
     async def test_the_documented_conversation(parley: System, tmp_path: Path) -> None:
         """Word for word, by curl."""

@@ -1,4 +1,4 @@
-"""`@openai/agents` in a page: with a client secret that the app's own server has minted, over a WebSocket without headers."""
+"""`@openai/agents` in a page: with a client secret that the app's server has minted, over a WebSocket without headers."""
 
 from __future__ import annotations
 

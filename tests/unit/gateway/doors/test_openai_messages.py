@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.doors import openai_messages as wire
-from gateway.doors.openai_shapes import session_told
+from gateway.doors.openai_shapes import session_told, session_updated
 from gateway.errors import Busy
 from simulator.options import Options
 from streams import down
@@ -154,7 +154,7 @@ def test_what_is_told_is_of_the_official_types() -> None:
 
 def test_an_updated_session_is_ours() -> None:
     body = b'{"type":"session.updated","event_id":"e","session":{"type":"realtime","id":"sess_x","expires_at":1,"tools":[]}}'
-    session = msgspec.json.decode(wire.session_updated(body, "abc"))["session"]
+    session = msgspec.json.decode(session_updated(body, "abc"))["session"]
     assert session == {"type": "realtime", "id": "sess_abc", "tools": []}
     assert wire.sid_of(session["id"]) == wire.sid_of("abc") == "abc"
 
