@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(specname="pytest_terminal_summary")
-def tell_of_curl(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_tell_of_curl(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out, and how to get it."""
     if shutil.which("curl") is None and not node.is_required():
         terminalreporter.write_line(
@@ -52,7 +52,7 @@ def tell_of_curl(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(specname="pytest_terminal_summary")
-def tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out, and how to get it."""
     if _lacks_node():
         terminalreporter.write_line(
@@ -78,7 +78,7 @@ async def redis(redis_server: EmbeddedServer) -> AsyncIterator[Redis]:
 
 
 @pytest.hookimpl(specname="pytest_terminal_summary")
-def tell_of_strace(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_tell_of_strace(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out, and how to get it."""
     if shutil.which("strace") is None:
         terminalreporter.write_line(
