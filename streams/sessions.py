@@ -53,10 +53,11 @@ redis.call('UNLINK', unpack(KEYS))
 return 1
 """
 
-# KEYS: marks, then all that is to run out. ARGV: the marks' field, ms. Nothing when a bridge was told of the session.
+# KEYS: attach, marks, then all else that is to run out. ARGV: the marks' field, ms. Nothing when a bridge was told of the
+# session, or a connection has it.
 _RUN_OUT = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
-for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
+if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end
+for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
 return 1
 """
 
@@ -275,12 +276,12 @@ class Sessions:
         return len(abandoned)
 
     async def run_out(self, session: Session, after_s: float) -> None:
-        """Let a session that no bridge was told of end by itself after so long, unless it is renewed before.
+        """Let a session that no bridge was told of, and nobody has, end by itself after so long, unless it is renewed.
 
         A bridge counts the time that a client is away; of this one nobody would.
         """
         k = session.keys
-        every = (k.marks, *(key for key in k.all if key not in (k.marks, k.attach, k.lease)))
+        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.marks, k.attach, k.lease)))
         arguments = (keys.dispatch_field("bridge"), round(after_s * 1000))
         try:
             await self._redis.eval(_RUN_OUT, len(every), *every, *arguments)

@@ -54,6 +54,7 @@ from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection
 from gateway.doors import openai_entries as entries
+from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_formats import NONE, Formats, asked_by, in_up
@@ -249,7 +250,7 @@ def _take_numbered(
         case Offer.AGAIN:
             _ack_in_time(client, numbering)
         case Offer.WANT:
-            client.reply("parley.want", wire.want(numbering.next))
+            client.reply("parley.want", extension.want(numbering.next))
         case Offer.AHEAD:
             pass
     return False
@@ -273,7 +274,7 @@ def _stored(client: Client, numbering: Numbering, useq: int) -> None:
 
 def _wanted(client: Client, numbering: Numbering, useq: int) -> None:
     numbering.go_back(useq)
-    client.reply("parley.want", wire.want(useq))
+    client.reply("parley.want", extension.want(useq))
 
 
 def _ack_in_time(client: Client, numbering: Numbering) -> None:
@@ -291,10 +292,10 @@ def _ack(client: Client, numbering: Numbering) -> None:
     if client.ack_timer is not None:
         client.ack_timer.cancel()
         client.ack_timer = None
-    client.reply("parley.ack", wire.ack(numbering.ack(asyncio.get_running_loop().time())))
+    client.reply("parley.ack", extension.ack(numbering.ack(asyncio.get_running_loop().time())))
     if client.owes_want:
         client.owes_want = False
-        client.reply("parley.want", wire.want(numbering.next))
+        client.reply("parley.want", extension.want(numbering.next))
 
 
 async def _keep_played(client: Client) -> None:

@@ -36,6 +36,7 @@ from gateway.appkeys import BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, SETTI
 from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection, on_the_way
+from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
@@ -109,7 +110,7 @@ class Events(EventStream):
     async def close(self, over: ConnectionOver) -> None:
         """As of every event stream; `parley.closed` comes before."""
         if over.close_code is not None:
-            data = wire.closed(over.close_code, str(over))
+            data = extension.closed(over.close_code, str(over))
             with suppress(ClientLeft, SlowClient, TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self.write(Frames("", dids=False).reply("parley.closed", data))

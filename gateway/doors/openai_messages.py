@@ -40,7 +40,6 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 """The client events there are, and what each cannot do without. `output_audio_buffer.clear` is for WebRTC and SIP."""
 
 RECEIVED, PLAYED = "parley.received", "parley.played"
-MODEL = "parley.model"
 
 _USEQ = struct.Struct(">Q")
 _SID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -381,10 +380,6 @@ def ends(event_id: str, notice: down.Notice) -> bytes:
     return _error(event_id, "invalid_request_error", notice.code, notice.message, None, None)
 
 
-def notice(told: down.Notice) -> bytes:
-    return encode({"type": "parley.notice", "code": told.code, "message": told.message})
-
-
 def _error(event_id: str, kind: str, code: str | None, message: str, param: str | None, about: str | None) -> bytes:
     detail = {"type": kind, "code": code, "message": message, "param": param, "event_id": about}
     return encode({"type": "error", "event_id": event_id, "error": detail})
@@ -394,28 +389,3 @@ def with_did(body: bytes, did: EntryId, *, is_tail: bool = False) -> bytes:
     """The event with its place in the session's stream, which of a tail is that of the event that follows."""
     tail = b'"tail":true,' if is_tail else b""
     return b'{"did":"%b",%b%b' % (bytes(did), tail, body.lstrip().removeprefix(b"{"))
-
-
-def ack(useq: int) -> bytes:
-    return encode({"type": "parley.ack", "useq": useq})
-
-
-def want(useq: int) -> bytes:
-    return encode({"type": "parley.want", "useq": useq})
-
-
-def resumed(sid: str, next_useq: int, after: EntryId) -> bytes:
-    return encode({"type": "parley.resumed", "session": sid, "next_useq": next_useq, "after": str(after)})
-
-
-def resync(after: EntryId, from_: EntryId) -> bytes:
-    return encode({"type": "parley.resync", "after": str(after), "from": str(from_)})
-
-
-def model_line(*, is_back: bool) -> bytes:
-    """The line to the model broke, or there is another one."""
-    return encode({"type": MODEL, "state": "resumed" if is_back else "reconnecting"})
-
-
-def closed(code: int, reason: str) -> bytes:
-    return encode({"type": "parley.closed", "code": code, "reason": reason})

@@ -14,6 +14,7 @@ from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.connections import Connection, Place, on_the_way, place_of
 from gateway.doors import openai_audio as heard
+from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
 from gateway.doors.openai_formats import NONE, PLAIN, Formats, named_as, taken_out
@@ -187,13 +188,13 @@ def _frame(connection: Connection, frames: Frames, did: EntryId, message: down.D
         case down.Notice(final=True):
             return frames.said(did, "error", wire.ends(event_id(), message))
         case down.Notice():
-            return frames.said(did, "notice", wire.notice(message), event="parley.notice") if frames.dids else None
+            return frames.said(did, "notice", extension.notice(message), event="parley.notice") if frames.dids else None
         case down.Interrupted(item=item):
             connection.void(item)
             return None
         case down.Reconnecting() | down.Resumed() if frames.dids:
             is_back = isinstance(message, down.Resumed)
-            return frames.said(did, "event", wire.model_line(is_back=is_back), event=wire.MODEL)
+            return frames.said(did, "event", extension.model_line(is_back=is_back), event=extension.MODEL)
         case down.Opened() | down.EpochTaken() | down.PersonaSet() | down.Ended() | down.Reconnecting() | down.Resumed():
             return None
 
@@ -364,10 +365,10 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how:
         return Start(opened, frames, place, known=stored.known, greetings=(greeting,), route=route, source=source)
     # What cannot be read is the beginning: the client is told again what it may have.
     after = place.after if asked.after is None else wire.read_did(asked.after) or BIRTH
-    greetings = [frames.reply("parley.resumed", wire.resumed(session.sid, stored.next, after))]
+    greetings = [frames.reply("parley.resumed", extension.resumed(session.sid, stored.next, after))]
     begins = await resync_from(backend.redis, session, after)
     if begins is not None:
-        greetings.append(frames.reply("parley.resync", wire.resync(after, begins)))
+        greetings.append(frames.reply("parley.resync", extension.resync(after, begins)))
         after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
     place = Place(after, ClientSession())
     gen = stored.gen if asked.parley else None

@@ -689,6 +689,18 @@ async def test_a_session_that_nobody_spoke_in_ends_with_its_grace_time(redis_ser
         assert await redis.pttl(SessionKeys(session.removeprefix("sess_")).down) > 60_000
 
 
+async def test_who_is_replaced_does_not_end_the_session_of_the_newer_one(redis_server: EmbeddedServer, redis: Redis) -> None:
+    """Though nobody has spoken in it yet."""
+    async with system(redis_server, AT_ONCE, grace_s=0.4) as parley:
+        http = Http(parley)
+        async with http.listening() as older:
+            session = await greeted(older)
+            async with http.listening(last_id=older.last_id) as newer:
+                assert (await older.hear_end())[-1]["code"] == Replaced.close_code
+                assert (await newer.hear())["type"] == "parley.resumed"
+                assert await redis.pttl(SessionKeys(session.removeprefix("sess_")).down) > 60_000
+
+
 async def test_requests_that_are_sent_slowly_do_not_fill_the_memory(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read of one caller's is counted, until it is answered."""
     monkeypatch.setattr(bodies, "MAX_HELD_BYTES_PER_CALLER", 64 << 10)
