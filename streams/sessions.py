@@ -278,10 +278,11 @@ class Sessions:
     async def run_out(self, session: Session, after_s: float) -> None:
         """Let a session that no bridge was told of, and nobody has, end by itself after so long, unless it is renewed.
 
-        A bridge counts the time that a client is away; of this one nobody would.
+        A bridge counts the time that a client is away; of this one nobody would. `turns` keeps its own time: by that
+        `end_abandoned` sees who is.
         """
         k = session.keys
-        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.marks, k.attach, k.lease)))
+        every = (k.attach, k.marks, *(key for key in k.all if key not in (k.marks, k.attach, k.lease, k.turns)))
         arguments = (keys.dispatch_field("bridge"), round(after_s * 1000))
         try:
             await self._redis.eval(_RUN_OUT, len(every), *every, *arguments)

@@ -18,7 +18,7 @@ from simulator.session_config import SessionConfig
 from streams import down, pcm, turns
 from streams.consumer import Entry
 from streams.ids import BIRTH, EntryId
-from streams.messages import VOID, Clear, ClientEvent, Commit
+from streams.messages import VOID, Clear, ClientEvent, Commit, Instructions
 
 OPENED = turns.Opened(user="ann", door="openai", turn_mode="server_vad")
 UPDATED: dict[str, Any] = {"type": "session.updated", "event_id": "e", "session": {"type": "realtime", "tools": []}}
@@ -272,3 +272,12 @@ def test_what_a_client_secret_begins_with_does_not_open_a_lock() -> None:
         conversation.restore(rebuilt)
         configured = Talk(conversation).configured
         assert (configured["instructions"], configured["output_modalities"]) == (instructions, ["text"])
+
+
+def test_the_apps_backend_may_instruct_whom_its_client_may_not() -> None:
+    """Also on the next socket; and the client is not told what."""
+    talk = Talk(Conversation(OPENED, LOCKED, None))
+    assert sent(talk.says(Instructions("Be brief.")))[0]["session"]["instructions"] == "Be brief."
+    (updated,) = told(talk.hears({**UPDATED, "session": {"type": "realtime", "instructions": "Be brief."}}))
+    assert "instructions" not in updated["session"]
+    assert Talk(talk.conversation).configured["instructions"] == "Be brief."
