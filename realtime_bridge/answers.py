@@ -20,6 +20,7 @@ from realtime_bridge.client_events import ConversationItemDelete, ConversationIt
 from realtime_bridge.effects import Effect, Record, Say, Send, Stop
 from realtime_bridge.heard_text import heard_text
 from realtime_bridge.playback import Cut, Heard, Part, Playback, cuts
+from realtime_bridge.recalled import Recalled
 from realtime_bridge.server_events import (
     Response,
     ResponseOutputAudioDelta,
@@ -81,6 +82,14 @@ class Answers:
         """What was said on another socket is still being heard; no more of it comes."""
         self.playback, self._items = former.playback, former._items
         self.playback.complete_all()
+
+    def recall(self, parts: Iterable[Recalled], now: float) -> None:
+        """Another bridge has said this, and it may still be heard."""
+        for part in parts:
+            self.playback.recall(part.response, part.item, part.part, part.received_ms, part.arrived_ms, now)
+            item = self._item(part.item)
+            item.response, item.told = part.response, True
+            item.spoken_ms += part.received_ms
 
     def recalled(self, context: Iterable[JsonObject]) -> dict[str, float]:
         """The items that the socket is told of, as far as they were heard on another: ms of audio of each."""

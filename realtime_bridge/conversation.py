@@ -8,6 +8,7 @@ the model's in `answers.py`; here they meet.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -25,6 +26,7 @@ from realtime_bridge.playback import Heard
 from realtime_bridge.policy import Policy, without_secrets
 from realtime_bridge.prompts import GO_ON, GREET
 from realtime_bridge.rebuild import Rebuilt
+from realtime_bridge.recalled import Recalled
 from realtime_bridge.retold import Retold
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.tools import Owed, Tools
@@ -129,6 +131,11 @@ class Conversation:
         self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
         if former._ending is not None and former._ending.used_up:  # nobody says so again in `pcm`
             self._ending = former._ending
+
+    def hear_on(self, parts: Sequence[Recalled], now: float) -> None:
+        """What another bridge has said may still be heard, and interrupted. After `restore`."""
+        self._former = Answers()
+        self._former.recall(parts, now)
 
     def go_on_from(self, position: Position) -> None:
         """All up to here has been dealt with."""

@@ -6,12 +6,13 @@ from realtime_bridge import client_events, passthrough
 from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
 from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, untold
+from realtime_bridge.recalled import recalled
 from streams import down, pcm, turns
 from streams.consumer import read
 from streams.errors import Over
 from streams.hub import Hub
-from streams.ids import EntryId
-from streams.sessions import Session
+from streams.ids import ZERO, EntryId
+from streams.sessions import Session, Sessions
 
 LONGEST_S = 60
 """Of what the user said and nobody has written down, so much of the end is told as sound."""
@@ -41,6 +42,8 @@ class Memory:
             self._ledger.record(note)
         rebuilt = await self._rebuilt() if mended.turns else before
         rebuilt.untold = untold(told, rebuilt.used)
+        arrived = await Sessions(self._hub.redis).cursor(self._session, "arrived")
+        rebuilt.recalled = recalled(told, arrived or ZERO)
         for item in rebuilt.unanswered:
             self._ledger.record(turns.Removed(item=item))
         return await self._with_sound(rebuilt)

@@ -71,6 +71,11 @@ class Playback:
         starts_at = max([now, *(part.ends_at for part in self._parts)])
         self._parts.append(Part(response, item, index, starts_at, duration_ms))
 
+    def recall(self, response: str, item: str, index: int, received_ms: float, arrived_ms: float, now: float) -> None:
+        """A part that another bridge has received, in order. What has arrived of it counts as heard just now."""
+        begins = max([now - arrived_ms / 1000, *(part.ends_at for part in self._parts)])
+        self._parts.append(Part(response, item, index, begins, received_ms, complete=True))
+
     def complete(self, item: str, index: int) -> None:
         """All audio of a part has come."""
         for part in self._parts:

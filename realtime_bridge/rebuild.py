@@ -14,6 +14,7 @@ import msgspec
 
 from realtime_bridge import client_events as say
 from realtime_bridge import server_events as hear
+from realtime_bridge.recalled import Recalled
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.tools import Owed
 from streams import down, turns
@@ -64,6 +65,8 @@ class Rebuilt:
     """function calls that the model has not answered to; in order"""
     used: list[turns.Used] = field(default_factory=list)
     """what it has cost so far"""
+    recalled: list[Recalled] = field(default_factory=list)
+    """what may still be heard of what another bridge has said"""
     untold: list[str] = field(default_factory=list)
     """responses that began, and of which nobody will say what they have cost"""
     started_ms: int = 0

@@ -226,6 +226,7 @@ class SessionBridge:
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": epoch})
         await self._accounting.look()  # whose user has used up the day is not dialled for
         conversation = self._conversation(rebuilt, mends=is_takeover)
+        conversation.hear_on(rebuilt.recalled, self._now())
         return self._line(await self._dialling.until_there(), conversation)
 
     def _conversation(self, rebuilt: Rebuilt, *, after: Line | None = None, mends: bool = False) -> Conversation:
