@@ -20,7 +20,6 @@ from gateway.api_keys import ApiKeys
 from gateway.appkeys import API_KEYS, BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
 from gateway.backend import open_backend
 from gateway.bodies import Bodies
-from gateway.connections import Connections
 from gateway.doors import (
     api,
     ios,
@@ -37,6 +36,7 @@ from gateway.doors import (
     tickets,
     watch,
 )
+from gateway.draining import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy, warn

@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.api_keys import ApiKeys
 from gateway.backend import Backend
 from gateway.bodies import Bodies
-from gateway.connections import Connections
+from gateway.draining import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.policy import Policy

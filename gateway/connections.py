@@ -1,6 +1,7 @@
 """One client on one connection: its tasks, what ends them, and the end itself.
 
-And all of them together, for when this process stops.
+Where it takes its session up is in `place.py`, what it is told on the session's control channel in `control.py`, all
+connections of the process together in `draining.py`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from gateway.arrivals import PING_EVERY_S, Arrivals
 from gateway.backend import Backend
+from gateway.control import Control
 from gateway.downlink import Downlink
 from gateway.errors import (
     ClientLeft,
@@ -22,25 +22,25 @@ from gateway.errors import (
     DoorError,
     NoBridge,
     Replaced,
-    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
     TooLate,
     Unavailable,
 )
+from gateway.goodbye import to_its_end
 from gateway.metrics import Metrics
-from gateway.naming import Opened, let_go
+from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
+from gateway.place import Place
 from gateway.playhead import Playhead
-from gateway.session import ClientSession
 from gateway.stopping import Stopping
 from gateway.uplink import Uplink
 from runtime.logs import SessionLogger
-from streams.attach import ATTACH_RENEW_S, presence, read_control, say_alive
+from streams.attach import ATTACH_RENEW_S, presence, say_alive
 from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
-from streams.ids import BIRTH, EntryId
+from streams.ids import EntryId
 from streams.keys import RENEW_S, PlayCodec
 from streams.play import open_play, rate_of
 from streams.sessions import Cursor
@@ -48,76 +48,11 @@ from streams.stopping import Played, Stop, read
 
 logger = logging.getLogger(__name__)
 
-MAX_CONTROL_WORDS = 64
-"""Said on a control channel and not yet heeded. A connection hears a handful in its life."""
-
 NO_BRIDGE_S = 5.0
 """A client that has spoken and whose session nobody has taken for so long is told so, each time anew."""
 
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
-
-DISMISS_TIMEOUT_S = 6.0
-"""How long the connections may take to end when the process stops."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a connection takes a session up."""
-
-    after: EntryId
-    """of `down`: what is behind it has not reached the client"""
-    state: ClientSession
-
-
-async def place_of(backend: Backend, opened: Opened) -> Place:
-    """Where the connection before has left it. Raises StreamUnavailable."""
-    if not opened.resumed:
-        return Place(BIRTH, ClientSession())
-    sessions, session = backend.sessions, opened.session
-    arrived = await sessions.cursor(session, "arrived")
-    in_up = await sessions.last_id(session, "up") is not None
-    in_pcm = await sessions.last_id(session, "pcm") is not None
-    return Place(arrived or BIRTH, ClientSession.resumed(in_up=in_up, in_pcm=in_pcm))
-
-
-@asynccontextmanager
-async def on_the_way(backend: Backend, opened: Opened) -> AsyncIterator[None]:
-    """Between taking a session and the connection that holds it: when that comes to nothing, the session is let go."""
-    arrived = False
-    try:
-        yield
-        arrived = True
-    finally:
-        if not arrived:
-            await to_its_end(let_go(backend, opened))
-
-
-class Control:
-    """What is said on a session's control channel, in order, to the connection that has it."""
-
-    def __init__(self) -> None:
-        self._said: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_CONTROL_WORDS)
-
-    def heard(self, data: bytes) -> None:
-        """From the bus."""
-        self._put(*read_control(data))
-
-    def missed(self) -> None:
-        """From the bus: something may have been said while it was away."""
-        self._put("missed", "")
-
-    def answered(self, nonce: str) -> None:
-        """The client has answered a probe."""
-        self._put("answered", nonce)
-
-    def _put(self, what: str, argument: str) -> None:
-        with suppress(asyncio.QueueFull):  # whoever asks asks again; who is replaced learns it by the next renewal
-            self._said.put_nowait((what, argument))
-
-    async def next(self) -> tuple[str, str]:
-        """(what, its argument)"""
-        return await self._said.get()
 
 
 class Wire(Protocol):
@@ -417,62 +352,3 @@ class Connection:
                 await self._sessions.run_out(self.session, self._backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
-
-
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`, also when cancelled meanwhile, as aiohttp does when the client hangs up during our goodbye."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-class Guest(Protocol):
-    """What this process has to know of a client that is connected."""
-
-    @property
-    def door(self) -> str:
-        """Which one it came in by."""
-
-    def over(self, why: ConnectionOver) -> None:
-        """End the connection soon."""
-
-
-class Connections:
-    """All connections of this process."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.draining = False
-        """the process takes no more clients"""
-        self._metrics = metrics
-        self._open: set[Guest] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    @contextmanager
-    def joined(self, connection: Guest) -> Iterator[None]:
-        """While it runs."""
-        self._open.add(connection)
-        self._empty.clear()
-        if self.draining:
-            connection.over(Restarting())
-        try:
-            with self._metrics.connections.labels(connection.door).track_inprogress():
-                yield
-        finally:
-            self._open.discard(connection)
-            if not self._open:
-                self._empty.set()
-
-    async def dismiss(self) -> None:
-        """Tell every client that this process stops, and wait until their sessions have ended, for a few seconds."""
-        self.draining = True
-        for connection in self._open:
-            connection.over(Restarting())
-        try:
-            async with asyncio.timeout(DISMISS_TIMEOUT_S):
-                await self._empty.wait()
-        except TimeoutError:
-            logger.warning("%d connections have not ended in %g s", len(self._open), DISMISS_TIMEOUT_S)

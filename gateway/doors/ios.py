@@ -22,7 +22,7 @@ from gateway.admission import admit, admitted
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTINGS, UPLOADS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import Connection, on_the_way, place_of
+from gateway.connections import Connection
 from gateway.doors import ios_messages as wire
 from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowDown, TooFast
 from gateway.limits import Room
@@ -32,6 +32,7 @@ from gateway.ogg import EndlessOgg
 from gateway.outbox import Frame
 from gateway.pacer import Pacer
 from gateway.packet_pacer import AAC, OPUS, PacketPacer
+from gateway.place import on_the_way, place_of
 from gateway.player import CODED_ROOM_BYTES, Player
 from gateway.records import ListenFormat, Record, Status
 from gateway.transports.chunked import whole

@@ -23,7 +23,7 @@ from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
-from gateway.connections import Connection, on_the_way, place_of
+from gateway.connections import Connection
 from gateway.doors import mobile_messages as wire
 from gateway.errors import (
     BinaryFrame,
@@ -43,6 +43,7 @@ from gateway.naming import is_known, open_session
 from gateway.outbox import Frame
 from gateway.output import DEFAULT, Output, Wrapping
 from gateway.paced import Paced
+from gateway.place import on_the_way, place_of
 from gateway.replay import numbers
 from gateway.session import Persona, Recording, Speech
 from gateway.settings import GatewaySettings

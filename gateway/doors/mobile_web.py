@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.admission import admitted
 from gateway.answers import AnswerFailed, Answers, Spoken, SpokenPackets
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
-from gateway.connections import Connection, on_the_way, place_of
+from gateway.connections import Connection
 from gateway.doors import mobile_web_messages as wire
 from gateway.doors.mobile import resumes, user_of
 from gateway.errors import (
@@ -37,6 +37,7 @@ from gateway.naming import open_session
 from gateway.outbox import Frame
 from gateway.output import LIVE_FORMATS, Wrapping, read_output, read_paced
 from gateway.paced import Paced
+from gateway.place import on_the_way, place_of
 from gateway.replay import numbers
 from gateway.transports.websocket import TextSocket
 from runtime.logs import SessionLogger

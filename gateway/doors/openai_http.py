@@ -35,7 +35,7 @@ from gateway.allowance import seconds_of
 from gateway.appkeys import BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import Connection, on_the_way
+from gateway.connections import Connection
 from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
@@ -70,6 +70,7 @@ from gateway.errors import (
 from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.live_uplink import FormatChange
+from gateway.place import on_the_way
 from gateway.posting import keep_place, post, post_change, post_end, post_numbered
 from gateway.replay import Numbers
 from gateway.transports.chunked import whole

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from gateway.appkeys import BACKEND, METRICS, SETTINGS
 from gateway.backend import Backend
-from gateway.connections import Connection, Place, on_the_way, place_of
+from gateway.connections import Connection
 from gateway.doors import openai_audio as heard
 from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
@@ -31,6 +31,7 @@ from gateway.errors import (
 )
 from gateway.naming import Opened, new_session, resume
 from gateway.outbox import Frame
+from gateway.place import Place, on_the_way, place_of
 from gateway.refusals import Farewell
 from gateway.replay import numbers, opened_as, resync_from, route_now
 from gateway.route import route_of, stream_of

@@ -18,7 +18,6 @@ from aiohttp import web
 
 from gateway.admission import admitted
 from gateway.appkeys import CONNECTIONS, METRICS, RECORDINGS, SETTINGS
-from gateway.connections import to_its_end
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,
@@ -28,6 +27,7 @@ from gateway.errors import (
     RecordingStopped,
     Refused,
 )
+from gateway.goodbye import to_its_end
 from gateway.metrics import Metrics
 from gateway.outbox import Frame, Outbox
 from gateway.recordings import Recording, Recordings, Saved, new_id

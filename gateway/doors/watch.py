@@ -25,7 +25,7 @@ from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
-from gateway.connections import Connection, Place, on_the_way, place_of, to_its_end
+from gateway.connections import Connection
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
 from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
@@ -42,6 +42,7 @@ from gateway.errors import (
     SessionGone,
     SlowClient,
 )
+from gateway.goodbye import to_its_end
 from gateway.limits import Room
 from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
@@ -49,6 +50,7 @@ from gateway.naming import Opened, resume
 from gateway.outbox import Frame
 from gateway.output import LIVE_FORMATS, read_output, read_paced
 from gateway.paced import Paced
+from gateway.place import Place, on_the_way, place_of
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks

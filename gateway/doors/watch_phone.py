@@ -20,7 +20,7 @@ from gateway.admission import admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
-from gateway.connections import Connection, on_the_way, place_of, to_its_end
+from gateway.connections import Connection
 from gateway.doors import watch_messages as wire
 from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
 from gateway.errors import (
@@ -37,10 +37,12 @@ from gateway.errors import (
     Unavailable,
     UnknownType,
 )
+from gateway.goodbye import to_its_end
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
 from gateway.outbox import Frame
 from gateway.output import Output
+from gateway.place import on_the_way, place_of
 from gateway.transports.websocket import Binary, TextSocket
 from runtime.logs import SessionLogger
 from streams import pcm

@@ -1,0 +1,66 @@
+"""All connections of this process, and their end when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from gateway.errors import ConnectionOver, Restarting
+from gateway.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+DISMISS_TIMEOUT_S = 6.0
+"""How long the connections may take to end when the process stops."""
+
+
+class Guest(Protocol):
+    """What this process has to know of a client that is connected."""
+
+    @property
+    def door(self) -> str:
+        """Which one it came in by."""
+
+    def over(self, why: ConnectionOver) -> None:
+        """End the connection soon."""
+
+
+class Connections:
+    """All connections of this process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.draining = False
+        """the process takes no more clients"""
+        self._metrics = metrics
+        self._open: set[Guest] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextmanager
+    def joined(self, connection: Guest) -> Iterator[None]:
+        """While it runs."""
+        self._open.add(connection)
+        self._empty.clear()
+        if self.draining:
+            connection.over(Restarting())
+        try:
+            with self._metrics.connections.labels(connection.door).track_inprogress():
+                yield
+        finally:
+            self._open.discard(connection)
+            if not self._open:
+                self._empty.set()
+
+    async def dismiss(self) -> None:
+        """Tell every client that this process stops, and wait until their sessions have ended, for a few seconds."""
+        self.draining = True
+        for connection in self._open:
+            connection.over(Restarting())
+        try:
+            async with asyncio.timeout(DISMISS_TIMEOUT_S):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.warning("%d connections have not ended in %g s", len(self._open), DISMISS_TIMEOUT_S)
