@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from realtime_bridge.heard import heard_so_far
-from realtime_bridge.heard_text import heard_text
+from realtime_bridge.heard_text import heard_so_far, heard_text
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.spoken import SAMPLES_PER_MS
 from streams import down, turns

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from realtime_bridge import client_events as say
-from realtime_bridge.heard import heard_so_far
-from realtime_bridge.heard_text import heard_text
+from realtime_bridge.heard_text import heard_so_far, heard_text
 
 
 class Retold:

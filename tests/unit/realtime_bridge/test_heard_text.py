@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime_bridge.heard import heard_so_far
+from realtime_bridge.heard_text import heard_so_far
 
 WORDS = "one two three four five"
 
