@@ -1,4 +1,4 @@
-"""PURE. What a conversation wants done; the shell (`session_bridge.py`) does it, in the order given."""
+"""PURE. What a conversation wants done; the shell (`line.py`) does it, in the order given."""
 
 from __future__ import annotations
 

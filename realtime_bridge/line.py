@@ -7,8 +7,7 @@ socket, and the clock. When one ends, all end, with a reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realtime_bridge import client_events
@@ -34,6 +33,7 @@ from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.ledger import Ledger
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.playback import Heard
+from realtime_bridge.postponed import put_off
 from realtime_bridge.spoken import Position
 from realtime_bridge.tool_calls import ToolCaller
 from realtime_bridge.upstream import Upstream
@@ -41,7 +41,6 @@ from runtime.logs import SessionLogger
 from streams import down, pcm, stopping
 from streams.consumer import Consumer, read
 from streams.dispatch import Lease
-from streams.errors import StreamUnavailable
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.sessions import Session, Sessions
@@ -212,24 +211,16 @@ class Line:
             case Reappend(after=after, upto=upto):
                 await self._append_again(after, upto)
             case Trim(upto=upto):
-                with self._put_off("trim pcm"):
+                with put_off(self._log, "trim pcm"):
                     await trim(self._hub.redis, self._session.keys.pcm, upto)
             case _LookWhatArrived():
-                with self._put_off("trim down"):
+                with put_off(self._log, "trim down"):
                     await self._look_what_arrived()
 
     async def _send(self, frame: str) -> None:
         if not self._lease.held:
             raise LeaseLost
         await self.upstream.send(frame)
-
-    @contextmanager
-    def _put_off(self, what: str) -> Iterator[None]:
-        """Housekeeping that Redis does not answer is done the next time: it is no reason to hang up on anybody."""
-        try:
-            yield
-        except StreamUnavailable as error:
-            self._log.warning("could not %s: %s", what, error)
 
     async def _append_again(self, after: EntryId, upto: EntryId) -> None:
         k = self._session.keys

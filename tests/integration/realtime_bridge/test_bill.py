@@ -179,7 +179,7 @@ async def until_over(hub: Hub, stream: str) -> None:
 
 async def test_a_session_whose_sockets_break_adds_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that are interrupted all the time, upstream sessions of 0.6 s, a takeover, and an end in mid-answer."""
-    monkeypatch.setattr("realtime_bridge.session_bridge.MAX_BREAKS", 1000)
+    monkeypatch.setattr("realtime_bridge.lines.MAX_BREAKS", 1000)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("PARLEY_TRANSCRIPTION_MODEL", "whisper-1")
     random = Random(6)
