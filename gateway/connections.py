@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -56,6 +57,9 @@ NO_BRIDGE_S = 5.0
 
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
+
+ARRIVE_WITHIN_S = 1.0
+"""When this process ends: how long it is waited for that what was written has arrived. A redial hears the rest again."""
 
 DISMISS_TIMEOUT_S = 6.0
 """How long the connections may take to end when the process stops."""
@@ -132,6 +136,9 @@ class Wire(Protocol):
     async def ping(self, payload: bytes) -> None:
         """Have it come back when all that was written before has reached the client's machine. Raises ClientLeft."""
 
+    async def depart(self, over: ConnectionOver) -> None:
+        """Tell the client why, while it is still listened to, and wait a little for it to have done the same."""
+
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for it to read that."""
 
@@ -199,6 +206,8 @@ class Connection:
         self._control = Control()
         self.arrivals = Arrivals()
         self._arriving = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._departs: asyncio.Future[Restarting] = asyncio.get_running_loop().create_future()
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
@@ -246,8 +255,24 @@ class Connection:
         self.on_void(item)
 
     def over(self, why: ConnectionOver) -> None:
-        """End the connection now."""
-        self.outbox.fail(why)
+        """End the connection now; when it is this process that ends, when it is known what the client has."""
+        if isinstance(why, Restarting) and not self._departs.done():
+            self._departs.set_result(why)
+        else:
+            self.outbox.fail(why)
+
+    async def _depart(self) -> None:
+        """Say no more, learn what has arrived, and take what the client says until it has heard of our going."""
+        why = await self._departs
+        self.outbox.hold()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ARRIVE_WITHIN_S):
+                await self._ask_what_arrived()
+                while self.arrivals.arrived < self.arrivals.written:
+                    await self._arrived.wait()
+                    self._arrived.clear()
+        await self.wire.depart(why)
+        raise why
 
     async def run(self, *ways: Coroutine[Any, Any, None]) -> None:
         """Run the door's `ways`, the sender and the keeper together: when one ends, all end, and with them the session.
@@ -268,7 +293,8 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run()):
+                ours = self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
+                for way in (*ways, *ours):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -310,6 +336,7 @@ class Connection:
     def _pong(self, payload: bytes) -> None:
         if self.arrivals.pong(payload):
             self._arriving.set()
+            self._arrived.set()
         elif payload.startswith(_PROBE):
             self._control.answered(payload.removeprefix(_PROBE).decode(errors="replace"))
 
@@ -466,10 +493,19 @@ class Connections:
             if not self._open:
                 self._empty.set()
 
-    async def dismiss(self) -> None:
-        """Tell every client that this process stops, and wait until their sessions have ended, for a few seconds."""
+    async def dismiss(self, within_s: float = 0.0) -> None:
+        """Tell every client that this process stops, spread over so long, and wait a few seconds more until they are gone.
+
+        All of them at once would redial at once.
+        """
         self.draining = True
-        for connection in self._open:
+        waiting = list(self._open)
+        random.shuffle(waiting)
+        for connection in waiting:
+            if connection in self._open:
+                connection.over(Restarting())
+                await asyncio.sleep(within_s / len(waiting))
+        for connection in self._open:  # who came in at the last moment
             connection.over(Restarting())
         try:
             async with asyncio.timeout(DISMISS_TIMEOUT_S):
