@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import signal
 import sys
 import time
@@ -149,7 +150,8 @@ def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, po
             probe=functools.partial(_serves, port),
             quiet=True,
         )
-    common = {"REDIS_URL": redis_url}
+    # Ctrl-C is to be over at once.
+    common = {"REDIS_URL": redis_url, "PARLEY_DRAIN_S": os.environ.get("PARLEY_DRAIN_S", "0")}
     services: list[ChildSpec] = []
     simulated = settings.openai_api_key is None
     if simulated:

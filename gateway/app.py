@@ -139,7 +139,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         finally:
             server.close()
-            await app[CONNECTIONS].dismiss()
+            await app[CONNECTIONS].dismiss(settings.drain_s)
     finally:
         await runner.cleanup()
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from gateway.arrivals import PING_EVERY_S, Arrivals
@@ -22,6 +23,7 @@ from gateway.errors import (
     DoorError,
     NoBridge,
     Replaced,
+    Restarting,
     SessionEnded,
     SessionFailed,
     SessionGone,
@@ -54,6 +56,9 @@ NO_BRIDGE_S = 5.0
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
 
+ARRIVE_WITHIN_S = 1.0
+"""When this process ends: how long it is waited for that what was written has arrived. A redial hears the rest again."""
+
 
 class Wire(Protocol):
     """How what the client is told goes down: a `TextSocket`, an `EventStream`, or another that a door brings along."""
@@ -66,6 +71,9 @@ class Wire(Protocol):
 
     async def ping(self, payload: bytes) -> None:
         """Have it come back when all that was written before has reached the client's machine. Raises ClientLeft."""
+
+    async def depart(self, over: ConnectionOver) -> None:
+        """Tell the client why, while it is still listened to, and wait a little for it to have done the same."""
 
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for it to read that."""
@@ -134,6 +142,8 @@ class Connection:
         self._control = Control()
         self.arrivals = Arrivals()
         self._arriving = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._departs: asyncio.Future[Restarting] = asyncio.get_running_loop().create_future()
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
@@ -181,8 +191,24 @@ class Connection:
         self.on_void(item)
 
     def over(self, why: ConnectionOver) -> None:
-        """End the connection now."""
-        self.outbox.fail(why)
+        """End the connection now; when it is this process that ends, when it is known what the client has."""
+        if isinstance(why, Restarting) and not self._departs.done():
+            self._departs.set_result(why)
+        else:
+            self.outbox.fail(why)
+
+    async def _depart(self) -> None:
+        """Say no more, learn what has arrived, and take what the client says until it has heard of our going."""
+        why = await self._departs
+        self.outbox.hold()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ARRIVE_WITHIN_S):
+                await self._ask_what_arrived()
+                while self.arrivals.arrived < self.arrivals.written:
+                    await self._arrived.wait()
+                    self._arrived.clear()
+        await self.wire.depart(why)
+        raise why
 
     async def run(self, *ways: Coroutine[Any, Any, None]) -> None:
         """Run the door's `ways`, the sender and the keeper together: when one ends, all end, and with them the session.
@@ -203,7 +229,8 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for way in (*ways, self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run()):
+                ours = self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
+                for way in (*ways, *ours):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -245,6 +272,7 @@ class Connection:
     def _pong(self, payload: bytes) -> None:
         if self.arrivals.pong(payload):
             self._arriving.set()
+            self._arrived.set()
         elif payload.startswith(_PROBE):
             self._control.answered(payload.removeprefix(_PROBE).decode(errors="replace"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -54,10 +55,19 @@ class Connections:
             if not self._open:
                 self._empty.set()
 
-    async def dismiss(self) -> None:
-        """Tell every client that this process stops, and wait until their sessions have ended, for a few seconds."""
+    async def dismiss(self, within_s: float = 0.0) -> None:
+        """Tell every client that this process stops, spread over so long, and wait a few seconds more until they are gone.
+
+        All of them at once would redial at once.
+        """
         self.draining = True
-        for connection in self._open:
+        waiting = list(self._open)
+        random.shuffle(waiting)
+        for connection in waiting:
+            if connection in self._open:
+                connection.over(Restarting())
+                await asyncio.sleep(within_s / len(waiting))
+        for connection in self._open:  # who came in at the last moment
             connection.over(Restarting())
         try:
             async with asyncio.timeout(DISMISS_TIMEOUT_S):

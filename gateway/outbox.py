@@ -50,6 +50,7 @@ class Outbox:
         self._room = asyncio.Event()
         self._room.set()
         self._end: Exception | None = None
+        self._held = False
 
     @property
     def waiting_bytes(self) -> int:
@@ -68,7 +69,7 @@ class Outbox:
 
     async def get(self) -> Frame:
         """The next frame, when there is one. Raises what `finish` or `fail` was given."""
-        while not self._waiting:
+        while not self._waiting or self._held:
             if self._end is not None:
                 raise self._end
             self._changed.clear()
@@ -105,6 +106,10 @@ class Outbox:
         self._bytes = self._reply_bytes = 0
         self._room.set()
         return rest
+
+    def hold(self) -> None:
+        """Give nothing more, until `finish` or `fail`: it stays in Redis, for the next connection."""
+        self._held = True
 
     def finish(self, error: Exception) -> None:
         """Nothing comes after what is here: then `get` raises `error`."""

@@ -67,7 +67,11 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
             await assignments.open()
             resources = Resources(settings, personas, hub, http, owner, prices)
             workforce = Workforce(
-                assignments, lambda assignment: SessionBridge(assignment, resources), settings.max_sessions, beat
+                assignments,
+                lambda assignment: SessionBridge(assignment, resources),
+                settings.max_sessions,
+                beat,
+                settings.drain_s,
             )
             chores = [asyncio.create_task(_reap(Sessions(hub.redis, kept(settings, hub.redis))), name="reap")]
             if settings.webhook_url is not None and settings.webhook_secret is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -37,6 +38,12 @@ from streams.kept import Kept
 from streams.sessions import Sessions, now_ms
 
 logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.25
+"""For a quiet moment."""
+
+SPREAD = 0.3
+"""Of the time in which sessions are handed over, before the last of the quiet ones is looked at for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class SessionBridge:
         self._lease = Lease(resources.hub.redis, session, resources.owner)
         self._sessions = Sessions(resources.hub.redis, kept(resources.settings, resources.hub.redis))
         self._told_to: asyncio.Future[_Left | Finished] = asyncio.get_running_loop().create_future()
+        self._retires: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._caller = ToolCaller(resources.webhook, session.sid, self._log, self._clear_to_act)
         self._opened = asyncio.Event()
         self._lines: Lines | None = None
@@ -88,6 +96,23 @@ class SessionBridge:
         """Fall silent, and let another bridge have the session; `run` returns soon after."""
         if not self._told_to.done():
             self._told_to.set_result(_Left())
+
+    def retire(self, within_s: float) -> None:
+        """Leave the session to another bridge in a quiet moment, at the latest after so long."""
+        if not self._retires.done():
+            self._retires.set_result(within_s)
+
+    async def _retire(self) -> None:
+        """In a quiet moment nothing has to be mended: the next bridge is told what was said, and goes on from there."""
+        within_s = await asyncio.shield(self._retires)
+        try:
+            async with asyncio.timeout(within_s):
+                await asyncio.sleep(random.random() * within_s * SPREAD)  # all quiet sessions at once are a herd
+                while (lines := self._lines) is not None and lines.current is not None and lines.current.quiet_at() is None:  # noqa: ASYNC110 - time makes it quiet
+                    await asyncio.sleep(LOOK_EVERY_S)
+        except TimeoutError:
+            self._log.info("no quiet moment has come to hand this session over in")
+        self.leave()
 
     def end(self, reason: str) -> None:
         """End the session; `run` returns soon after."""
@@ -127,6 +152,7 @@ class SessionBridge:
                     ("tools", self._caller.run()),
                     ("account", self._account()),
                     ("told", self._wait_to_be_told()),
+                    ("retire", self._retire()),
                 ):
                     group.create_task(task, name=f"{name} {self._session.sid}")
         except ExceptionGroup as group_error:

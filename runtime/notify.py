@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 
+logger = logging.getLogger(__name__)
+
 
 def notify(state: str) -> None:
-    """Send one state line (`READY=1`, `STOPPING=1`) to `$NOTIFY_SOCKET`; without that variable, do nothing."""
+    """Send one state line (`READY=1`, `STOPPING=1`) to `$NOTIFY_SOCKET`; without that variable, do nothing.
+
+    Nobody may listen there any more: that ends no process, and keeps none from ending well.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.sendto(f"{state}\nMAINPID={os.getpid()}".encode(), address)
+        try:
+            sock.sendto(f"{state}\nMAINPID={os.getpid()}".encode(), address)
+        except OSError as error:
+            logger.warning("%s could not be told to %s: %s", state, os.environ["NOTIFY_SOCKET"], error)
 
 
 def ready() -> None:

@@ -35,6 +35,15 @@ class Settings(BaseSettings):
         "text", alias="PARLEY_LOG_FORMAT", description="`text` for people, `json` for machines: a record a line."
     )
 
+    drain_s: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        alias="PARLEY_DRAIN_S",
+        description="Seconds over which a gateway sends its clients to others, and a bridge hands its sessions over, each in"
+        " a quiet moment if there is one, when they are told to stop. `parley up` has it at 0 unless it is set.",
+    )
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:

@@ -26,7 +26,10 @@ class Work(Protocol):
         """Work on it. Whether the session needs no worker any more; False: somebody else has it, or shall have it."""
 
     def leave(self) -> None:
-        """The process stops, or somebody else has the session: leave off soon, and leave it to them."""
+        """Somebody else has the session, or shall have it: leave off now, and leave it to them."""
+
+    def retire(self, within_s: float) -> None:
+        """The process stops: leave the session to another when that disturbs nobody, at the latest after so long."""
 
     @property
     def holds(self) -> bool:
@@ -46,8 +49,11 @@ class Workforce:
         start: Callable[[Assignment], Work],
         capacity: int,
         beat: Callable[[], None] = lambda: None,
+        drain_s: float = 0.0,
     ) -> None:
+        """`drain_s`: over so long a time sessions are handed over when the process stops."""
         self._assignments, self._start, self._capacity, self._beat = assignments, start, capacity, beat
+        self._drain_s = drain_s
         self._running: dict[Assignment, tuple[asyncio.Task[None], Work]] = {}
         self._stopping = False
         self._room = asyncio.Event()
@@ -59,18 +65,19 @@ class Workforce:
         Raises what ended the taking or the keeping by a fault of ours: a process that does only half of it must not go on.
         """
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        loops = [
-            asyncio.create_task(self._take(), name="take sessions"),
-            asyncio.create_task(self._keep(), name="keep sessions"),
-        ]
+        taking = asyncio.create_task(self._take(), name="take sessions")
+        keeping = asyncio.create_task(self._keep(), name="keep sessions")
         try:
-            ended, _ = await asyncio.wait([stopped, *loops], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait([stopped, taking, keeping], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
+            self._stopping = True
+            taking.cancel()
+            await self._hand_over()  # what is still ours is kept meanwhile
         finally:
-            for task in (stopped, *loops):
+            for task in (stopped, taking, keeping):
                 task.cancel()
-            await asyncio.wait([stopped, *loops])
+            await asyncio.wait([stopped, taking, keeping])
             await self._end_all()
 
     @property
@@ -100,12 +107,13 @@ class Workforce:
             await asyncio.sleep(KEEP_EVERY_S)
             if self._free > 0:
                 self._room.set()
+            takes_more = self._free > 0 and not self._stopping
             try:
                 mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
                 for lost in await self._assignments.keep(mine):
                     if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
                         running[1].leave()
-                if self._free > 0:
+                if takes_more:
                     for orphan in await self._assignments.claim_orphans(self._free):
                         logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
                         self._begin(orphan)
@@ -139,6 +147,15 @@ class Workforce:
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s failed", task.get_name(), exc_info=error)
+
+    async def _hand_over(self) -> None:
+        """Each session to another worker, when its moment has come."""
+        if not self._running or not self._drain_s:
+            return
+        logger.info("%d sessions are handed over, within %g s", len(self._running), self._drain_s)
+        for _, work in self._running.values():
+            work.retire(self._drain_s)
+        await asyncio.wait([task for task, _ in self._running.values()], timeout=self._drain_s)
 
     async def _end_all(self) -> None:
         self._stopping = True

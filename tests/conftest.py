@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
+
+os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
 NODE_TESTS = ("test_javascript.py", "test_browser.py")

@@ -42,7 +42,7 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)
 
-            workforce = Workforce(assignments, start, settings.max_sessions, beat)
+            workforce = Workforce(assignments, start, settings.max_sessions, beat, settings.drain_s)
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:

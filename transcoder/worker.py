@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,10 @@ class SessionTranscoder:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
+
+    def retire(self, within_s: float) -> None:
+        """Another transcoder goes on to the sample at any moment: not all sessions go at the same one."""
+        asyncio.get_running_loop().call_later(random.random() * within_s, self.leave)
 
     async def _work(self) -> bool:
         is_over = True

@@ -77,6 +77,9 @@ class Line:
     async def ping(self, payload: bytes) -> None:
         await self._socket.ping(payload)
 
+    async def depart(self, over: ConnectionOver) -> None:
+        await self._socket.depart(over)
+
     async def close(self, over: ConnectionOver) -> None:
         self.ended_by = over
         left = self.on_closed()

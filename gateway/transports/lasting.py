@@ -54,6 +54,9 @@ class LastingAnswer:
         """Have `on_pong` called with this when all that was written so far has reached the client's machine."""
         self._milestones.put(payload)
 
+    async def depart(self, over: ConnectionOver) -> None:
+        """Nothing comes this way: `close` says it all."""
+
     async def close(self, over: ConnectionOver) -> None:
         """End the stream. What was said last is waited for a little; a client that does not read is cut off."""
         self._milestones.close()

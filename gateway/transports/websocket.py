@@ -9,9 +9,10 @@ after it was cancelled.
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
@@ -33,6 +34,7 @@ CLOSED_WITHOUT_CODE = 1005
 PROTOCOLS = ("realtime",)
 """What a browser asks for that has to hide its token among the subprotocols; nothing else is answered."""
 
+_CODE = struct.Struct("!H")
 MAX_UNSENT_PONGS_BYTES = 256 << 10
 _REASON_BYTES = 123
 """What a close frame has room for."""
@@ -73,6 +75,10 @@ class TextSocket:
         """called with the payload of each pong"""
         self.goodbye: int | None = None
         """the code with which the client has closed; None when it has not, or its network is gone"""
+        self._departs = False
+        """we have said goodbye, and the client has not yet"""
+        self._left = asyncio.Event()
+        """no frame comes any more"""
         self._writer: AbstractStreamWriter
         self._outflow: Outflow
 
@@ -118,7 +124,9 @@ class TextSocket:
                     if self.on_pong is not None:
                         self.on_pong(bytes(message.data))
                 case WSMsgType.CLOSE:
-                    self.goodbye = message.data or CLOSED_WITHOUT_CODE
+                    self._left.set()
+                    if not self._departs:  # else it is the answer to ours, and says nothing of its own
+                        self.goodbye = message.data or CLOSED_WITHOUT_CODE
                     return
                 case WSMsgType.ERROR if _is_too_large(message.data):
                     raise FrameTooLarge
@@ -141,8 +149,24 @@ class TextSocket:
 
     async def ping(self, payload: bytes) -> None:
         """Ask the client's machine to send this back (at most 125 bytes). Raises ClientLeft when it is gone."""
+        if self._departs:
+            return
         with gone_is_left():
             await self._ws.ping(payload)
+
+    async def depart(self, over: ConnectionOver) -> None:
+        """Say goodbye, and go on receiving until the client has done so too, for a little while.
+
+        What it has sent by then was said to us. To be sent nothing more: the protocol has no frame behind a close.
+        """
+        if over.close_code is None:
+            return
+        self._departs = True
+        with gone_is_left():
+            await self._ws.send_frame(_CODE.pack(over.close_code) + close_reason(str(over)), WSMsgType.CLOSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._left.wait()
 
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""

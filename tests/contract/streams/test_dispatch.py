@@ -159,6 +159,9 @@ class Job:
     def leave(self) -> None:
         self._left.set()
 
+    def retire(self, within_s: float) -> None:
+        self.retired_within_s = within_s
+
     async def run(self) -> bool:
         self._log.append((self._worker, self._sid))
         await self._left.wait()

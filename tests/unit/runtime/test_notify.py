@@ -36,3 +36,13 @@ def test_without_a_socket_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> No
     """A service also runs alone."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     ready()
+
+
+def test_a_listener_that_is_gone_ends_nobody(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Whoever started the process may have ended before it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    stopping()
+    os.unlink(address)
+    stopping()
