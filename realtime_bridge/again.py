@@ -13,14 +13,16 @@ WAITS_S = (0.5, 1.0, 2.0, 4.0)
 class Again:
     """At most one answer waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = True) -> None:
+        """`asks`: otherwise the client sees to it by itself."""
+        self._asks = asks
         self.deadline: float | None = None
         self._about: Position | None = None
         self._failures = 0
 
     def will_be_asked(self, response: Response) -> bool:
         """Whether this one has failed in such a way, and there is a try left."""
-        return code_of(response) in TRANSIENT_CODES and self._failures < len(WAITS_S)
+        return self._asks and code_of(response) in TRANSIENT_CODES and self._failures < len(WAITS_S)
 
     def ask(self, about: Position, now: float) -> None:
         """For an answer up to there, when its time has come."""

@@ -28,6 +28,7 @@ from realtime_bridge.server_events import (
     ResponseOutputAudioTranscriptDone,
     ResponseOutputTextDone,
 )
+from realtime_bridge.spoken import Position
 from streams import down, turns
 
 STOPPED_WITHIN_S = 0.2
@@ -104,6 +105,19 @@ class Answers:
     def is_heard(self, now: float) -> bool:
         """Whether something is still being heard."""
         return self.playback.until(now) > now
+
+    def created(self, response: str, about: Position) -> list[Effect]:
+        """The model begins to answer. `about`: up to where, if nobody has asked for it."""
+        effects = self.answering.created(response, about)
+        answers_to = self.answering.answers_to(response)
+        if answers_to is not None:
+            begun = turns.Begun(response=response, pcm_id=str(answers_to.entry), offset=answers_to.samples)
+            effects.append(Record(begun))
+        return effects
+
+    def without_echo(self, audio: bytes, deaf_ms: int | None, now: float) -> bytes:
+        """Silence instead of what may be the answer's own echo, where the persona says so: lest it interrupt itself."""
+        return bytes(len(audio)) if deaf_ms != 0 and self.playback.may_echo(now, deaf_ms) else audio
 
     def audio(self, event: ResponseOutputAudioDelta, now: float) -> list[Effect]:
         """A piece of the answer: to the client, unless nobody wants to hear it any more."""

@@ -147,6 +147,11 @@ class Passthrough:
         if going is not session:
             fields["session"] = msgspec.Raw(_encode(going))
 
+    def session(self, ours: JsonObject, policy: Policy) -> JsonObject:
+        """The session that the bridge asks for, with all that the client has changed of it."""
+        self.offered = ours["tools"]
+        return self.with_offered(merged(ours, policy.session(self.session_overrides)))
+
     def with_offered(self, session: JsonObject) -> JsonObject:
         """The session with the persona's functions in front of the client's own. Of two with one name ours is meant."""
         declared = session.get("tools")
