@@ -25,17 +25,15 @@ from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPacke
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection
 from gateway.doors import mobile_messages as wire
+from gateway.doors.texts import take_texts
 from gateway.errors import (
-    BinaryFrame,
     ClientLeft,
     ConnectionOver,
     DoorError,
     EmptyAudio,
     InvalidMessage,
-    Refused,
     SlowClient,
     Unavailable,
-    UnknownType,
 )
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
@@ -161,21 +159,8 @@ class Phone:
 
 
 async def uplink(phone: Phone) -> None:
-    """Read all that the app says until it leaves. What is wrong with a message is told, and the next one works."""
-    received = phone.connection.metrics.messages
-    async with aclosing(phone.socket.received()) as texts:
-        async for text in texts:
-            try:
-                if text is None:
-                    raise BinaryFrame
-                message = wire.decode(text)
-                received.labels(DOOR, "received", wire.kind(message)).inc()
-                _take(phone, message)
-            except Refused as error:
-                if isinstance(error, BinaryFrame | InvalidMessage | UnknownType):
-                    received.labels(DOOR, "received", "refused").inc()
-                phone.connection.trouble(error)
-    raise ClientLeft
+    """Take all that the app says until it leaves."""
+    await take_texts(phone.socket, phone.connection, wire.decode, wire.kind, partial(_take, phone))
 
 
 def _take(phone: Phone, message: wire.Audio | wire.Config | wire.Ping) -> None:

@@ -20,16 +20,13 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection
 from gateway.doors import mobile_web_messages as wire
 from gateway.doors.mobile import resumes, user_of
+from gateway.doors.texts import take_texts
 from gateway.errors import (
-    BinaryFrame,
     ClientLeft,
     ConnectionOver,
     DoorError,
-    InvalidMessage,
-    Refused,
     SlowClient,
     Unavailable,
-    UnknownType,
 )
 from gateway.limits import Room
 from gateway.live_uplink import LiveUplink
@@ -90,22 +87,8 @@ class Page:
 
 
 async def uplink(page: Page) -> None:
-    """Read all that the page says until it leaves. What is wrong with a message is told, and the next one works."""
-    connection = page.connection
-    received = connection.metrics.messages
-    async with aclosing(page.socket.received()) as texts:
-        async for text in texts:
-            try:
-                if text is None:
-                    raise BinaryFrame
-                message = wire.decode(text)
-                received.labels(DOOR, "received", wire.kind(message)).inc()
-                _take(page, message)
-            except Refused as error:
-                if isinstance(error, BinaryFrame | InvalidMessage | UnknownType):
-                    received.labels(DOOR, "received", "refused").inc()
-                connection.trouble(error)
-    raise ClientLeft
+    """Take all that the page says until it leaves."""
+    await take_texts(page.socket, page.connection, wire.decode, wire.kind, partial(_take, page))
 
 
 def _take(page: Page, message: wire.Audio | wire.Ping) -> None:
