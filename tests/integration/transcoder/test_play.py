@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from secrets import token_hex
 
 import msgspec
@@ -34,12 +33,6 @@ from transcoder.worker import Resources, SessionTranscoder
 LIMIT_S = 30
 EPOCH = 1_000
 PCM_CODECS = [codec for codec in PLAY_CODECS if not is_coded(codec)]
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[DecoderPool]:
-    async with DecoderPool(1) as pool:
-        yield pool
 
 
 @pytest.fixture

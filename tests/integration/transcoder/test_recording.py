@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import wave
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,12 +37,6 @@ from transcoder.stream_pool import StreamPool
 from transcoder.worker import Resources, SessionTranscoder
 
 LIMIT_S = 30
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[DecoderPool]:
-    async with DecoderPool(1) as pool:
-        yield pool
 
 
 @pytest.fixture

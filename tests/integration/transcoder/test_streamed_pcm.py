@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -40,12 +39,6 @@ from transcoder.uplink import UplinkTranscoder
 from transcoder.worker import Resources, SessionTranscoder, logger
 
 LIMIT_S = 30
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[DecoderPool]:
-    async with DecoderPool(1) as pool:
-        yield pool
 
 
 async def transcode(hub: Hub, session: Session, pool: DecoderPool) -> list[Made]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from secrets import token_hex
 
 import pytest
@@ -19,12 +18,6 @@ from tests.media.make_media import as_samples, correlation, libav_decode, make_c
 from transcoder.sandbox import DecoderPool
 from transcoder.uplink import PIECE_SAMPLES
 from transcoder.worker import Resources, SessionTranscoder
-
-
-@pytest.fixture
-async def pool() -> AsyncIterator[DecoderPool]:
-    async with DecoderPool(1) as pool:
-        yield pool
 
 
 @pytest.fixture
