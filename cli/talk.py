@@ -207,12 +207,12 @@ def _pcm(audio: bytes, audio_format: AudioFormat) -> bytes:
 
 
 def _door(url: str, user: str, raw: bool, audio_format: AudioFormat) -> str:
-    query: dict[str, str] = {}
+    query = {"paced": "0"}  # it goes to a file
     if raw:
         query["input_format"] = "pcm16"
     if audio_format != "pcm16":
         query["audio_format"] = audio_format
-    return f"{_shown(url)}/ws-mobile/{quote(user, safe='')}" + (f"?{urlencode(query)}" if query else "")
+    return f"{_shown(url)}/ws-mobile/{quote(user, safe='')}?{urlencode(query)}"
 
 
 def _shown(url: str) -> str:

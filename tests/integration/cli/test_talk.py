@@ -179,7 +179,7 @@ async def test_a_raw_file_is_declared_and_a_wav_answer_asked_for(tmp_path: Path)
         code, _, _ = await command("words.pcm", "--url", url, "--audio-format", "wav", cwd=tmp_path)
     assert code == 0
     assert isinstance(heard[0], web.Request)
-    assert dict(heard[0].query) == {"input_format": "pcm16", "audio_format": "wav"}
+    assert dict(heard[0].query) == {"paced": "0", "input_format": "pcm16", "audio_format": "wav"}
 
 
 async def test_without_a_server_the_command_ends_with_one_sentence(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_raw_pcm_is_measured_by_its_size_and_declared(tmp_path: Path) -> None:
     path.write_bytes(bytes(48_000))
     recording = read_recording(path)
     assert (recording.seconds, recording.raw) == (1.0, True)
-    assert _door("ws://h:1", "ann", recording.raw, "pcm16") == "ws://h:1/ws-mobile/ann?input_format=pcm16"
+    assert _door("ws://h:1", "ann", recording.raw, "pcm16") == "ws://h:1/ws-mobile/ann?paced=0&input_format=pcm16"
 
 
 def test_a_wav_file_tells_its_length(tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("ws://127.0.0.1:8000", "ws://127.0.0.1:8000/ws-mobile/a%2Fb%20c"),
-        ("http://127.0.0.1:8000/", "ws://127.0.0.1:8000/ws-mobile/a%2Fb%20c"),
-        ("https://voice.example", "wss://voice.example/ws-mobile/a%2Fb%20c"),
-        ("voice.example:8000", "ws://voice.example:8000/ws-mobile/a%2Fb%20c"),
+        ("ws://127.0.0.1:8000", "ws://127.0.0.1:8000/ws-mobile/a%2Fb%20c?paced=0"),
+        ("http://127.0.0.1:8000/", "ws://127.0.0.1:8000/ws-mobile/a%2Fb%20c?paced=0"),
+        ("https://voice.example", "wss://voice.example/ws-mobile/a%2Fb%20c?paced=0"),
+        ("voice.example:8000", "ws://voice.example:8000/ws-mobile/a%2Fb%20c?paced=0"),
     ],
 )
 def test_any_way_to_write_the_url_leads_to_the_door(url: str, address: str) -> None:
@@ -87,7 +87,7 @@ def test_any_way_to_write_the_url_leads_to_the_door(url: str, address: str) -> N
 
 def test_wav_answers_are_asked_for_and_unpacked() -> None:
     """Also those whose header does not know its length."""
-    assert _door("ws://h", "ann", False, "wav").endswith("?audio_format=wav")
+    assert _door("ws://h", "ann", False, "wav").endswith("?paced=0&audio_format=wav")
     whole = wav_file(b"\x01\x02" * 100)
     endless = whole[:40] + b"\xff\xff\xff\xff" + whole[44:]
     assert _pcm(whole, "wav") == _pcm(endless, "wav") == b"\x01\x02" * 100
