@@ -31,7 +31,10 @@ class Listener(Protocol):
 
 
 class Bus:
-    """Use as an async context manager."""
+    """Use as an async context manager.
+
+    Channels are sharded ones (SSUBSCRIBE), as `append.lua` wants it.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -88,10 +91,10 @@ class Bus:
             try:
                 if wanted:
                     self._subscribed.add(name)
-                    await pubsub.subscribe(name)
+                    await pubsub.ssubscribe(name)
                 else:
                     self._subscribed.discard(name)
-                    await pubsub.unsubscribe(name)
+                    await pubsub.sunsubscribe(name)
             except (RedisError, OSError):
                 logger.debug("the bus is away", exc_info=True)
 
@@ -117,7 +120,7 @@ class Bus:
                 self._pubsub = pubsub
                 self._subscribed = set(self._listeners)
                 if self._subscribed:
-                    await pubsub.subscribe(*self._subscribed)
+                    await pubsub.ssubscribe(*self._subscribed)
         except BaseException:  # also when the process stops just now: nobody else knows of this connection yet
             if self._pubsub is not pubsub:
                 await pubsub.aclose()
@@ -136,12 +139,12 @@ class Bus:
         assert pubsub is not None
         while True:
             message = await pubsub.parse_response(block=True)
-            if message[0] == b"message":
+            if message[0] == b"smessage":
                 for listener in tuple(self._listeners.get(message[1], ())):
                     self._tell(listener, message[1], message[2])
             else:
                 await pubsub.handle_message(message)
-                if message[0] == b"subscribe":
+                if message[0] == b"ssubscribe":
                     self._is_subscribed(message[1])
 
     def _tell(self, listener: Listener, channel: bytes, data: bytes) -> None:

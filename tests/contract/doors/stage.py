@@ -102,12 +102,12 @@ class Bridge:
         """Ask the gateway to stop, and how many ms of these items' first parts were heard: what it says."""
         self._stops += 1
         async with self._redis.pubsub() as ear:
-            await ear.subscribe(self._session.keys.control)
+            await ear.ssubscribe(self._session.keys.control)
             name = f"stop {self._stops}"
             await stopping.say(self._redis, self._session, stopping.Stop(name, tuple((item, 0) for item in items)))
             async with asyncio.timeout(LIMIT_S):
                 async for message in ear.listen():
-                    what, argument = read_control(message["data"]) if message["type"] == "message" else ("", "")
+                    what, argument = read_control(message["data"]) if message["type"] == "smessage" else ("", "")
                     word = stopping.read(stopping.Stopped, argument) if what == "stopped" else None
                     if word is not None and word.stop == name:
                         return {(item, part): ms for item, part, ms in word.heard}

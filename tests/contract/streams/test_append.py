@@ -35,8 +35,8 @@ class Ear:
         self._channel = channel
 
     async def __aenter__(self) -> Ear:
-        await self._pubsub.subscribe(self._channel)
-        assert (await self._pubsub.get_message(timeout=5))["type"] == "subscribe"
+        await self._pubsub.ssubscribe(self._channel)
+        assert (await self._pubsub.get_message(timeout=5))["type"] == "ssubscribe"
         return self
 
     async def __aexit__(self, *_: object) -> None:
