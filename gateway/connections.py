@@ -22,6 +22,7 @@ from gateway.errors import (
     ConnectionOver,
     DoorError,
     NoBridge,
+    NoRoom,
     Replaced,
     Restarting,
     SessionEnded,
@@ -298,6 +299,9 @@ class Connection:
                 await self.wire.ping(_PROBE + argument.encode())
             case "ended":
                 raise SessionEnded(argument)
+            case "failed":
+                self.trouble(NoRoom())
+                self.outbox.finish(SessionFailed(argument))  # when that is told
             case "tell":
                 self.on_told(argument)
             case "received":
