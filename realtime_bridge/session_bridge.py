@@ -136,6 +136,9 @@ class SessionBridge:
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         try:
             return await self._came_to_its_end(await self._why_it_ended())
+        except StreamUnavailable as error:
+            self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
+            return False
         finally:
             await self._lease.release()
             if self._lines is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from streams.connection import by_node
 from streams.errors import StreamUnavailable
 
 MEASURE_EVERY_S = 1.0
@@ -29,17 +30,12 @@ class Memory:
             now = asyncio.get_running_loop().time()
             if now - self._measured_at >= MEASURE_EVERY_S:
                 try:
-                    self._fullness = fullest(await self._redis.info("memory"))
+                    nodes = by_node(await self._redis.info("memory"))
+                    self._fullness = max(_part(node) for node in nodes.values())
                 except (RedisError, OSError) as error:
                     raise StreamUnavailable(f"INFO memory: {error}") from error
                 self._measured_at = now
             return self._fullness
-
-
-def fullest(answer: dict[str, Any]) -> float:
-    """Of an answer to INFO memory; of a cluster it is one for each node."""
-    nodes = [answer] if "used_memory" in answer else list(answer.values())
-    return max((_part(node) for node in nodes), default=0.0)
 
 
 def _part(info: dict[str, Any]) -> float:

@@ -67,11 +67,13 @@ class Writer:
     async def _send(self, batch: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]]) -> None:
         try:
             answers = await self._execute([args for args, _ in batch])
-            if any(isinstance(answer, NoScriptError) for answer in answers):
-                # The server has restarted or was flushed. None of these ran, and none after them can have overtaken:
-                # the script checks what must come before.
+            unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if unknown:
+                # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
+                # can have overtaken: the script checks what must come before.
                 self._sha = await self._redis.script_load(self._source)
-                answers = await self._execute([args for args, _ in batch])
+                for at, answer in zip(unknown, await self._execute([batch[at][0] for at in unknown]), strict=True):
+                    answers[at] = answer
         except (RedisError, OSError) as error:
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -1,0 +1,131 @@
+"""More than one server: a primary with its replica and the Sentinels that watch it, and a Cluster of three."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from runtime.child import die_with_parent
+from runtime.embedded import EmbeddedServer, answering_process, find_server, free_port
+from tests.integration.redis_faults.line import Line
+
+LIMIT_S = 15.0
+
+
+class Process:
+    """A server with a command line of its own, in a folder of its own."""
+
+    def __init__(self, *arguments: str, port: int, config: str | None = None) -> None:
+        self.port = port
+        self._directory = tempfile.TemporaryDirectory()
+        command = [str(find_server().path)]
+        if config is not None:
+            path = Path(self._directory.name) / "server.conf"
+            path.write_text(config)
+            command.append(str(path))
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=self._directory.name,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=functools.partial(die_with_parent, parent=os.getpid()),
+        )
+
+    async def answers(self) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while answering_process(self.port) != self.process.pid:  # noqa: ASYNC110 - another process: no event
+                await asyncio.sleep(0.01)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._directory.cleanup()
+
+
+@asynccontextmanager
+async def client_of(port: int) -> AsyncIterator[Redis]:
+    async with Redis(port=port) as client:
+        yield client
+
+
+async def until(port: int, section: str, **wanted: object) -> None:
+    """INFO says all of this."""
+    async with asyncio.timeout(LIMIT_S), client_of(port) as client:
+        while True:
+            info = await client.info(section)
+            if all(info.get(name) == value for name, value in wanted.items()):
+                return
+            await asyncio.sleep(0.02)
+
+
+class Watched:
+    """A primary, its replica, and three Sentinels of which two must agree."""
+
+    def __init__(self, primary: EmbeddedServer, line: Line, replica: EmbeddedServer, sentinels: list[Process]) -> None:
+        self.primary, self.replica, self.sentinels = primary, replica, sentinels
+        self.line = line
+        """from the primary to its replica: what is on it when both die is lost"""
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/parley"
+
+    async def took_over(self) -> None:
+        """The replica is the primary now."""
+        await until(self.replica.port, "replication", role="master")
+
+
+_SENTINEL = """
+port {port}
+bind 127.0.0.1
+sentinel monitor parley 127.0.0.1 {primary} 2
+sentinel down-after-milliseconds parley 500
+sentinel failover-timeout parley 3000
+"""
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Watched]:
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(EmbeddedServer("--repl-diskless-sync-delay", "0"))
+        line = await stack.enter_async_context(Line(primary.url, delay_s=0.0).open())
+        port = line.url.partition("127.0.0.1:")[2].partition("/")[0]
+        replica = await stack.enter_async_context(EmbeddedServer("--replicaof", "127.0.0.1", port))
+        await until(replica.port, "replication", master_link_status="up")
+        sentinels = []
+        for _ in range(3):
+            port = free_port()
+            sentinel = Process("--sentinel", port=port, config=_SENTINEL.format(port=port, primary=primary.port))
+            stack.callback(sentinel.stop)
+            sentinels.append(sentinel)
+        for sentinel in sentinels:
+            await sentinel.answers()
+        async with asyncio.timeout(LIMIT_S):
+            for sentinel in sentinels:
+                async with client_of(sentinel.port) as client:
+                    while not await _knows_all(client):  # noqa: ASYNC110 - another process: no event
+                        await asyncio.sleep(0.05)
+        yield Watched(primary, line, replica, sentinels)
+
+
+async def _knows_all(sentinel: Redis) -> bool:
+    (state,) = await sentinel.execute_command("SENTINEL", "MASTERS")
+    known: dict[Any, Any] = state if isinstance(state, dict) else dict(zip(state[::2], state[1::2], strict=True))
+    known = {_text(key): _text(value) for key, value in known.items()}
+    return (int(known["num-slaves"]), int(known["num-other-sentinels"])) == (1, 2)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
