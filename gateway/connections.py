@@ -23,6 +23,7 @@ from gateway.errors import (
     DoorError,
     NoBridge,
     NoRoom,
+    NotStored,
     Replaced,
     Restarting,
     SessionEnded,
@@ -32,6 +33,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.goodbye import to_its_end
+from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
@@ -138,6 +140,8 @@ class Connection:
                 backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
             )
         self.way: Way = way
+        if isinstance(way, LiveUplink):
+            way.on_lost = lambda: self.trouble(NotStored())
         self._attachment = opened.attachment
         self._backend = backend
         self._control = Control()

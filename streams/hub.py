@@ -45,10 +45,17 @@ async def open_hub(url: str) -> AsyncIterator[Hub]:
             stack.push_async_callback(client.aclose)
         await check_server(reads)
         writer = await stack.enter_async_context(Writer(writes))
+        bus = await stack.enter_async_context(open_bus(hears))
+        yield Hub(reads, waiting, writer, bus)
+
+
+@asynccontextmanager
+async def open_bus(redis: Redis) -> AsyncIterator[Bus]:
+    """Of a client that is for nothing else."""
+    async with AsyncExitStack() as stack:
         nodes = None
-        if isinstance(hears, ClusterClient):
-            nodes = ClusterNodes(hears)
+        if isinstance(redis, ClusterClient):
+            nodes = ClusterNodes(redis)
             stack.push_async_callback(nodes.aclose)
             await nodes.look_again()
-        bus = await stack.enter_async_context(Bus(hears, nodes))
-        yield Hub(reads, waiting, writer, bus)
+        yield await stack.enter_async_context(Bus(redis, nodes))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
@@ -18,21 +16,11 @@ from streams.messages import Text
 from streams.producer import Chained, Marked, Numbered, Producer, open_left
 from streams.sessions import Session
 from streams.writer import Writer
-from tests.contract.streams.entries import raw, texts
+from tests.contract.streams.entries import losing, raw, texts
 
 
 async def ids(redis: Redis, stream: str) -> list[EntryId]:
     return [entry_id for entry_id, _ in await raw(redis, stream)]
-
-
-@asynccontextmanager
-async def losing(redis: Redis, *names: str) -> AsyncIterator[None]:
-    """What is written to these keys in this context is gone after it."""
-    before = [await redis.dump(name) for name in names]
-    yield
-    for name, value in zip(names, before, strict=True):
-        assert value is not None
-        await redis.restore(name, 60_000, value, replace=True)
 
 
 async def test_a_marked_writer_says_it_again(redis: Redis, writer: Writer, session: Session) -> None:

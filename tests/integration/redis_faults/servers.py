@@ -7,8 +7,8 @@ import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +213,15 @@ async def clustered() -> AsyncIterator[Nodes]:
         nodes = Nodes(processes)
         await nodes.form()
         yield nodes
+
+
+@contextmanager
+def clustered_outside() -> Iterator[Nodes]:
+    """For who has no event loop."""
+    with asyncio.Runner() as runner:
+        context = clustered()
+        nodes = runner.run(context.__aenter__())
+        try:
+            yield nodes
+        finally:
+            runner.run(context.__aexit__(None, None, None))
