@@ -52,6 +52,10 @@ class ClusterClient(RedisCluster):
 class _Pipeline(ClusterPipeline):
     """Commands that are redirected are done again one by one, and with each all that comes behind it under the same key."""
 
+    def unlink(self, *names: Any) -> Any:
+        """Several of one slot at once; redis-py's takes one."""
+        return self.execute_command("UNLINK", *names)
+
     async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
         client = cast(ClusterClient, self.cluster_client)
         commands = [(command.args, dict(command.kwargs)) for command in cast(Any, self._execution_strategy)._command_queue]
