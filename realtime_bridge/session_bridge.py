@@ -32,7 +32,7 @@ from runtime.logs import SessionLogger
 from streams import down, keys
 from streams.attach import presence, say_failed
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
-from streams.errors import Fenced, Over, ServerFull, StreamError
+from streams.errors import Fenced, Over, ServerFull, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.kept import Kept
 from streams.sessions import Sessions, now_ms
@@ -254,7 +254,9 @@ class SessionBridge:
         self._log.error("bridging ends, for Redis has no room for what is said: %s", why, extra={"reason": "no_room"})
         with put_off(self._log, "say so"):
             await say_failed(self._r.hub.redis, self._session, "no_room")
-        await self._sessions.end(self._session, reason="no_room")
+        await self._sessions.end(self._session)
+        with put_off(self._log, "keep what was said"):  # for which there may be room now
+            await self._sessions.kept.keep(self._session.sid, self._session.at, "no_room")
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
 
