@@ -43,10 +43,12 @@ docker:
 	    echo 'This needs a running Docker Engine (25 or newer) with its compose plugin, and none answers here.' >&2; exit 1; }
 
 soak: $(VENV)/.installed-dev
-	PARLEY_ROUNDS=50 CUTS=200 PARLEY_MINUTES=10 POINTS=1000 RESTARTS=20 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
+	PARLEY_ROUNDS=50 CUTS=200 PARLEY_MINUTES=10 POINTS=1000 RESTARTS=20 REDIS_CUTS=100 CLUSTER_MOVES=200 $(BIN)/pytest \
+	    -p no:xdist $(ARGS) tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
 	    tests/acceptance/test_interruption.py \
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
-	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_continuity.py
+	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_continuity.py \
+	    tests/integration/redis_faults
 
 corpus: $(VENV)/.installed-dev
 	CORPUS=all $(BIN)/pytest -n auto $(ARGS) tests/integration/transcoder/test_corpus.py \

@@ -6,13 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from runtime.embedded import MINIMUM_VERSION
 from runtime.errors import StartError
+from streams.connection import by_node, connect
+from streams.errors import ServerUnfit
 
 LIMIT_S = 3.0
 
@@ -40,19 +39,18 @@ class ServerFacts:
 async def ask(url: str, limit_s: float = LIMIT_S) -> ServerFacts:
     """Ask the server at `url`. Raises StartError, with a sentence that carries no password, when it does not answer."""
     shown = without_password(url)
-    client = redis.asyncio.from_url(
-        url, socket_timeout=limit_s, socket_connect_timeout=limit_s, retry=Retry(NoBackoff(), 0), decode_responses=True
-    )
     try:
-        async with asyncio.timeout(limit_s):
-            info = await client.info()
+        async with asyncio.timeout(limit_s), connect(url) as client:
+            nodes = by_node(await client.info())
+    except ServerUnfit as error:
+        raise StartError(str(error)) from None
     except (RedisError, OSError, TimeoutError) as error:
         raise StartError(
             f"No Redis server answers at {shown} (REDIS_URL): {str(error).rstrip('.') or 'no answer in time'}."
             " Start it, correct REDIS_URL, or unset it to let `parley up` start one of its own."
         ) from None
-    finally:
-        await client.aclose()
+    first = next(iter(nodes.values()))
+    info = next((node for node in nodes.values() if node.get("maxmemory_policy") != "noeviction"), first)
     valkey = "valkey_version" in info
     return ServerFacts(
         name="Valkey" if valkey else "Redis",

@@ -66,7 +66,7 @@ async def _stored_in_pcm(backend: Backend, session: Session, message: Message, m
     """False: the session has moved to `up` meanwhile. Raises Over, StreamUnavailable."""
     await _tell_workers(backend, session, "pcm")
     k, script = session.keys, _STILL_IN_PCM + files("streams").joinpath("append.lua").read_bytes()
-    arguments: Any = ("PUBLISH", "marked", mark, 1, 1, INLINE_BYTES, *codec.encode(message))
+    arguments: Any = ("marked", mark, 1, 1, INLINE_BYTES, *codec.encode(message))
     try:
         what, _ = await backend.redis.eval(script.decode(), 2, k.pcm, k.marks, *arguments)
     except (RedisError, OSError) as error:

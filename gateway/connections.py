@@ -22,6 +22,8 @@ from gateway.errors import (
     ConnectionOver,
     DoorError,
     NoBridge,
+    NoRoom,
+    NotStored,
     Replaced,
     Restarting,
     SessionEnded,
@@ -31,6 +33,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.goodbye import to_its_end
+from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
@@ -137,6 +140,8 @@ class Connection:
                 backend, session, self.trouble, self.log, state=place.state, max_waiting_bytes=max_waiting_bytes
             )
         self.way: Way = way
+        if isinstance(way, LiveUplink):
+            way.on_lost = lambda: self.trouble(NotStored())
         self._attachment = opened.attachment
         self._backend = backend
         self._control = Control()
@@ -298,6 +303,9 @@ class Connection:
                 await self.wire.ping(_PROBE + argument.encode())
             case "ended":
                 raise SessionEnded(argument)
+            case "failed":
+                self.trouble(NoRoom())
+                self.outbox.finish(SessionFailed(argument))  # when that is told
             case "tell":
                 self.on_told(argument)
             case "received":

@@ -34,6 +34,7 @@ DoorError
 │   ├── NoAnswer              "no_answer"         the model gave none                   502, recoverable
 │   │   └── NoAnswerInTime    "no_answer_in_time" it took too long                      504, recoverable
 │   └── NotNow                "not_now"           Redis does not answer, or we stop     503, recoverable
+│       └── Crowded           "crowded"           Redis has hardly room for another     503, recoverable
 ├── Refused                   this message is refused; the connection goes on
 │   ├── InvalidMessage        "invalid_message"   not JSON, no object, a wrong field    fault: the client
 │   ├── UnknownType           "unknown_type"      a type that this door does not know   fault: the client
@@ -45,6 +46,7 @@ DoorError
 │   ├── TooLarge              "too_large"         more than one recording may have      fault: the client
 │   ├── Busy                  "busy"              more waits for Redis than may wait    fault: the server; recoverable
 │   ├── NotStored             "not_stored"        Redis did not take it                 fault: the server; recoverable
+│   ├── NoRoom                "no_room"           Redis has no room for what is said    fault: the server; recoverable
 │   ├── NoBridge              "no_bridge"         all bridges are full, or there is none fault: the server; recoverable
 │   ├── TooLate               "too_late"          the session has ended meanwhile       fault: nobody's
 │   └── RecordingStopped      no more of this recording is taken
@@ -72,6 +74,7 @@ fault it is (`fault`), and whether the same may be tried again with hope (`recov
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -376,6 +379,16 @@ class NotNow(RequestRefused):
         return {"Retry-After": "1"}
 
 
+class Crowded(NotNow):
+    """There is no room for another session at the moment. Please try again in some seconds."""
+
+    code = "crowded"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": f"{random.randint(5, 15)}"}  # not all at once
+
+
 class Refused(DoorError):
     """This message was refused."""
 
@@ -488,6 +501,14 @@ class NoBridge(Refused):
     """Nobody is free to talk to you at the moment. What you said is kept, and answered as soon as somebody is."""
 
     code = "no_bridge"
+    recoverable = True
+
+
+class NoRoom(Refused):
+    """The server has run out of memory, and the conversation ends. Please connect again in a minute."""
+
+    code = "no_room"
+    fault = "server"
     recoverable = True
 
 

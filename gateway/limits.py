@@ -27,11 +27,12 @@ from redis.exceptions import RedisError
 from gateway.addresses import counted_as
 from gateway.allowance import Allowance
 from gateway.caller import Caller
-from gateway.errors import TooMany, UsedUp
+from gateway.errors import Crowded, TooMany, UsedUp
 from gateway.settings import GatewaySettings
 from streams import accounts, keys
 from streams.errors import StreamUnavailable
 from streams.keys import SessionKeys
+from streams.memory import Memory
 from streams.sessions import now_ms
 from streams.usage import DAY_MS, NANO_USD, day_of
 
@@ -109,6 +110,7 @@ class Limits:
 
     def __init__(self, redis: Redis, settings: GatewaySettings) -> None:
         self._redis = redis
+        self._memory, self._high_water = Memory(redis), settings.redis_high_water
         self._of_user: dict[What, int] = {
             "connections": settings.max_connections_per_user,
             "sessions": settings.max_sessions_per_user,
@@ -138,11 +140,13 @@ class Limits:
 
     @asynccontextmanager
     async def session(self, caller: Caller, resumes: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[Room]:
-        """Room for one more, to be taken before a WebSocket's handshake is answered. Raises TooMany, UsedUp.
+        """Room for one more, to be taken before a WebSocket's handshake is answered. Raises TooMany, UsedUp, Crowded.
 
         `resumes`: asked when there is no room; a connection that goes on with a session needs none. Call `Room.is_for` as
         soon as there is a session. It counts while the context lasts, and then until it has ended.
         """
+        if await self._is_crowded() and not (resumes is not None and await resumes()):
+            raise self._crowded(caller)
         if await self._has_used_up(caller) and not (resumes is not None and await resumes()):
             error = UsedUp(math.ceil((DAY_MS - now_ms() % DAY_MS) / 1000))
             error.door = caller.door or None
@@ -158,7 +162,9 @@ class Limits:
             await room.leave()
 
     async def create_record(self, caller: Caller) -> None:
-        """One more session is created by request; it is kept for a day. Raises TooMany."""
+        """One more session is created by request; it is kept for a day. Raises TooMany, Crowded."""
+        if await self._is_crowded():
+            raise self._crowded(caller)
         counts, member = self._counts("records", caller), secrets.token_hex(8)
         fits = await self._hold("records", counts, member, limited=True)
         self._forget("records", counts, member)
@@ -173,6 +179,16 @@ class Limits:
                 self._forget_allowances(now)
             found = self._allowances[sid] = Allowance(now)
         return found
+
+    async def _is_crowded(self) -> bool:
+        """Whether Redis has hardly room for the sessions that it has."""
+        if not self._high_water:
+            return False
+        try:
+            return await self._memory.fullness() >= self._high_water
+        except StreamUnavailable as error:
+            logger.warning("how full Redis is cannot be looked at: %s", error)
+            return False
 
     async def _has_used_up(self, caller: Caller) -> bool:
         """Whether this user may use no more today. Who has not shown who they are is left to the bridge, which knows the
@@ -260,6 +276,12 @@ class Limits:
                 members.discard(member)
                 if not members:
                     del held[count.key]
+
+    @staticmethod
+    def _crowded(caller: Caller) -> Crowded:
+        error = Crowded()
+        error.door = caller.door or None
+        return error
 
     def _too_many(self, what: What, caller: Caller) -> TooMany:
         limits = {limit for limit in (self._of_user[what] if caller.user else 0, self._of_address[what]) if limit}

@@ -80,6 +80,8 @@ class LiveUplink:
         """called with the number of each message that is stored"""
         self.on_wanted: Callable[[int], None] = lambda number: None
         """called with the number from which a numbering client has to send again"""
+        self.on_lost: Callable[[], None] = lambda: None
+        """called when something that was stored is gone, and only the client could say it again"""
         self.on_over: Callable[[], None] = lambda: None
         """called when the session turns out to have ended"""
         self.worker = asyncio.create_task(self._work(), name=f"gateway.live_uplink {session.sid}")
@@ -227,6 +229,10 @@ class LiveUplink:
             wanted = int(error.after) + 1
             self._producer = self._new_producer(wanted)
             self.on_wanted(wanted)
+        elif isinstance(error, errors.Wanted):  # more is lost than is kept here: on, and not in silence
+            self._scheme = Marked(new_sid())
+            self._producer = self._new_producer(1)
+            self.on_lost()
         elif isinstance(error, errors.Over):
             self._over = True
             self.on_over()

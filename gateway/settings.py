@@ -111,6 +111,14 @@ class GatewaySettings(Settings):
         alias="PARLEY_MAX_USER_DAY_MINUTES",
         description="Minutes of one user's sessions in a day (UTC), as the bridge has it: who has used them is refused.",
     )
+    redis_high_water: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        alias="PARLEY_REDIS_HIGH_WATER",
+        description="The part of Redis's `maxmemory` from which on no new session is opened (503); 0 = open them all the"
+        " same.",
+    )
     max_file_bytes: int = Field(
         10 << 20,
         ge=1,

@@ -30,9 +30,9 @@ from realtime_bridge.spoken import START
 from realtime_bridge.tool_calls import ToolCaller, Webhook
 from runtime.logs import SessionLogger
 from streams import down, keys
-from streams.attach import presence
+from streams.attach import presence, say_failed
 from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
-from streams.errors import Fenced, Over, StreamError
+from streams.errors import Fenced, Over, ServerFull, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.kept import Kept
 from streams.sessions import Sessions, now_ms
@@ -136,6 +136,9 @@ class SessionBridge:
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         try:
             return await self._came_to_its_end(await self._why_it_ended())
+        except StreamUnavailable as error:
+            self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
+            return False
         finally:
             await self._lease.release()
             if self._lines is not None:
@@ -177,6 +180,8 @@ class SessionBridge:
             case Over():
                 self._log.info("the session's streams are gone")
                 await self._sessions.end(self._session)
+            case ServerFull() if self._opened.is_set():
+                await self._end_for_room(why)
             case StreamError():
                 # Redis does not answer. The session is all there; whoever looks for orphans next tries again.
                 self._log.warning("this bridge cannot go on: %s", why)
@@ -243,6 +248,15 @@ class SessionBridge:
         if self._opened.is_set():
             await self._accounting.keep()
         await self._sessions.end(self._session, reason=reason)
+
+    async def _end_for_room(self, why: Exception) -> None:
+        """Redis is full and stays full: what this session holds of it makes room for the others."""
+        self._log.error("bridging ends, for Redis has no room for what is said: %s", why, extra={"reason": "no_room"})
+        with put_off(self._log, "say so"):
+            await say_failed(self._r.hub.redis, self._session, "no_room")
+        await self._sessions.end(self._session)
+        with put_off(self._log, "keep what was said"):  # for which there may be room now
+            await self._sessions.kept.keep(self._session.sid, self._session.at, "no_room")
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
 

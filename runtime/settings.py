@@ -28,7 +28,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         alias="REDIS_URL",
-        description="The Redis or Valkey server. `make run` starts one of its own when this is not set.",
+        description="The Redis or Valkey server, the Sentinels that know it, or a Cluster. `make run` starts one of its own"
+        " when this is not set.",
     )
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: Literal["text", "json"] = Field(
@@ -52,9 +53,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must look like redis://host:6379/0, rediss://… (TLS) or unix:///path/to/socket")
+        if urlsplit(value).scheme.replace("rediss", "redis") not in ("redis", "unix", "redis+sentinel", "redis+cluster"):
+            raise ValueError(
+                "must look like redis://host:6379/0, rediss://… (TLS), unix:///path/to/socket,"
+                " redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379"
+            )
         return value
 
     @classmethod

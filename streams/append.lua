@@ -1,16 +1,16 @@
 -- Append one entry to a stream of a session: store it and, if it was stored, publish it; else say why not.
 -- Nothing refused is ever heard, and nothing stored is ever silent (a pipeline of XADD and PUBLISH, or a MULTI,
--- would publish what XADD has refused).
+-- would publish what XADD has refused). The channel is a sharded one: in Redis Cluster only the node that has the
+-- session carries its messages, and elsewhere it is a channel like any other.
 --
 -- KEYS[1]  the stream; also the name of its channel
 -- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
--- ARGV[1]  PUBLISH or SPUBLISH
--- ARGV[2]  how the id is made:
---   exact    ARGV[3] id, ARGV[4] the id that must be last now, or '' for any
---   numbered ARGV[3] gen, ARGV[4] first, ARGV[5] last number of the client's events in this entry; id <gen>-<last * 4096>
---   marked   ARGV[3] writer, ARGV[4] first, ARGV[5] last count of its events in this entry; id <newest gen>-*
--- ARGV[6]  bytes up to which the message carries the entry itself; a larger one is a ring without body
--- ARGV[7…] field, value, field, value …
+-- ARGV[1]  how the id is made:
+--   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any
+--   numbered ARGV[2] gen, ARGV[3] first, ARGV[4] last number of the client's events in this entry; id <gen>-<last * 4096>
+--   marked   ARGV[2] writer, ARGV[3] first, ARGV[4] last count of its events in this entry; id <newest gen>-*
+-- ARGV[5]  bytes up to which the message carries the entry itself; a larger one is a ring without body
+-- ARGV[6…] field, value, field, value …
 --
 -- Answers {what, id or number}:
 --   ok        the new id
@@ -22,7 +22,7 @@
 local STRIDE = 4096
 
 local stream, marks = KEYS[1], KEYS[2]
-local publish, scheme = ARGV[1], ARGV[2]
+local scheme = ARGV[1]
 local name = string.match(stream, '([^:]*)$')
 
 local function split(id)
@@ -42,22 +42,22 @@ if not tip then return {'over', ''} end
 local function take_id()
   local left, right = split(tip)
   if scheme == 'exact' then
-    local wanted_left, wanted_right = split(ARGV[3])
+    local wanted_left, wanted_right = split(ARGV[2])
     if wanted_left < left then return nil, {'newer', tip} end
     if wanted_left == left and wanted_right <= right then return nil, {'stored', tip} end
-    if ARGV[4] ~= '' and ARGV[4] ~= tip then return nil, {'want', tip} end
-    return ARGV[3]
+    if ARGV[3] ~= '' and ARGV[3] ~= tip then return nil, {'want', tip} end
+    return ARGV[2]
   elseif scheme == 'numbered' then
-    local gen, first, last = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+    local gen, first, last = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
     if gen < left then return nil, {'newer', tip} end
     local have = (gen == left) and math.floor(right / STRIDE) or 0
     if last <= have then return nil, {'stored', tip} end
     if first ~= have + 1 then return nil, {'want', tostring(have)} end
     return string.format('%.0f-%.0f', gen, last * STRIDE)
   else
-    local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
+    local first, last = tonumber(ARGV[3]), tonumber(ARGV[4])
     -- A writer that is not known has stored nothing yet; but nothing is known at all when the hash has run out.
-    local known = redis.call('HGET', marks, name .. '/' .. ARGV[3])
+    local known = redis.call('HGET', marks, name .. '/' .. ARGV[2])
     local have = tonumber(known or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
     if last <= have then return nil, {'stored', tip} end
     if first ~= have + 1 then return nil, {'want', tostring(have)} end
@@ -66,8 +66,8 @@ local function take_id()
 end
 
 local fields, size = {}, 0
-for i = 7, #ARGV do
-  fields[i - 6] = ARGV[i]
+for i = 6, #ARGV do
+  fields[i - 5] = ARGV[i]
   size = size + #ARGV[i]
 end
 
@@ -86,7 +86,7 @@ end
 if not stored then return {'over', ''} end
 
 if scheme == 'marked' then
-  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[3], ARGV[5])
+  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4])
 else
   redis.call('HSET', marks, name, stored)
 end
@@ -94,9 +94,9 @@ if redis.call('PTTL', marks) < 0 then
   redis.call('PEXPIRE', marks, math.max(redis.call('PTTL', stream), 1000))
 end
 
-if size <= tonumber(ARGV[6]) then
-  redis.call(publish, stream, cmsgpack.pack({stored, tip, fields}))
+if size <= tonumber(ARGV[5]) then
+  redis.call('SPUBLISH', stream, cmsgpack.pack({stored, tip, fields}))
 else
-  redis.call(publish, stream, cmsgpack.pack({stored, tip}))
+  redis.call('SPUBLISH', stream, cmsgpack.pack({stored, tip}))
 end
 return {'ok', stored}

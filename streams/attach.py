@@ -38,7 +38,7 @@ _ATTACH = """
 if redis.call('PTTL', KEYS[2]) <= 0 then return 'over' end
 if ARGV[3] ~= '1' and redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('PUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
+redis.call('SPUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
 """
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
@@ -115,7 +115,7 @@ async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
     channel = session.keys.control
     await bus.subscribe(channel, ear)
     try:
-        heard = await redis.publish(channel, msgpack.packb(["probe", nonce]))
+        heard = await redis.spublish(channel, msgpack.packb(["probe", nonce]))
         if heard <= 1 and bus.hearing(channel) <= 1:  # nobody but ourselves: its gateway is gone
             return False
         async with asyncio.timeout(PROBE_S):
@@ -149,15 +149,23 @@ async def say_ended(redis: Redis, session: Session, reason: str) -> None:
     await _say(redis, session, "ended", reason)
 
 
+async def say_failed(redis: Redis, session: Session, reason: str) -> None:
+    """It ends, and there is no room in Redis to say so in `down`. Raises StreamUnavailable."""
+    await _say(redis, session, "failed", reason)
+
+
 async def _say(redis: Redis, session: Session, what: str, argument: str) -> None:
     try:
-        await redis.publish(session.keys.control, msgpack.packb([what, argument]))
+        await redis.spublish(session.keys.control, msgpack.packb([what, argument]))
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{session.keys.control}: {error}") from error
 
 
 def read_control(data: bytes) -> tuple[str, str]:
-    """What was said on a control channel: (`attached` | `probe` | `alive` | `tell` | `received` | `ended`, its argument)."""
+    """What was said on a control channel, and its argument.
+
+    `attached`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping`.
+    """
     try:
         what, argument = msgpack.unpackb(data, raw=False)
     except (ValueError, TypeError):

@@ -1,83 +1,46 @@
-"""Connections to Redis, with every default that matters set by us, and the checks before we trust a server.
-
-redis-py's own defaults abort a blocking read after 5 s and re-send a write up to ten times. Here readers that wait have
-no read timeout (keepalive finds dead peers); writers have one and never re-send by themselves: `streams.producer` does,
-because it knows that the append script refuses what is already stored.
-"""
+"""Connections to Redis, and the checks before we trust a server."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import sys
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.maint_notifications import MaintNotificationsConfig
 
+from streams.addresses import Cluster, Sentinels, parse_url
+from streams.cluster import ClusterClient, connect_cluster
 from streams.errors import ServerUnfit, StreamUnavailable
+from streams.sentinel import SentinelPool
+from streams.sockets import ANSWER_TIMEOUT_S, cancellable, tcp, timeouts
 
-CONNECT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 5.0
-"""How long a command may go unanswered before the connection counts as dead."""
+WAIT_TIMEOUT_S = 10.0
+"""The same as ANSWER_TIMEOUT_S for XREADGROUP, which waits for five seconds by itself (`streams.dispatch.BLOCK_MS`)."""
 
 MIN_VERSION = (7, 0)
 """Redis 7.0 commands are the portable floor: sharded pub/sub, `<ms>-*` ids."""
 
-_KEEPALIVE = {
-    getattr(socket, name): value
-    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-    if hasattr(socket, name)
-}
-
 
 def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis:
-    """A client for `url`. `waits`: for blocking reads and the bus, which may wait for ever for an answer.
+    """A client for `url` (see `streams.addresses`). `waits`: for blocking reads.
 
-    When all of its connections are busy, the next command waits for one: a hundred sessions may open at once.
+    When all of its connections are busy, the next command waits for one: a hundred sessions may open at once. A Cluster's
+    opens as many as it needs. Raises ServerUnfit when the URL does not read.
     """
-    tcp: dict[str, Any] = {}
-    if not url.startswith("unix:"):
-        tcp = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
-    pool = BlockingConnectionPool.from_url(
-        url,
-        timeout=ANSWER_TIMEOUT_S,
-        socket_timeout=None if waits else ANSWER_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        max_connections=max_connections,
-        health_check_interval=0,
-        # While they are on, the pool takes an idle connection that the server has closed for a good one.
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        **tcp,
-    )
-    if sys.version_info < (3, 12):
-        pool.connection_class = type("Connection", (_CancellableSend, pool.connection_class), {})
+    try:
+        address = parse_url(url)
+    except ValueError as error:
+        raise ServerUnfit(f"REDIS_URL is not usable: {error}.") from None
+    answer_s = WAIT_TIMEOUT_S if waits else ANSWER_TIMEOUT_S
+    if isinstance(address, Cluster):
+        return connect_cluster(address, answer_s)
+    settings = {**timeouts(answer_s), "timeout": ANSWER_TIMEOUT_S, "max_connections": max_connections}
+    pool: BlockingConnectionPool
+    if isinstance(address, Sentinels):
+        pool = SentinelPool.to(address, **settings, **tcp())
+    else:
+        pool = BlockingConnectionPool.from_url(url, **settings, **({} if url.startswith("unix:") else tcp()))
+    pool.connection_class = cancellable(pool.connection_class)
     return Redis.from_pool(pool)
-
-
-if sys.version_info < (3, 12):
-
-    class _CancellableSend(AbstractConnection):
-        """redis-py sends inside `asyncio.wait_for`. Before Python 3.12 that swallows a cancellation which comes just as the
-        send is done: the task that was to end goes on, and whoever waits for its end waits for ever."""
-
-        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            limit, self.socket_timeout = self.socket_timeout, None  # None: redis-py does without `wait_for`
-            try:
-                async with asyncio.timeout(limit):
-                    await super().send_packed_command(command, check_health)
-            except TimeoutError:
-                await self.disconnect(nowait=True)
-                raise RedisTimeoutError("Timeout writing to socket") from None
-            finally:
-                self.socket_timeout = limit
 
 
 async def check_server(redis: Redis) -> str:
@@ -87,23 +50,33 @@ async def check_server(redis: Redis) -> str:
     stream loses its fence, and with it the promise that nothing is doubled.
     """
     try:
-        server = await redis.info("server")
-        memory = await redis.info("memory")
+        nodes = by_node(await redis.info("server"))
+        for name, memory in by_node(await redis.info("memory")).items():
+            nodes.setdefault(name, {}).update(memory)
     except (RedisError, OSError) as error:
         raise StreamUnavailable(
             f"no Redis answers at {_where(redis)} ({str(error) or type(error).__name__}). "
             "Start one, or point REDIS_URL at yours."
         ) from error
-    version = str(server.get("valkey_version") or server["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
-        raise ServerUnfit(f"Redis {version} at {_where(redis)} is too old: Parley needs 7.0 or newer, or any Valkey.")
-    policy = memory.get("maxmemory_policy")
-    if policy != "noeviction":
-        raise ServerUnfit(
-            f"Redis at {_where(redis)} has maxmemory-policy {policy}: it may throw away live sessions. "
-            "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction"
-        )
-    return version
+    versions = []
+    for name, node in nodes.items():
+        where = name or _where(redis)
+        version = str(node.get("valkey_version") or node["redis_version"])
+        versions.append(version)
+        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
+            raise ServerUnfit(f"Redis {version} at {where} is too old: Parley needs 7.0 or newer, or any Valkey.")
+        policy = node.get("maxmemory_policy")
+        if policy != "noeviction":
+            raise ServerUnfit(
+                f"Redis at {where} has maxmemory-policy {policy}: it may throw away live sessions. "
+                "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction"
+            )
+    return min(versions)
+
+
+def by_node(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """An answer to INFO: of a Cluster there is one for each node, of one server its name is empty."""
+    return answer if answer and all(isinstance(part, dict) for part in answer.values()) else {"": answer}
 
 
 def text(value: bytes | str) -> str:
@@ -112,5 +85,10 @@ def text(value: bytes | str) -> str:
 
 
 def _where(redis: Redis) -> str:
-    options = redis.connection_pool.connection_kwargs
+    if isinstance(redis, ClusterClient):
+        return ", ".join(redis.nodes_manager.startup_nodes)
+    pool = redis.connection_pool
+    if isinstance(pool, SentinelPool):
+        return f"{pool.service_name}, which Sentinels know"
+    options = pool.connection_kwargs
     return str(options.get("path") or f"{options.get('host')}:{options.get('port')}")

@@ -10,6 +10,7 @@ StreamError
 │   └── Wanted            a number before it is missing; send again from there (recoverable)
 ├── StreamFull            more is waiting to be written than may wait     fault: a fast writer or a slow server
 ├── StreamUnavailable     the server did not answer                       recoverable: the same append may be sent again
+│   └── ServerFull        its memory is full: it stores nothing more      recoverable, when there is room again
 └── ServerUnfit           the server cannot keep our promises             fault: the operator
 """
 
@@ -68,6 +69,10 @@ class StreamFull(StreamError):
 
 class StreamUnavailable(StreamError):
     """Redis did not answer, or answered that it cannot write now."""
+
+
+class ServerFull(StreamUnavailable):
+    """Redis has reached its `maxmemory`: what is there can be read, renewed and deleted, and nothing can be added."""
 
 
 class ServerUnfit(StreamError):

@@ -1,4 +1,4 @@
-"""One process's connections to Redis: one for reads, one for the writer, one each for whoever waits for ever."""
+"""One process's connections to Redis: one for reads, one for the writer, one each for whoever waits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from streams.bus import Bus
+from streams.cluster import ClusterClient, ClusterNodes
 from streams.connection import check_server, connect
 from streams.writer import Writer
 
@@ -20,7 +21,7 @@ class Hub:
     redis: Redis
     """for reads and small commands"""
     waiting: Redis
-    """for commands that may wait for ever for their answer"""
+    """for commands that wait some seconds for their answer"""
     writer: Writer
     bus: Bus
 
@@ -38,11 +39,23 @@ async def open_hub(url: str) -> AsyncIterator[Hub]:
             connect(url, max_connections=READ_CONNECTIONS),
             connect(url, max_connections=1),
             connect(url, waits=True, max_connections=1),
-            connect(url, waits=True, max_connections=1),
+            connect(url, max_connections=1),
         )
         for client in clients:
             stack.push_async_callback(client.aclose)
         await check_server(reads)
         writer = await stack.enter_async_context(Writer(writes))
-        bus = await stack.enter_async_context(Bus(hears))
+        bus = await stack.enter_async_context(open_bus(hears))
         yield Hub(reads, waiting, writer, bus)
+
+
+@asynccontextmanager
+async def open_bus(redis: Redis) -> AsyncIterator[Bus]:
+    """Of a client that is for nothing else."""
+    async with AsyncExitStack() as stack:
+        nodes = None
+        if isinstance(redis, ClusterClient):
+            nodes = ClusterNodes(redis)
+            stack.push_async_callback(nodes.aclose)
+            await nodes.look_again()
+        yield await stack.enter_async_context(Bus(redis, nodes))

@@ -40,7 +40,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
   if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], ttl) end
 end
-redis.call('PUBLISH', KEYS[3], '')
+redis.call('SPUBLISH', KEYS[3], '')
 return 1
 """
 

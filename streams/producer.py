@@ -3,12 +3,16 @@
 A producer is the only one that appends *its* events: a connection's uplink, a bridge's downlink, a transcoder's pieces. What
 Redis did not answer is sent again as it was; the append script knows a resend from everything else (see append.lua), so an
 entry is stored once however often it is sent.
+
+What was stored a moment ago is kept a moment longer: a server that restarts from its append-only file, or a replica that
+takes its place, may have lost the end of it. The script then says what it wants, and is given that again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -17,7 +21,17 @@ from dataclasses import dataclass, field
 from redis.typing import EncodableT
 
 from streams import codec, keys
-from streams.errors import Fenced, Over, Replaced, StreamError, StreamFull, StreamRefusal, StreamUnavailable, Wanted
+from streams.errors import (
+    Fenced,
+    Over,
+    Replaced,
+    ServerFull,
+    StreamError,
+    StreamFull,
+    StreamRefusal,
+    StreamUnavailable,
+    Wanted,
+)
 from streams.ids import EntryId, next_left
 from streams.messages import Message
 from streams.writer import Writer
@@ -30,8 +44,20 @@ RESEND_AFTER_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 GIVE_UP_AFTER_S = 30.0
 """The whole time for which an entry is offered to a server that does not answer."""
 
+FULL_GIVE_UP_AFTER_S = (10.0, 20.0)
+"""The same for a server whose memory is full: some time between these, so that the sessions that end first make room for
+the others."""
+
 MAX_WAITING_BYTES = 16 << 20
 """Of entries not yet stored; past it `append` raises StreamFull."""
+
+
+RETAIN_S = 3.0
+RETAIN_BYTES = 256 << 10
+"""What was stored is kept until something else is stored so much later, or so much has come on top: more than a server loses
+that syncs its file every second, or a replica that is worth its name."""
+RETAIN_IDLE_S = 30.0
+"""And no longer than this when nothing else is stored."""
 
 
 @dataclass(slots=True)
@@ -45,6 +71,7 @@ class _Waiting:
     stored: list[asyncio.Future[EntryId]] = field(default_factory=list)
     frozen: bool = False
     """sent once: from now on it is resent as it is, and nothing joins it"""
+    stored_at: float = 0.0
 
     @property
     def size(self) -> int:
@@ -52,7 +79,7 @@ class _Waiting:
 
 
 class Scheme(ABC):
-    """How a producer's events get their ids: ARGV[2…5] of append.lua."""
+    """How a producer's events get their ids: ARGV[1…4] of append.lua."""
 
     refusal: type[StreamRefusal] = Replaced
     """what it means when somebody has opened a newer gen or epoch"""
@@ -63,6 +90,10 @@ class Scheme(ABC):
 
     def stored(self, last: int) -> None:  # noqa: B027 - most schemes need not know
         """Event `last` and all before it are stored."""
+
+    def last_of(self, where: bytes) -> int | None:
+        """Read from a `want`: the last event of this producer that the server has; None when that does not tell."""
+        return int(where)
 
 
 class Marked(Scheme):
@@ -96,6 +127,10 @@ class Chained(Scheme):
     def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
         return (b"exact", f"{self.epoch}-{last}", f"{self.epoch}-{first - 1}", b"")
 
+    def last_of(self, where: bytes) -> int | None:
+        tip = EntryId.parse(where)
+        return tip.right if tip.left == self.epoch else None
+
 
 class Assigned(Scheme):
     """Ids that follow from what the work was made of (`streams.ids.piece`): work done twice is refused once."""
@@ -114,9 +149,14 @@ class Assigned(Scheme):
     def stored(self, last: int) -> None:
         self._ids.pop(last, None)
 
+    def last_of(self, where: bytes) -> int | None:
+        return None
+
 
 class Producer:
     """Appends messages to one stream. Made in the loop; needs no closing: without work it has no task.
+
+    `lost_and_sent_again` counts the entries that the server had lost.
 
     `first` is the number of its first event (a numbering client that resumes does not begin at 1).
     """
@@ -128,6 +168,10 @@ class Producer:
         self._next = first
         self._queue: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._retained: deque[_Waiting] = deque()
+        self._retained_bytes = 0
+        self._release: asyncio.TimerHandle | None = None
+        self.lost_and_sent_again = 0
         self._pump: asyncio.Task[None] | None = None
         self._failure: StreamError | None = None
 
@@ -135,6 +179,11 @@ class Producer:
     def waiting_bytes(self) -> int:
         """Bytes of entries that are not stored yet."""
         return self._waiting_bytes
+
+    @property
+    def retained_bytes(self) -> int:
+        """Bytes of entries that are stored, and kept in case the server loses them."""
+        return self._retained_bytes
 
     @property
     def next_number(self) -> int:
@@ -179,13 +228,14 @@ class Producer:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         failures, since = 0, loop.time()
+        patience = random.uniform(*FULL_GIVE_UP_AFTER_S)
         try:
             while self._queue:
                 try:
                     await self._offer(list(self._queue))
                     failures, since = 0, loop.time()
                 except StreamUnavailable as error:
-                    if loop.time() - since > GIVE_UP_AFTER_S:
+                    if loop.time() - since > (patience if isinstance(error, ServerFull) else GIVE_UP_AFTER_S):
                         raise
                     pause = RESEND_AFTER_S[min(failures, len(RESEND_AFTER_S) - 1)]
                     failures += 1
@@ -209,6 +259,8 @@ class Producer:
         for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
+            if result[0] == b"want" and self._go_back(result[1]):
+                return
             self._settle(waiting, result)
 
     def _settle(self, waiting: _Waiting, answer: list[bytes]) -> None:
@@ -218,6 +270,7 @@ class Producer:
             self._scheme.stored(waiting.last)
             self._queue.popleft()
             self._waiting_bytes -= waiting.size
+            self._retain(waiting)
             for future in waiting.stored:
                 if not future.done():
                     future.set_result(entry_id)
@@ -228,8 +281,49 @@ class Producer:
         else:
             raise Wanted(self.stream, where.decode())
 
+    def _go_back(self, where: bytes) -> bool:
+        """What the server has lost is offered again, as it was, before all else; False when it is not here any more."""
+        last = self._scheme.last_of(where)
+        lost = [waiting for waiting in self._retained if last is not None and waiting.last > last]
+        if last is None or not lost or lost[0].first != last + 1:
+            return False
+        self._queue.extendleft(reversed(lost))
+        for waiting in lost:
+            self._retained.pop()
+            self._retained_bytes -= waiting.size
+            self._waiting_bytes += waiting.size
+        self.lost_and_sent_again += len(lost)
+        logger.warning("%s: Redis has lost %d entries that it had stored; they are sent again", self.stream, len(lost))
+        return True
+
+    def _retain(self, waiting: _Waiting) -> None:
+        now = asyncio.get_running_loop().time()
+        waiting.stored_at = now
+        self._retained.append(waiting)
+        self._retained_bytes += waiting.size
+        while self._retained_bytes > RETAIN_BYTES:
+            self._forget_oldest()
+        self._forget_before(now - RETAIN_S)
+        if self._release is None and self._retained:
+            self._release = asyncio.get_running_loop().call_later(RETAIN_IDLE_S, self._forget_idle)
+
+    def _forget_idle(self) -> None:
+        self._release = None
+        now = asyncio.get_running_loop().time()
+        self._forget_before(now - RETAIN_IDLE_S + RETAIN_S)
+        if self._retained:
+            self._release = asyncio.get_running_loop().call_later(RETAIN_IDLE_S, self._forget_idle)
+
+    def _forget_before(self, stored_at: float) -> None:
+        while self._retained and self._retained[0].stored_at < stored_at:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._retained_bytes -= self._retained.popleft().size
+
     def _fail(self, error: StreamError) -> None:
         self._failure = error
+        self._retained.clear()
         self._waiting_bytes = 0
         for waiting in self._queue:
             for future in waiting.stored:

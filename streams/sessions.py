@@ -37,6 +37,35 @@ _FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL'
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 
 
+# All of a session at once. KEYS: up, pcm, down, turns, meta, marks. ARGV: ttl, the index; of each stream its birth's id, how
+# many words it has, and these; then meta. A script, for a MULTI of redis-py's cluster client starts a thread a command.
+_CREATE = """
+local at = 3
+for i = 1, 4 do
+  local words = tonumber(ARGV[at + 1])
+  redis.call('XADD', KEYS[i], ARGV[at], unpack(ARGV, at + 2, at + 1 + words))
+  at = at + 2 + words
+end
+redis.call('HSET', KEYS[5], unpack(ARGV, at))
+redis.call('HSET', KEYS[6], 'at', ARGV[2])
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end
+return 1
+"""
+
+# KEYS: what goes, then what stays for a while. ARGV: how many go, how long the others stay in ms. Who still reads a stream
+# that goes is told to look, and finds it gone.
+_END = """
+for i, key in ipairs(KEYS) do
+  if i <= tonumber(ARGV[1]) then
+    redis.call('UNLINK', key)
+    redis.call('SPUBLISH', key, '')
+  else
+    redis.call('PEXPIRE', key, ARGV[2])
+  end
+end
+return 1
+"""
+
 # Only while the session is there, and no longer than it: a late cursor brings nothing back.
 _SET_CURSOR = """
 local ttl = redis.call('PTTL', KEYS[2])
@@ -126,27 +155,24 @@ class Sessions:
         k, born = session.keys, now_ms()
         gen = codec.encode(up.GenOpened(source=source))
         births = (
-            (k.up, f"{born}-0", gen),
-            (k.pcm, f"{born}-0", gen),
-            (k.down, str(BIRTH), codec.encode(down.Opened())),
-            (k.turns, str(BIRTH), codec.encode(opened)),
+            (f"{born}-0", gen),
+            (f"{born}-0", gen),
+            (str(BIRTH), codec.encode(down.Opened())),
+            (str(BIRTH), codec.encode(opened)),
         )
-        about: dict[Any, Any] = {
+        about = {
             "user": opened.user,
             "door": opened.door,
             "persona": opened.persona or "",
-            "created_ms": born,
+            "created_ms": str(born),
             **meta,
         }
-        async with self._redis.pipeline(transaction=True) as multi:
-            for stream, entry_id, fields in births:
-                multi.execute_command("XADD", stream, entry_id, *fields)
-                multi.pexpire(stream, SESSION_TTL_MS)
-            multi.hset(k.meta, mapping=about)
-            multi.pexpire(k.meta, SESSION_TTL_MS)
-            multi.hset(k.marks, "at", session.at)
-            multi.pexpire(k.marks, SESSION_TTL_MS)
-            await multi.execute()
+        made = (k.up, k.pcm, k.down, k.turns, k.meta, k.marks)
+        words: list[Any] = [SESSION_TTL_MS, session.at]
+        for entry_id, fields in births:
+            words += [entry_id, len(fields), *fields]
+        words += [part for pair in about.items() for part in pair]
+        await self._redis.eval(_CREATE, len(made), *made, *words)
 
     async def find(self, user: str, conversation: str) -> Session | None:
         """The live session of this name."""
@@ -225,15 +251,9 @@ class Sessions:
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()
+        gone = [key for key in k.all if key not in kept]
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.unlink(*(key for key in k.all if key not in kept))
-                for key in kept:
-                    pipeline.pexpire(key, linger_ms)
-                for stream in k.streams:
-                    if stream not in kept:
-                        pipeline.publish(stream, b"")  # whoever still reads it looks, and finds it gone
-                await pipeline.execute()
+            await self._redis.eval(_END, len(k.all), *gone, *kept, len(gone), linger_ms)
             await self._redis.zrem(keys.SESSIONS, session.sid)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error

@@ -50,7 +50,7 @@ async def say(redis: Redis, session: Session, word: Stop | Stopped | Played) -> 
     """Say it on the session's control channel. Raises StreamUnavailable."""
     argument = msgspec.json.encode(word).decode()
     try:
-        await redis.publish(session.keys.control, msgpack.packb([_WORDS[type(word)], argument]))
+        await redis.spublish(session.keys.control, msgpack.packb([_WORDS[type(word)], argument]))
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{session.keys.control}: {error}") from error
 

@@ -12,10 +12,10 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
-from streams.errors import StreamUnavailable
+from streams.errors import ServerFull, StreamUnavailable
 
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
@@ -24,9 +24,8 @@ INLINE_BYTES = 8192
 class Writer:
     """Appends to any number of streams through one connection. Use as an async context manager."""
 
-    def __init__(self, redis: Redis, *, sharded: bool = False) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._publish = b"SPUBLISH" if sharded else b"PUBLISH"
         self._source = files("streams").joinpath("append.lua").read_bytes()
         self._sha = ""
         self._pending: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]] = []
@@ -46,13 +45,13 @@ class Writer:
     def append(
         self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]
     ) -> asyncio.Future[Any]:
-        """Run the append script in the next pipeline. `scheme` is ARGV[2…5] of append.lua.
+        """Run the append script in the next pipeline. `scheme` is ARGV[1…4] of append.lua.
 
         The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
         was stored, and the same call may be made again.
         """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append(((stream, marks, self._publish, *scheme, INLINE_BYTES, *fields), future))
+        self._pending.append(((stream, marks, *scheme, INLINE_BYTES, *fields), future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="streams.writer")
         return future
@@ -68,18 +67,21 @@ class Writer:
     async def _send(self, batch: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]]) -> None:
         try:
             answers = await self._execute([args for args, _ in batch])
-            if any(isinstance(answer, NoScriptError) for answer in answers):
-                # The server has restarted or was flushed. None of these ran, and none after them can have overtaken:
-                # the script checks what must come before.
+            unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if unknown:
+                # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
+                # can have overtaken: the script checks what must come before.
                 self._sha = await self._redis.script_load(self._source)
-                answers = await self._execute([args for args, _ in batch])
+                for at, answer in zip(unknown, await self._execute([batch[at][0] for at in unknown]), strict=True):
+                    answers[at] = answer
         except (RedisError, OSError) as error:
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
             if isinstance(answer, Exception):  # no answer, or one like OOM, READONLY, LOADING: it may work a moment later
-                future.set_exception(StreamUnavailable(f"{type(answer).__name__}: {answer}"))
+                kind = ServerFull if isinstance(answer, OutOfMemoryError) else StreamUnavailable
+                future.set_exception(kind(f"{type(answer).__name__}: {answer}"))
             else:
                 future.set_result(answer)
 

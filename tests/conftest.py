@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
+from tests.integration.redis_faults.servers import clustered_outside
 
 os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
 
@@ -66,7 +68,11 @@ def pytest_tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedServer]:
-    """One real server for all tests of this worker process."""
+    """One real server for all tests of this worker process; with REDIS_KIND=cluster a Cluster of three."""
+    if os.environ.get("REDIS_KIND") == "cluster":
+        with clustered_outside() as nodes:
+            yield cast(EmbeddedServer, nodes)  # but for its `process`
+        return
     with EmbeddedServer() as server:
         yield server
 

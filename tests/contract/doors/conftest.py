@@ -23,6 +23,7 @@ def settings(redis_server: EmbeddedServer) -> GatewaySettings:
         PARLEY_MAX_FILE_BYTES=1 << 20,
         PARLEY_SEND_TIMEOUT_S=0.15,
         PARLEY_TRUSTED_PROXIES="127.0.0.1",
+        PARLEY_REDIS_HIGH_WATER=0,  # a full Redis is how a test makes it refuse what it is asked to store
     )
 
 

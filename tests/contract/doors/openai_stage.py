@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import aiohttp
 import msgspec
@@ -19,7 +19,6 @@ from gateway.settings import GatewaySettings
 from realtime_bridge.personas import Personas
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
-from runtime.embedded import EmbeddedServer
 from simulator.options import Options
 from simulator.server import Running, running
 from streams.dispatch import Assignments
@@ -88,6 +87,13 @@ def spoken(events: list[Object]) -> bytes:
     return b"".join(pybase64.b64decode(event["delta"]) for event in events if event["type"] == "response.output_audio.delta")
 
 
+class Served(Protocol):
+    """A server, or several that are one."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class System:
     """Some gateways, one bridge process, one simulator."""
 
@@ -154,7 +160,7 @@ async def transcoding(redis_url: str) -> AsyncIterator[StreamPool]:
 
 @asynccontextmanager
 async def system(
-    redis: EmbeddedServer,
+    redis: Served,
     options: Options,
     *,
     gateways: int = 1,

@@ -20,6 +20,7 @@ from streams.messages import Message
 from streams.producer import Chained, Producer, open_left
 from streams.sessions import Session, Sessions, now_ms
 from streams.writer import Writer
+from tests.contract.streams.entries import hearing
 
 LIMIT_S = 5.0
 """The longest that a test waits for anything."""
@@ -101,13 +102,12 @@ class Bridge:
     async def stop(self, *items: str) -> dict[tuple[str, int], int]:
         """Ask the gateway to stop, and how many ms of these items' first parts were heard: what it says."""
         self._stops += 1
-        async with self._redis.pubsub() as ear:
-            await ear.subscribe(self._session.keys.control)
+        async with hearing(self._redis, self._session.keys.control) as ear:
             name = f"stop {self._stops}"
             await stopping.say(self._redis, self._session, stopping.Stop(name, tuple((item, 0) for item in items)))
             async with asyncio.timeout(LIMIT_S):
                 async for message in ear.listen():
-                    what, argument = read_control(message["data"]) if message["type"] == "message" else ("", "")
+                    what, argument = read_control(message["data"]) if message["type"] == "smessage" else ("", "")
                     word = stopping.read(stopping.Stopped, argument) if what == "stopped" else None
                     if word is not None and word.stop == name:
                         return {(item, part): ms for item, part, ms in word.heard}

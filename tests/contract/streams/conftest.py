@@ -11,6 +11,7 @@ from runtime.embedded import EmbeddedServer
 from streams import turns
 from streams.bus import Bus
 from streams.connection import connect
+from streams.hub import open_bus
 from streams.sessions import Session, Sessions
 from streams.writer import Writer
 
@@ -24,7 +25,7 @@ async def writer(redis: Redis) -> AsyncIterator[Writer]:
 @pytest.fixture
 async def bus(redis_server: EmbeddedServer) -> AsyncIterator[Bus]:
     client = connect(redis_server.url, waits=True)
-    async with Bus(client) as bus:
+    async with open_bus(client) as bus:
         yield bus
     await client.aclose()
 

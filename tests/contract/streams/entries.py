@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
+from streams.cluster import ClusterClient, ClusterNodes
 from streams.ids import EntryId
 
 
@@ -18,3 +22,27 @@ async def raw(redis: Redis, stream: str, after: EntryId | None = None) -> list[t
 async def texts(redis: Redis, stream: str) -> list[str]:
     """The words of its text entries, in order."""
     return [fields[b"text"].decode() for _, fields in await raw(redis, stream) if b"text" in fields]
+
+
+@asynccontextmanager
+async def hearing(redis: Redis, channel: str) -> AsyncIterator[PubSub]:
+    """A channel, through a connection of its own; in a Cluster to the node that carries it."""
+    async with AsyncExitStack() as stack:
+        if isinstance(redis, ClusterClient):
+            nodes = ClusterNodes(redis)
+            stack.push_async_callback(nodes.aclose)
+            redis = nodes.client(nodes.node_of(channel.encode()))
+        pubsub = await stack.enter_async_context(redis.pubsub())
+        await pubsub.ssubscribe(channel)
+        assert (await pubsub.get_message(timeout=5))["type"] == "ssubscribe"
+        yield pubsub
+
+
+@asynccontextmanager
+async def losing(redis: Redis, *names: str) -> AsyncIterator[None]:
+    """What is written to these keys in this context is gone after it."""
+    before = [await redis.dump(name) for name in names]
+    yield
+    for name, value in zip(names, before, strict=True):
+        assert value is not None
+        await redis.restore(name, 60_000, value, replace=True)

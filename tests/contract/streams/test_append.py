@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from streams import down, pcm, turns, up
 from streams.errors import Fenced, Over, Replaced, Wanted
@@ -16,7 +17,7 @@ from streams.messages import Commit, Text
 from streams.producer import Assigned, Chained, Marked, Numbered, Producer, open_left
 from streams.sessions import Session, Sessions
 from streams.writer import INLINE_BYTES, Writer
-from tests.contract.streams.entries import raw, texts
+from tests.contract.streams.entries import hearing, raw, texts
 
 
 async def ids(redis: Redis, stream: str) -> list[EntryId]:
@@ -30,17 +31,8 @@ async def kinds(redis: Redis, stream: str) -> list[bytes]:
 class Ear:
     """Hears a channel through a connection of its own and keeps what it heard."""
 
-    def __init__(self, redis: Redis, channel: str) -> None:
-        self._pubsub = redis.pubsub()
-        self._channel = channel
-
-    async def __aenter__(self) -> Ear:
-        await self._pubsub.subscribe(self._channel)
-        assert (await self._pubsub.get_message(timeout=5))["type"] == "subscribe"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pubsub.aclose()
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
 
     async def all(self) -> list[Any]:
         heard = []
@@ -51,7 +43,8 @@ class Ear:
 
 async def test_what_is_stored_is_heard_with_the_id_before_it(redis: Redis, writer: Writer, session: Session) -> None:
     """A message carries the new id, the id before it, and the entry."""
-    async with Ear(redis, session.keys.up) as ear:
+    async with hearing(redis, session.keys.up) as pubsub:
+        ear = Ear(pubsub)
         producer = Producer(writer, session.keys.up, Marked("c1"))
         first = await producer.append(Text("hello"))
         second = await producer.append(Commit())
@@ -63,7 +56,8 @@ async def test_what_is_stored_is_heard_with_the_id_before_it(redis: Redis, write
 
 async def test_a_large_entry_rings_without_its_body(redis: Redis, writer: Writer, session: Session) -> None:
     """Past the inline size only the ids travel."""
-    async with Ear(redis, session.keys.up) as ear:
+    async with hearing(redis, session.keys.up) as pubsub:
+        ear = Ear(pubsub)
         producer = Producer(writer, session.keys.up, Marked("c1"))
         await producer.append(up.File(data=bytes(INLINE_BYTES + 1), arrived_ms=0))
         heard = await ear.all()
@@ -77,7 +71,8 @@ async def test_nothing_refused_is_heard(redis: Redis, writer: Writer, session: S
     zombie = Producer(writer, session.keys.down, Chained(old))
     await zombie.append(down.Failed(code="a", message="in time"))
     await open_left(writer, session.keys.down, down.EpochTaken(owner="new"), 1000)
-    async with Ear(redis, session.keys.down) as ear:
+    async with hearing(redis, session.keys.down) as pubsub:
+        ear = Ear(pubsub)
         with pytest.raises(Fenced) as caught:
             await zombie.append(down.Failed(code="b", message="too late"))
         assert await ear.all() == []

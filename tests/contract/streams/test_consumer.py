@@ -70,7 +70,7 @@ async def test_lost_and_repeated_messages_change_nothing(redis: Redis, writer: W
         producer = Producer(writer, k.up, Marked("c"))
         first = await producer.append(Text("1"))
         again = msgpack.packb([bytes(first), bytes(ZERO), [b"kind", b"text", b"text", b"not the truth"]])
-        await redis.publish(k.up, again)
+        await redis.spublish(k.up, again)
         # One that is stored without a word (as when the bus was away), then one whose `prev` tells of it.
         await redis.execute_command("XADD", k.up, str(EntryId(first.left, first.right + 1)), "kind", "text", "text", "2")
         await redis.hdel(k.marks, "up")

@@ -25,7 +25,7 @@ async def test_a_message_that_does_not_read_deafens_nobody(redis: Redis, writer:
         await anext(reader)
         waiting = asyncio.ensure_future(anext(reader))
         await asyncio.sleep(0.05)
-        await redis.publish(session.keys.pcm, b"\xc1nonsense")
+        await redis.spublish(session.keys.pcm, b"\xc1nonsense")
         await asyncio.sleep(0.05)
         await Producer(writer, session.keys.pcm, Marked(token_hex(4))).append(pcm.Audio(bytes(480)))
         entry = await asyncio.wait_for(waiting, 2)

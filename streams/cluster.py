@@ -1,0 +1,153 @@
+"""Redis Cluster: redis-py's client, made to keep what the rest of `streams` relies on.
+
+A pipeline goes out as one pipeline to each node, and what a node has redirected is done again where it belongs, in order: an
+entry never overtakes the one before it in the same stream. Nothing else is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from streams.addresses import Cluster
+from streams.sockets import ANSWER_TIMEOUT_S, cancellable, tcp, timeouts
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 1_000
+"""To one node: its pool does not wait for a free one, it fails."""
+
+_REDIRECTED = (MovedError, AskError, TryAgainError)
+_GONE = (RedisConnectionError, RedisTimeoutError, ClusterDownError)
+
+
+class ClusterClient(RedisCluster):
+    """What the rest of `streams` takes for a `Redis`: the same commands, each on the node that has its key."""
+
+    def pipeline(self, transaction: Any | None = None, shard_hint: Any | None = None) -> ClusterPipeline:
+        return cast(ClusterPipeline, cast(Any, _Pipeline)(self))  # of its base's abstract attributes redis-py sets none
+
+    async def look_again(self) -> None:
+        """Ask the nodes who they are and what they have. Raises RedisError, OSError."""
+        await self.initialize()
+        await self.nodes_manager.initialize()
+
+
+class _Pipeline(ClusterPipeline):
+    """Commands that are redirected are done again one by one, and with each all that comes behind it under the same key."""
+
+    def unlink(self, *names: Any) -> Any:
+        """Several of one slot at once; redis-py's takes one."""
+        return self.execute_command("UNLINK", *names)
+
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
+        client = cast(ClusterClient, self.cluster_client)
+        commands = [(command.args, dict(command.kwargs)) for command in cast(Any, self._execution_strategy)._command_queue]
+        try:
+            results = await super().execute(raise_on_error=False, allow_redirections=False)
+        except _GONE:
+            await _look_again(client)
+            raise
+        if any(isinstance(result, _GONE) for result in results):
+            await _look_again(client)
+        behind: set[Any] = set()
+        for at, (args, kwargs) in enumerate(commands):
+            slot = await client._determine_slot(*args)
+            if slot in behind or isinstance(results[at], _REDIRECTED):
+                behind.add(slot)
+                try:
+                    results[at] = await client.execute_command(*args, **kwargs)
+                except (RedisError, OSError) as error:
+                    results[at] = error
+        if raise_on_error and (failed := next((result for result in results if isinstance(result, Exception)), None)):
+            raise failed
+        return results
+
+
+async def _look_again(client: ClusterClient) -> None:
+    try:
+        await client.look_again()
+    except (RedisError, OSError) as error:
+        logger.debug("the Cluster cannot be looked at: %s", error)
+
+
+def connect_cluster(address: Cluster, answer_s: float) -> Redis:
+    """A client for a Cluster. As it can do what we need of a `Redis`, it goes for one."""
+    kind = cancellable(SSLConnection if address.tls else Connection)
+    settings = timeouts(answer_s)
+    client = ClusterClient(
+        startup_nodes=[cast(Any, ClusterNode(host, port)) for host, port in address.hosts],
+        username=address.username,
+        password=address.password,
+        ssl=address.tls,
+        max_connections=MAX_CONNECTIONS,
+        **settings,
+        **tcp(),
+    )
+    client.connection_kwargs["connection_class"] = kind
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = kind
+    return cast(Redis, client)
+
+
+class ClusterNodes:
+    """Which node carries a session's channels: the one that has its keys."""
+
+    together = 1
+
+    def __init__(self, client: ClusterClient) -> None:
+        self._client = client
+        self._clients: dict[Hashable, Redis] = {}
+
+    def node_of(self, channel: bytes) -> Hashable:
+        try:
+            node = self._client.nodes_manager.get_node_from_slot(key_slot(channel))
+        except RedisClusterException:  # at the moment nobody has it
+            node = self._client.get_primaries()[0]
+        return (node.host, node.port)
+
+    def slot_of(self, channel: bytes) -> int:
+        return key_slot(channel)
+
+    def client(self, node: Hashable) -> Redis:
+        if (known := self._clients.get(node)) is not None:
+            return known
+        host, port = cast(tuple[str, int], node)
+        settings = self._client.connection_kwargs
+        pool = BlockingConnectionPool(
+            connection_class=settings["connection_class"],
+            host=host,
+            port=port,
+            username=settings.get("username"),
+            password=settings.get("password"),
+            max_connections=1,
+            timeout=ANSWER_TIMEOUT_S,
+            **tcp(),
+            **{**timeouts(ANSWER_TIMEOUT_S), "socket_timeout": None},
+        )
+        made = self._clients[node] = Redis.from_pool(pool)
+        return made
+
+    async def look_again(self) -> None:
+        await _look_again(self._client)
+
+    async def aclose(self) -> None:
+        """The connections to the nodes."""
+        for client in self._clients.values():
+            await client.aclose()

@@ -1,0 +1,64 @@
+"""Redis Cluster of three primaries: all that works with one server, and slots that move under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from random import Random
+from typing import cast
+
+import pytest
+from redis.crc import key_slot
+
+from streams import keys
+from streams.connection import connect, text
+from streams.keys import SessionKeys
+from tests.contract.doors.openai_stage import system
+from tests.integration.redis_faults.servers import Nodes, clustered
+from tests.integration.redis_faults.talk import LIVE, arrived, talk
+
+MOVES = int(os.environ.get("CLUSTER_MOVES", "6"))
+"""How many slots move while people talk. `CLUSTER_MOVES=200` for a longer look."""
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Nodes]:
+    async with clustered() as nodes:
+        yield nodes
+
+
+async def test_people_talk_over_a_cluster(cluster: Nodes) -> None:
+    """Sessions are on all nodes."""
+
+    async def nothing() -> None:
+        pass
+
+    async with system(cluster, LIVE, gateways=2) as parley:
+        talks = await talk(parley, nothing, clients=6)
+        assert sorted(arrived(parley)) == sorted(each.frames for each in talks)
+    for each in talks:
+        assert each.client.audio == each.frames
+        assert (each.redials, each.announced) == (0, 0)
+
+
+@pytest.mark.timeout(60 + 2 * MOVES)
+async def test_slots_move_under_load(cluster: Nodes) -> None:
+    """Those of sessions in which somebody talks, that of the dispatch stream, that of the list: key after key."""
+    random = Random(3)
+
+    async def reshard() -> None:
+        async with connect(cluster.url) as redis:
+            sids = [text(cast(bytes, sid)) for sid in await redis.zrange(keys.SESSIONS, 0, -1)]
+        slots = [key_slot(SessionKeys(sid).up.encode()) for sid in sids]
+        slots += [key_slot(keys.dispatch("bridge").encode()), key_slot(keys.SESSIONS.encode())]
+        for number in range(MOVES):
+            await cluster.move(slots[number % len(slots)], random.randrange(3), within_s=0.2)
+            await asyncio.sleep(0.1)
+
+    async with system(cluster, LIVE, gateways=2) as parley:
+        talks = await talk(parley, reshard, clients=4)
+        assert sorted(arrived(parley)) == sorted(each.frames for each in talks)
+    for each in talks:
+        assert each.client.audio == each.frames
+        assert (each.redials, each.announced) == (0, 0)

@@ -1,0 +1,83 @@
+"""The primary dies, or hangs, and Sentinels make its replica the primary."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from streams.connection import connect
+from streams.ids import EntryId
+from tests.contract.doors.openai_stage import system
+from tests.integration.redis_faults.servers import Watched, watched
+from tests.integration.redis_faults.talk import LIVE, arrived, talk
+
+LAG_S = 0.4
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[Watched]:
+    async with watched() as servers:
+        yield servers
+
+
+async def test_the_url_of_sentinels_leads_to_the_primary(servers: Watched) -> None:
+    async with connect(servers.url) as redis:
+        assert (await redis.info("server"))["tcp_port"] == servers.primary.port
+        assert (await redis.info("replication"))["role"] == "master"
+
+
+async def test_sessions_go_on_when_the_primary_dies(servers: Watched) -> None:
+    """The services are away as long as there is no primary; nobody dials again, and nothing is lost or doubled."""
+
+    async def dies() -> None:
+        servers.primary.kill()
+        await servers.took_over()
+
+    async with system(servers, LIVE) as parley:
+        talks = await talk(parley, dies)
+    for each in talks:
+        assert (each.lost, each.doubled) == (0, 0)
+        dids = [EntryId.parse(did) for did, _ in each.client.heard]
+        assert dids == sorted(set(dids))
+
+
+async def test_what_the_replica_did_not_get_is_written_again(servers: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    """It lags behind, and the primary dies with what it has acknowledged. Whoever wrote that still has it."""
+
+    async def dies_ahead() -> None:
+        servers.line.delay_s = LAG_S
+        await asyncio.sleep(2 * LAG_S)
+        servers.primary.kill()
+        servers.line.cut()
+        await servers.took_over()
+
+    async with system(servers, LIVE) as parley:
+        talks = await talk(parley, dies_ahead)
+        assert sorted(arrived(parley)) == sorted(each.frames for each in talks)
+    for each in talks:
+        assert each.client.audio == each.frames
+        assert (each.redials, each.announced) == (0, 0)
+    assert "Redis has lost" in caplog.text
+
+
+async def test_sessions_go_on_when_the_primary_hangs(servers: Watched) -> None:
+    """It closes nothing and answers nothing, and wakes up as a replica."""
+    process = servers.primary.process
+
+    async def hangs() -> None:
+        os.kill(process.pid, signal.SIGSTOP)
+        await servers.took_over()
+        await asyncio.sleep(2.0)
+
+    try:
+        async with system(servers, LIVE) as parley:
+            talks = await talk(parley, hangs)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    for each in talks:
+        assert each.lost == 0
+        assert each.doubled <= 1, "the answer that was under way may come again: another bridge has the session"
