@@ -20,7 +20,7 @@ help:
 	@echo 'make run    start everything on this machine and speak to it once'
 	@echo 'make test   run all tests'
 	@echo 'make compose-test  start the containers of docker-compose.yml, use and kill them (needs a Docker Engine)'
-	@echo 'make soak   kill processes and cut lines again and again, and count (15 minutes)'
+	@echo 'make soak   kill processes and cut lines again and again, and count every frame (two to three hours)'
 	@echo 'make corpus decode every codec in every container at every rate, and what is broken, 1,000 times (a few minutes)'
 	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
@@ -43,8 +43,9 @@ docker:
 	    echo 'This needs a running Docker Engine (25 or newer) with its compose plugin, and none answers here.' >&2; exit 1; }
 
 soak: $(VENV)/.installed-dev
-	PARLEY_ROUNDS=50 CUTS=200 PARLEY_MINUTES=10 POINTS=1000 RESTARTS=20 REDIS_CUTS=100 CLUSTER_MOVES=200 $(BIN)/pytest \
-	    -p no:xdist $(ARGS) tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
+	PARLEY_ROUNDS=50 PARLEY_SOAK_MINUTES=20 PARLEY_SOAK_SESSIONS=50 CUTS=200 PARLEY_MINUTES=10 POINTS=1000 RESTARTS=20 \
+	    REDIS_CUTS=100 CLUSTER_MOVES=200 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_promises.py \
+	    tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
 	    tests/acceptance/test_interruption.py \
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
 	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_continuity.py \

@@ -15,10 +15,13 @@ import aiohttp
 import msgspec
 import uvloop
 
-from bench.coding import FRAME_S, Echoes, append_event, delta_of
 from bench.figures import percentile
 from bench.messages import Began, Ended, Order, Report, Result, RoundTrip
+from cli.load.coding import Coding, Echoes, delta_of
 from runtime.child import die_with_parent
+
+FRAMES = Coding.of(1_920)
+"""40 ms"""
 
 OPEN_LIMIT_S = 30.0
 DRAIN_LIMIT_S = 3.0
@@ -29,7 +32,7 @@ class Voice:
     """One session."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, session: int, phase: float) -> None:
-        self.echoes = Echoes(session)
+        self.echoes = Echoes(session, FRAMES)
         self.sent_at = array("d")
         """of each frame"""
         self.late: list[float] = []
@@ -76,8 +79,8 @@ class Voice:
             now = perf_counter()
             self.late.append(now - due)
             self.sent_at.append(now)
-            await ws.send_frame(append_event(self._session, len(self.sent_at) - 1), aiohttp.WSMsgType.TEXT)
-            due += FRAME_S
+            await ws.send_frame(FRAMES.append_event(self._session, len(self.sent_at) - 1), aiohttp.WSMsgType.TEXT)
+            due += FRAMES.frame_s
         self._look_whether_all_is_back()
 
     async def _listen(self, ws: aiohttp.ClientWebSocketResponse[Literal[False]]) -> None:
@@ -113,7 +116,7 @@ async def load(order: Order) -> None:
     async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
         began = perf_counter()
         voices = [
-            Voice(http, order.url, order.first + index, random.random() * FRAME_S if order.seconds else 0.0)
+            Voice(http, order.url, order.first + index, random.random() * FRAMES.frame_s if order.seconds else 0.0)
             for index in range(order.sessions)
         ]
         running = [asyncio.create_task(voice.run()) for voice in voices]

@@ -68,6 +68,44 @@ def talk(
     raise typer.Exit(asyncio.run(run(read_recording(file), url, user, audio_format.value, timeout, output, as_json, token)))
 
 
+@app.command()
+def load(
+    verify: Annotated[bool, typer.Option("--verify", help="Count every frame, both ways.")] = False,
+    fleet: Annotated[bool, typer.Option("--fleet", help="Start an own server, model and services, and break them.")] = False,
+    url: Annotated[list[str] | None, typer.Option(help="A gateway that runs, with an echo behind.")] = None,
+    client: Annotated[list[str] | None, typer.Option(help="A client class; may be given often. Default: each.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="What goes wrong, as 'gateway kill', or all.")] = None,
+    sessions: Annotated[int, typer.Option(min=0, max=10_000, help="How many; 0 for one of each class.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long they speak.")] = 30.0,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two faults.")] = 8.0,
+    seed: Annotated[int, typer.Option(help="Of the schedule of faults, and of what is said.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs, each with the next seed.")] = 1,
+    each: Annotated[int, typer.Option(min=1, max=16, help="Processes of each service (--fleet).")] = 2,
+    speed: Annotated[float, typer.Option(min=0.5, help="Of the model's answers, times real time (--fleet).")] = 2.0,
+    json: Annotated[Path | None, typer.Option(help="Where the figures go, as JSON.", show_default=False)] = None,
+    log: Annotated[Path | None, typer.Option(help="Where the services' logs go (--fleet).", show_default=False)] = None,
+) -> None:
+    """Clients of every class speak at once; each 20 ms that they say or hear is counted against what is promised."""
+    from cli.load.command import LoadOptions, run
+
+    if not verify or fleet == bool(url):
+        raise typer.BadParameter("Say --verify, and either --fleet or --url.")
+    options = LoadOptions(
+        urls=tuple(url or ()),
+        clients=tuple(client or ()),
+        faults=tuple(fault or ()),
+        sessions=sessions,
+        seconds=seconds,
+        every_s=every,
+        seeds=tuple(range(seed, seed + rounds)),
+        each=each,
+        speed=speed,
+        json=json,
+        log=log,
+    )
+    raise typer.Exit(run(options))
+
+
 @app.command("token")
 def mint_token(
     user: Annotated[str | None, typer.Option(help="Whose; random when left out.", show_default=False)] = None,

@@ -2,6 +2,7 @@
 
 ParleyError (runtime.errors)
 ├── TalkError             no conversation took place                    fault: the caller or the gateway
+├── LoadError             a run that cannot be made                     fault: the caller
 ├── TokenError            no token could be minted                      fault: the settings
 └── StartError
     ├── ChildEnded        a process of `parley up` ended                fault: the child; its own sentence is in the text
@@ -17,6 +18,10 @@ from runtime.errors import ParleyError, StartError
 
 class TalkError(ParleyError):
     """There is nothing to send, or nobody to send it to."""
+
+
+class LoadError(ParleyError):
+    """What was asked for cannot be run."""
 
 
 class TokenError(ParleyError):

@@ -132,6 +132,11 @@ class Supervisor:
         return self._directory
 
     @property
+    def children(self) -> list[Child]:
+        """Those that were started."""
+        return self._children
+
+    @property
     def waiting_for(self) -> list[str]:
         """The children that are not ready."""
         return [child.spec.name for child in self._children if not child.ready.is_set()]

@@ -9,8 +9,12 @@ from streams.ids import ZERO, EntryId
 PING_EVERY_S = 0.25
 """While something is written; also how much a client that drops may hear twice."""
 
-PING_EVERY_BYTES = 16_000
-"""Of frames: a quarter of a second of PCM16 in base64. A door that does not pace writes it in much less time."""
+KEEP_EVERY_S = 0.1
+"""Where it has changed."""
+
+PING_EVERY_BYTES = 12_000
+"""Of frames: two entries of a tenth of a second of PCM16 in base64; a third would be more than a quarter of a second. A door
+that does not pace writes them in much less time."""
 
 
 class Arrivals:
@@ -39,6 +43,16 @@ class Arrivals:
             return None
         self._asked, self._unasked_bytes = self.written, 0
         return bytes(self.written)
+
+    @property
+    def is_unasked(self) -> bool:
+        """Something was written that nobody has asked about."""
+        return not self._told and self._asked < self.written
+
+    @property
+    def is_asked(self) -> bool:
+        """A pong is still to come."""
+        return not self._told and self.arrived < self._asked
 
     def pong(self, payload: bytes) -> bool:
         """A pong came back; whether it says something new. Heartbeats and a client's own inventions say nothing."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from gateway.arrivals import PING_EVERY_S, Arrivals
+from gateway.arrivals import KEEP_EVERY_S, PING_EVERY_S, Arrivals
 from gateway.backend import Backend
 from gateway.control import Control
 from gateway.downlink import Downlink
@@ -325,14 +325,32 @@ class Connection:
                 pass
 
     async def _follow(self) -> None:
-        """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it."""
+        """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it.
+
+        As soon as it is known, at most ten times a second: what is not kept is heard again when this process dies.
+        """
+        loop = asyncio.get_running_loop()
+        next_ping = 0.0
         while True:
             await self._arriving.wait()
             self._arriving.clear()
-            await self._ask_what_arrived()
+            until = loop.time() + KEEP_EVERY_S
+            if loop.time() >= next_ping:
+                next_ping = loop.time() + PING_EVERY_S
+                await self._ask_what_arrived()
+            await self._hear_what_arrived(until)
             if (arrived := self.arrivals.keep()) is not None:
                 await self.keep_cursor("arrived", arrived)
-            await asyncio.sleep(PING_EVERY_S)
+            await asyncio.sleep(until - loop.time())
+            if self.arrivals.is_unasked:
+                self._arriving.set()
+
+    async def _hear_what_arrived(self, until: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while self.arrivals.is_asked:
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     async def keep_cursor(self, cursor: Cursor, entry: EntryId) -> None:
         """Keep the client's place in Redis, if it answers."""

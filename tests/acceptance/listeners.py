@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import aiohttp
 import numpy as np
 
-from tests.acceptance.doors.lines import events
+from cli.load.lines import events
 
 BYTES_PER_S = 48_000
 RNG = np.random.default_rng(5)

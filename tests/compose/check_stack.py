@@ -15,11 +15,11 @@ from secrets import token_hex
 import aiohttp
 import pytest
 
+from cli.load.lines import Event, events
 from tests.acceptance.doors import scenario
 from tests.acceptance.doors.callers import DOORS as CALLERS
 from tests.acceptance.doors.heard import LIMIT_S
 from tests.acceptance.doors.ios import IosCaller
-from tests.acceptance.doors.lines import Event, events
 from tests.acceptance.phone import calling
 from tests.compose.doors import DOORS, Door
 from tests.compose.stack import ROOT, Stack

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from cli.load.lines import Event, events
 from tests.acceptance.doors.caller import SILENCE, frames
 from tests.acceptance.doors.heard import Heard
-from tests.acceptance.doors.lines import Event, events
 
 
 def hear(heard: Heard, event: dict[str, Any]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 
+from cli.load.lines import events
 from tests.acceptance.doors.caller import SILENCE, frames
 from tests.acceptance.doors.heard import Heard
-from tests.acceptance.doors.lines import events
 
 CHUNK_BYTES = 4_095
 """Odd: a chunk ends in the middle of a sample."""

@@ -188,6 +188,10 @@ class Stage:
         """Wait until no connection has the session."""
         await self.gone(session.keys.attach)
 
+    async def newest(self, session: Session) -> EntryId:
+        """The last entry of `down`."""
+        return (await self._range(session.keys.down))[-1][0]
+
     async def arrived(self, session: Session, entry: EntryId) -> None:
         """Wait until the gateway knows that this entry has reached the client."""
         sessions = Sessions(self.redis)

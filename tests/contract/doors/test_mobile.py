@@ -481,9 +481,7 @@ async def test_a_redial_lands_in_its_session_with_what_it_missed(stage: Stage) -
         bridge = await stage.bridge(session)
         await bridge.say_audio(b"1" * 480, item="i1")
         assert await client.hear_audio() == b"1" * 480
-        async with asyncio.timeout(5):
-            while await stage.redis.hget(session.keys.cursors, "arrived") is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await stage.arrived(session, await stage.newest(session))
     await stage.gone(session.keys.attach)
     await bridge.say_audio(b"2" * 480, item="i1", start_ms=10)
     await bridge.say_audio(b"3" * 480, response="r2", item="i2")

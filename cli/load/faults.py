@@ -1,0 +1,69 @@
+"""PURE. What goes wrong in a run, and when: decided by a seed, so that a failure repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, TypeAlias, get_args
+
+Service: TypeAlias = Literal["gateway", "transcoder", "bridge"]
+SERVICES: tuple[Service, ...] = get_args(Service)
+
+How: TypeAlias = Literal["kill", "stop", "restart", "cut", "half-open", "stall"]
+"""kill: SIGKILL · stop: SIGSTOP, later SIGCONT · restart: SIGTERM · cut: a reset, both ways · half-open: all bytes are
+dropped, then the client's side is reset, the gateway's never · stall: bytes wait, none is dropped"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of fault, as the command line and the page of promises call it."""
+
+    how: How
+    service: Service | None = None
+    """whose process; None for the clients' lines"""
+    seconds: float = 0.0
+    """how long it lasts"""
+
+    @property
+    def name(self) -> str:
+        lasts = f" {self.seconds:g} s" if self.seconds else ""
+        return f"{self.service} {self.how}{lasts}" if self.service else f"{self.how}{lasts}"
+
+
+LINE = (
+    Kind("cut"),
+    *(Kind("half-open", seconds=s) for s in (1.0, 5.0, 25.0)),
+    *(Kind("stall", seconds=s) for s in (1.0, 5.0)),
+)
+PROCESS = tuple(
+    kind for service in SERVICES for kind in (Kind("kill", service), Kind("stop", service, 6.0), Kind("restart", service))
+)
+KINDS = {kind.name: kind for kind in (*LINE, *PROCESS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """At a moment (seconds from the beginning) this happens to the process, or the client, at this place."""
+
+    at_s: float
+    kind: Kind
+    victim: int
+    """place in a list whose length nobody knows here: take it modulo that"""
+
+
+def schedule(seed: int, kinds: Sequence[Kind], seconds: float, every_s: float, *, lines: int) -> tuple[Fault, ...]:
+    """Faults of these kinds until the end. One that hits lines hits each of them, at a moment of its own.
+
+    After the last one there is time to go on, and to be told.
+    """
+    random, faults, at = Random(seed), list[Fault](), every_s / 2
+    while kinds and at < seconds - every_s / 2:
+        kind = random.choice(kinds)
+        moment = at + random.uniform(0.0, every_s / 2)
+        if kind.service is None:
+            faults += [Fault(at + random.uniform(0.0, every_s / 2), kind, line) for line in range(lines)]
+        else:
+            faults.append(Fault(moment, kind, random.randrange(1 << 16)))
+        at += every_s + kind.seconds
+    return tuple(sorted(faults, key=lambda fault: fault.at_s))

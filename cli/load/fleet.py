@@ -1,0 +1,155 @@
+"""Processes that the harness has started itself, and may break: gateways, transcoders, bridges, on a server of their own.
+
+What dies is started again at the same address, as an orchestrator does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import redis.asyncio
+
+from cli.load.faults import SERVICES, Fault, Service
+from cli.restarts import Restart, RestartPolicy
+from cli.supervisor import Child, ChildSpec, Supervisor
+from runtime.embedded import EmbeddedServer
+from runtime.ports import HeldPorts
+
+BACK_AFTER_S = 1.0
+_MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "restart": signal.SIGTERM}
+_OURS = ("PARLEY_", "OPENAI_", "REDIS_URL", "JWT_", "LOG_")
+"""Variables that would make one run another than the next."""
+
+
+class _Always(RestartPolicy):
+    """The harness has killed it: that says nothing about it."""
+
+    def died(self, now: float) -> Restart:
+        return Restart(BACK_AFTER_S)
+
+
+class Fleet:
+    """Who runs, and how to break it."""
+
+    def __init__(self, children: list[Child], urls: list[str], redis_url: str) -> None:
+        self.urls, self.redis_url = urls, redis_url
+        self._children = children
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def of(self, service: Service) -> list[Child]:
+        return [child for child in self._children if child.spec.name.startswith(service)]
+
+    def breaks(self, fault: Fault) -> tuple[str, str | None]:
+        """Do it; the name of whom it befell, and a gateway's address."""
+        service = fault.kind.service
+        assert service is not None
+        all_of = self.of(service)
+        ready = [child for child in all_of if child.ready.is_set()] or all_of
+        child = ready[fault.victim % len(ready)]
+        process = child.process
+        if process is not None and process.returncode is None:
+            process.send_signal(_SIGNALS[fault.kind.how])
+            if fault.kind.how == "stop":
+                task = asyncio.create_task(_wake(process, fault.kind.seconds))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        port = child.spec.environment.get("PORT")
+        return child.spec.name, f"http://127.0.0.1:{port}" if port else None
+
+    async def awake(self) -> None:
+        """Everybody runs."""
+        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*(child.ready.wait() for child in self._children))
+
+    def memory_mb(self) -> dict[str, float]:
+        """Resident, of each process that runs."""
+        return {
+            child.spec.name: _resident_mb(child.process.pid)
+            for child in self._children
+            if child.process is not None and child.process.returncode is None
+        }
+
+    async def keys_without_ttl(self) -> set[str]:
+        """Keys that would stay for ever, but for the three that should (`docs/streams.md`)."""
+        async with redis.asyncio.from_url(self.redis_url, decode_responses=True) as client:
+            keys = [key async for key in client.scan_iter(count=1000)]
+            lasting = {key for key in keys if await client.ttl(key) == -1}
+        return {key for key in lasting if key != "parley:sessions" and not key.startswith("parley:dispatch:")}
+
+    def descriptors(self) -> dict[str, int]:
+        return {
+            child.spec.name: len(os.listdir(f"/proc/{child.process.pid}/fd"))
+            for child in self._children
+            if child.process is not None and child.process.returncode is None
+        }
+
+
+@asynccontextmanager
+async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: float = 60.0) -> AsyncIterator[Fleet]:
+    """So many of each service, ready. Raises StartError, ServerError."""
+    lines = None if log is None else log.open("w")
+
+    def show(spec: ChildSpec, line: str) -> None:
+        if lines is not None:
+            lines.write(f"{spec.name} │ {line}\n")
+
+    def say(sentence: str) -> None:
+        if lines is not None:
+            lines.write(f"{sentence}\n")
+
+    try:
+        async with EmbeddedServer() as redis, Supervisor(show, say, _Always) as supervisor:
+            with HeldPorts() as ports:
+                common = {
+                    **{name: "" for name in os.environ if name.startswith(_OURS)},
+                    "REDIS_URL": redis.url,
+                    "OPENAI_BASE_URL": base_url,
+                    "OPENAI_API_KEY": "simulator",
+                    "HOST": "127.0.0.1",
+                    "LOG_LEVEL": "INFO",
+                    "PARLEY_GRACE_S": str(grace_s),
+                    "PARLEY_DECODERS": "1",
+                    "PARLEY_RECORDINGS": str(supervisor.directory / "recordings"),
+                    "PARLEY_TRANSCRIPTION_MODEL": "none",
+                }
+                specs, urls = [], []
+                for service in SERVICES:
+                    for number in range(1, each + 1):
+                        variables = dict(common)
+                        if service == "gateway":
+                            variables["PORT"] = str(port := ports.take())
+                            urls.append(f"http://127.0.0.1:{port}")
+                        command = [sys.executable, "-m", _MODULES[service]]
+                        order = 0 if service == "gateway" else 1
+                        specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
+                await supervisor.start(specs)
+                yield Fleet(supervisor.children, urls, redis.url)
+                for child in supervisor.children:
+                    if child.process is not None and child.process.returncode is None:
+                        child.process.send_signal(signal.SIGCONT)
+    finally:
+        if lines is not None:
+            lines.close()
+
+
+async def _wake(process: asyncio.subprocess.Process, seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)

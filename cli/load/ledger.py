@@ -1,0 +1,248 @@
+"""PURE. What one session has said, what the model was asked with it, and what was heard of the answers: frame by frame.
+
+A frame goes up once, is part of one utterance that the model is asked with, and comes back in its answer once. Whatever
+else becomes of it is counted here. Whether that was promised is for `promises.py` to say.
+
+    sent ──▶ asked ──▶ heard          a frame by its number; numbers rise as they are spoken, a gap in them is nobody's loss
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from cli.load.coding import Frame
+
+FRAME_MS = 20
+
+
+FIND_OUT_S = 0.25
+"""A client's other connections find out a moment later that they are dead."""
+
+
+@dataclass
+class Break:
+    """A time in which this client may have had nobody to talk to."""
+
+    cause: str
+    begin: float
+    end: float | None = None
+    """when it was connected again; None while it is not"""
+    loses: bool = True
+    """its connection is gone, and what is sent meanwhile with it"""
+
+
+@dataclass
+class Ledger:
+    """Times are seconds of one clock."""
+
+    session: int
+    sent: dict[int, float] = field(default_factory=dict)
+    asked: list[list[int]] = field(default_factory=list)
+    """the frames of each utterance that the model was asked with"""
+    heard: list[tuple[float, int]] = field(default_factory=list)
+    foreign_up: int = 0
+    """frames of others in what the model heard from this session"""
+    foreign_down: int = 0
+    broken_up: int = 0
+    """places in what the model heard where something else stood than a frame"""
+    broken_down: int = 0
+    breaks: list[Break] = field(default_factory=list)
+    announced: list[tuple[float, str]] = field(default_factory=list)
+    """gaps that this client was told of"""
+    troubles: list[str] = field(default_factory=list)
+    """what else it was told, or ran into"""
+    is_alone: bool = False
+    """nobody sees what the model was asked: it counts as asked with all that was sent"""
+    is_coded: bool = False
+    """what it says is compressed: frames are recognised by correlation, five at a time"""
+    blocks: list[int] = field(default_factory=list)
+    """of a coded one: first frames of five, as they were said"""
+    shifts: list[int] = field(default_factory=list)
+    """of a coded one: samples by which what follows each other was moved apart in what was heard"""
+    recorded: list[tuple[float, int]] = field(default_factory=list)
+    """of a recorder that goes on while the line is broken: when it gave how many frames, silence too"""
+    announced_ms: float = 0.0
+    """how much was missing, as far as the client was told"""
+    unanswered: int = 0
+    """turns of which the model heard something, and whose answer did not become whole in time"""
+
+    def say(self, first: int, count: int, now: float) -> None:
+        self.sent.update(dict.fromkeys(range(first, first + count), now))
+        if self.is_alone:
+            self.asked.append(list(range(first, first + count)))
+
+    def ask(self, frames: Iterable[Frame], broken: int) -> None:
+        """The model was asked with this."""
+        ours = [frame.number for frame in frames if frame.session == self.session]
+        self.foreign_up += sum(frame.session != self.session for frame in frames)
+        self.broken_up += broken
+        self.asked.append(ours)
+
+    def hear(self, frames: Iterable[Frame], now: float) -> None:
+        for session, number in frames:
+            if session == self.session:
+                self.heard.append((now, number))
+            else:
+                self.foreign_down += 1
+
+    def is_answered(self, numbers: range) -> bool:
+        """Whether the model was asked with some of these frames, and all of those were heard."""
+        asked = {number for utterance in self.asked for number in utterance if number in numbers}
+        return bool(asked) and asked <= {number for _, number in self.heard[-4 * len(numbers) :]}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counts are frames of 20 ms."""
+
+    sent: int
+    up_lost: int
+    """sent, and the model was never asked with them"""
+    up_lost_before_ms: float
+    """of those not sent while the line was broken: how long before it broke the oldest was sent"""
+    up_gaps: int
+    """runs of lost ones"""
+    up_doubled: int
+    up_reordered: int
+    up_broken: int
+    asked_again: int
+    """frames of utterances that the model was asked with once more"""
+    down_due: int
+    """frames that the model has answered with"""
+    down_lost: int
+    down_gap_ms: int
+    """the longest run of lost ones"""
+    down_gaps: int
+    """runs of lost ones"""
+    down_doubled: int
+    """heard more often than the model was asked"""
+    down_repeat_ms: int
+    """the most that was repeated after one break; infinite when nothing was broken"""
+    down_reordered: int
+    down_broken: int
+    shift: int
+    """samples by which what is heard was moved at most, in a coded stream"""
+    foreign: int
+    """other sessions' frames, both ways"""
+    announced: int
+    announced_ms: float
+    missing_ms: int
+    """of a recorder's sound, what it gave while the line was broken"""
+    breaks: int
+    unanswered: int
+
+
+NEVER_MS = 10**9
+"""Longer than any run: what happened without a cause."""
+
+
+def judge(ledger: Ledger) -> Figures:
+    """Count."""
+    times_asked = Counter(number for utterance in ledger.asked for number in set(utterance))
+    lost_up = [number for number in ledger.sent if number not in times_asked]
+    again, doubled_up, reordered_up = _again(ledger.asked)
+    times_heard = Counter(number for _, number in ledger.heard)
+    lost_down = sorted(number for number in times_asked if number not in times_heard)
+    runs = _runs(lost_down, sorted(times_asked))
+    repeats = _repeats(ledger, times_asked)
+    firsts = list(dict.fromkeys(number for _, number in ledger.heard))
+    return Figures(
+        sent=len(ledger.sent),
+        up_lost=len(lost_up),
+        up_lost_before_ms=max((_before_ms(ledger.sent[number], ledger.breaks) for number in lost_up), default=0.0),
+        up_gaps=len(_runs(lost_up, list(ledger.sent))),
+        up_doubled=doubled_up,
+        up_reordered=reordered_up,
+        up_broken=ledger.broken_up,
+        asked_again=again,
+        down_due=len(times_asked),
+        down_lost=len(lost_down),
+        down_gap_ms=max(map(len, runs), default=0) * FRAME_MS,
+        down_gaps=len(runs),
+        down_doubled=sum(repeats.values()),
+        down_repeat_ms=max((count * FRAME_MS if at >= 0 else NEVER_MS for at, count in repeats.items()), default=0),
+        down_reordered=_descents(firsts),
+        down_broken=ledger.broken_down,
+        shift=max(map(abs, ledger.shifts), default=0),
+        foreign=ledger.foreign_up + ledger.foreign_down,
+        announced=len(ledger.announced),
+        announced_ms=ledger.announced_ms,
+        missing_ms=sum(count for at, count in ledger.recorded if _is_lost(at, ledger.breaks)) * FRAME_MS,
+        breaks=len(ledger.breaks),
+        unanswered=ledger.unanswered,
+    )
+
+
+def lost_up(ledger: Ledger) -> Iterator[str]:
+    """Each run of frames that the model was never asked with, and when they were sent."""
+    times_asked = {number for utterance in ledger.asked for number in utterance}
+    for run in _runs([number for number in ledger.sent if number not in times_asked], list(ledger.sent)):
+        yield f"{run[0]}–{run[-1]}, sent {ledger.sent[run[0]]:.2f}–{ledger.sent[run[-1]]:.2f} s, never reached the model"
+
+
+def lost_down(ledger: Ledger) -> Iterator[str]:
+    """Each run of frames that the model answered with and nobody heard."""
+    heard = {number for _, number in ledger.heard}
+    asked = sorted({number for utterance in ledger.asked for number in utterance})
+    for run in _runs([number for number in asked if number not in heard], asked):
+        yield f"{run[0]}–{run[-1]} of an answer were not heard"
+
+
+def _again(asked: Sequence[Sequence[int]]) -> tuple[int, int, int]:
+    """Frames asked once more in another utterance; twice in one; out of order."""
+    again = doubled = reordered = 0
+    seen: set[int] = set()
+    latest = -1
+    for utterance in asked:
+        fresh = list(dict.fromkeys(utterance))
+        doubled += len(utterance) - len(fresh)
+        reordered += _descents(fresh)
+        known = [number for number in fresh if number in seen]
+        again += len(known)
+        new = [number for number in fresh if number not in seen]
+        reordered += bool(new) and new[0] < latest
+        latest = max([latest, *new])
+        seen.update(fresh)
+    return again, doubled, reordered
+
+
+def _descents(numbers: Sequence[int]) -> int:
+    return sum(later < earlier for earlier, later in pairwise(numbers))
+
+
+def _runs(lost: Sequence[int], due: Sequence[int]) -> list[list[int]]:
+    """Lost ones that stood side by side in what was due."""
+    place = {number: at for at, number in enumerate(due)}
+    runs: list[list[int]] = []
+    for number in lost:
+        if runs and place[number] == place[runs[-1][-1]] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _before_ms(sent_at: float, breaks: Sequence[Break]) -> float:
+    """How long before the next break this was sent; 0 within one."""
+    for each in breaks:
+        if each.end is None or sent_at <= each.end + FIND_OUT_S:
+            return max(0.0, each.begin - sent_at) * 1000
+    return float(NEVER_MS)
+
+
+def _is_lost(sent_at: float, breaks: Sequence[Break]) -> bool:
+    return any(each.loses and each.begin <= sent_at and (each.end is None or sent_at < each.end) for each in breaks)
+
+
+def _repeats(ledger: Ledger, times_asked: Counter[int]) -> Counter[int]:
+    """By the break they came after (its place; -1 before any): frames heard more often than the model said them."""
+    heard: Counter[int] = Counter()
+    repeats: Counter[int] = Counter()
+    for at, number in ledger.heard:
+        heard[number] += 1
+        if heard[number] > max(1, times_asked[number]):
+            repeats[max((place for place, each in enumerate(ledger.breaks) if each.begin <= at), default=-1)] += 1
+    return repeats

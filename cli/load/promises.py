@@ -1,0 +1,141 @@
+"""PURE. What is promised to whom, as data; and which of it a run has not kept.
+
+Figures are counted by `ledger.py`. `docs/promises.md` says the same in a table; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from cli.load.faults import Kind
+from cli.load.ledger import NEVER_MS, Figures
+
+Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge"]
+"""What went wrong: nothing, the client's line, or a process of this kind."""
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+Tells: TypeAlias = Literal["nothing", "down", "up"]
+"""down: each hole in what is heard; up: how much is missing of what was recorded"""
+
+IN_FLIGHT_MS = 250
+"""What was on its way when the line broke, and read by nobody."""
+PING_MS = 250
+"""Of audio: the interval at which a gateway learns what has arrived."""
+ENTRY_MS = 100
+"""Of audio: what has arrived is known by whole entries, and one may be on its way when the line breaks."""
+TOLD_MS = 150
+"""A recorder's chunks are cut where it likes, so what is missing is known to a chunk on each side."""
+LEFT_MS = 500
+"""The error of what has left the gateway's machine, where nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Milliseconds of speech; 0 is none, not a frame."""
+
+    up_lost_before_ms: int = 0
+    """of what was sent before it broke; what is sent into a broken line is lost where anything may be"""
+    down_lost_ms: int = 0
+    """in one break"""
+    down_repeated_ms: int = 0
+    """after one break"""
+    tells: Tells = "nothing"
+    """which holes it is told of"""
+    asked_again: bool = False
+    """the model may be asked once more, and the answer be given anew"""
+
+    @property
+    def loses_what_is_sent_meanwhile(self) -> bool:
+        return self.up_lost_before_ms > 0
+
+
+NOTHING = Promise(tells="down")
+_FIELD_SOCKET = Promise(up_lost_before_ms=IN_FLIGHT_MS, down_repeated_ms=PING_MS)
+_FIELD_STREAM = Promise(up_lost_before_ms=IN_FLIGHT_MS, down_lost_ms=LEFT_MS, down_repeated_ms=LEFT_MS)
+_FIELD_BY_ID = Promise(up_lost_before_ms=IN_FLIGHT_MS, tells="down")
+_RECORDER = Promise(up_lost_before_ms=IN_FLIGHT_MS, down_repeated_ms=PING_MS, tells="up")
+
+_CLIENTS: dict[str, Promise] = {
+    "openai": NOTHING,
+    "openai-http": NOTHING,
+    "mobile": _FIELD_SOCKET,
+    "mobile-m4a": _FIELD_SOCKET,
+    "web": _RECORDER,
+    "phone": _FIELD_SOCKET,
+    "watch": _FIELD_STREAM,
+    "watch-by-id": _FIELD_BY_ID,
+    "ios": _FIELD_STREAM,
+}
+
+
+def _promise(client: str, cause: Cause) -> Promise:
+    """A worker that dies is nothing to a client's line: what was sent is stored. Only the model forgets."""
+    promise = _CLIENTS[client]
+    if cause in ("line", "gateway"):
+        return promise
+    return Promise(tells=promise.tells, asked_again=cause == "bridge")
+
+
+TABLE: dict[tuple[str, Cause], Promise] = {
+    (client, cause): _promise(client, cause) for client in _CLIENTS for cause in CAUSES
+}
+
+
+def cause(kind: Kind | None) -> Cause:
+    return "none" if kind is None else kind.service or "line"
+
+
+def loosest(client: str, kinds: tuple[Kind, ...]) -> Promise:
+    """What is promised when all of these may happen in one run."""
+    promises = [TABLE[client, cause(kind)] for kind in kinds or (None,)]
+    return Promise(
+        max(promise.up_lost_before_ms for promise in promises),
+        max(promise.down_lost_ms for promise in promises),
+        max(promise.down_repeated_ms for promise in promises),
+        promises[0].tells,
+        any(promise.asked_again for promise in promises),
+    )
+
+
+def broken(promise: Promise, figures: Figures) -> Iterator[str]:
+    """A sentence each."""
+    if figures.foreign:
+        yield f"{figures.foreign} frames of other sessions"
+    yield from _broken_up(promise, figures)
+    yield from _broken_down(promise, figures)
+
+
+def _broken_up(promise: Promise, figures: Figures) -> Iterator[str]:
+    if figures.up_lost and not promise.loses_what_is_sent_meanwhile:
+        yield f"{figures.up_lost} of {figures.sent} frames did not reach the model"
+    elif figures.up_lost_before_ms > promise.up_lost_before_ms:
+        yield f"speech was lost that was sent {_ms(figures.up_lost_before_ms)} before anything broke"
+    if figures.up_doubled:
+        yield f"{figures.up_doubled} frames reached the model twice in one utterance"
+    if figures.up_reordered:
+        yield f"{figures.up_reordered} times frames reached the model out of order"
+    if figures.up_broken and not promise.loses_what_is_sent_meanwhile:
+        yield f"{figures.up_broken} places in what the model heard are damaged"
+    if figures.asked_again and not promise.asked_again:
+        yield f"the model was asked once more with {figures.asked_again} frames"
+
+
+def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
+    if figures.down_gap_ms > promise.down_lost_ms:
+        yield f"{figures.down_lost} of {figures.down_due} frames were not heard, up to {figures.down_gap_ms} ms on end"
+    if figures.down_repeat_ms > promise.down_repeated_ms + (ENTRY_MS if promise.down_repeated_ms else 0):
+        yield f"{figures.down_doubled} frames were heard again, up to {_ms(figures.down_repeat_ms)} after a break"
+    if figures.down_reordered:
+        yield f"{figures.down_reordered} times frames were heard out of order"
+    if figures.down_broken and not figures.breaks:
+        yield f"{figures.down_broken} places in what was heard are damaged"
+    if promise.tells == "down" and figures.announced != figures.down_gaps:
+        yield f"{figures.announced} gaps were announced, and {figures.down_gaps} were there"
+    if promise.tells == "up" and abs(figures.announced_ms - figures.missing_ms) > TOLD_MS * figures.breaks:
+        yield f"{figures.announced_ms:.0f} ms were announced as missing, and {figures.missing_ms} ms were"
+
+
+def _ms(value: float) -> str:
+    return "an unlimited time" if value >= NEVER_MS else f"{value:.0f} ms"

@@ -1,0 +1,183 @@
+"""One run of the harness: clients, a model that can be looked into, and faults by a seeded schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any
+
+from cli.load.caller import Caller
+from cli.load.doors.classes import CLASSES
+from cli.load.faults import Fault, Kind, schedule
+from cli.load.fleet import BACK_AFTER_S, Fleet
+from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
+from cli.load.line import Line
+from cli.load.promises import broken, loosest
+from cli.load.witness import Witness
+
+START_S = 1.0
+"""What a process takes from its start until it serves."""
+RECOVER_LIMIT_S = 90.0
+"""After the last turn was begun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to do. The same plan fails in the same way, as far as processes let it."""
+
+    clients: tuple[str, ...]
+    """their class, one for each session"""
+    kinds: tuple[Kind, ...] = ()
+    seconds: float = 20.0
+    """how long turns are begun"""
+    every_s: float = 8.0
+    """between two faults"""
+    seed: int = 1
+    pause_s: float = 0.3
+    """between an answer and the next turn"""
+    speed: float = 2.0
+    """of the model's answers, times real time"""
+    each: int = 2
+    """processes of each service"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """How one session went."""
+
+    client: str
+    number: int
+    turns: int
+    figures: Figures
+    broken: tuple[str, ...]
+    """promises"""
+    lost: tuple[str, ...]
+    """which frames, and when they were sent"""
+    troubles: tuple[str, ...]
+    """what it was told, and ran into"""
+    breaks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    plan: Plan
+    sessions: tuple[Session, ...]
+    faults: tuple[str, ...]
+    """what happened to whom, and when"""
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    """of each process at the end"""
+
+    @property
+    def is_kept(self) -> bool:
+        return not any(session.broken for session in self.sessions)
+
+    def as_json(self) -> dict[str, Any]:
+        plan = {**asdict(self.plan), "kinds": [kind.name for kind in self.plan.kinds]}
+        return {**asdict(self), "plan": plan, "kept": self.is_kept}
+
+
+class Run:
+    """Made in the loop. `ledgers` may be looked at while it goes on."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        urls: Sequence[str],
+        witness: Witness | None = None,
+        ships: Fleet | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Without a witness both ways count as one: what is sent should be heard. Without ships nothing is broken."""
+        assert ships is not None or not plan.kinds
+        self.plan, self._urls, self._ships, self._witness, self._say = plan, urls, ships, witness, say
+        self.callers: list[Caller] = []
+        self.happened: list[str] = []
+        self._began = 0.0
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() - self._began
+
+    async def go(self) -> Result:
+        plan = self.plan
+        self._began = asyncio.get_running_loop().time()
+        faults = schedule(plan.seed, plan.kinds, plan.seconds, plan.every_s, lines=len(plan.clients))
+        # Names of another run on the same fleet are other conversations: numbers are drawn, and never twice in a fleet.
+        ledgers = {} if self._witness is None else self._witness.ledgers
+        names = Random(f"{plan.seed} {len(ledgers)}").sample(range(1 << 20, 1 << 30), len(plan.clients))
+        for place, (client, number) in enumerate(zip(plan.clients, names, strict=True)):
+            line = Line(self._urls, place)
+            await line.open()
+            ledger = ledgers[number] = Ledger(number, is_alone=self._witness is None)
+            door = CLASSES[client](line.address, ledger, lambda: self.now)
+            self.callers.append(Caller(door, line, Random(f"{plan.seed} {place}")))
+        try:
+            async with asyncio.timeout(plan.seconds + RECOVER_LIMIT_S), asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._break(faults), name="faults")
+                for caller in self.callers:
+                    tasks.create_task(caller.run(plan.seconds, plan.pause_s))
+            if self._ships is not None:
+                await self._ships.awake()
+        finally:
+            for caller in self.callers:
+                await caller.line.close()
+        sessions = tuple(map(self._session, plan.clients, self.callers))
+        return Result(plan, sessions, tuple(self.happened), {} if self._ships is None else self._ships.memory_mb())
+
+    async def _break(self, faults: Sequence[Fault]) -> None:
+        async with asyncio.TaskGroup() as lines:
+            for fault in faults:
+                await asyncio.sleep(max(0.0, fault.at_s - self.now))
+                if fault.kind.service is None:
+                    caller = self.callers[fault.victim]
+                    lines.create_task(self._break_line(caller, fault.kind))
+                    continue
+                assert self._ships is not None
+                name, url = self._ships.breaks(fault)
+                self._happened(f"{fault.kind.name}: {name}")
+                for caller in self.callers:
+                    caller.broken(fault.kind.name, until=self._until(caller, fault.kind, url))
+
+    def _until(self, caller: Caller, kind: Kind, url: str | None) -> float | None:
+        """When this is over for this client; None when it is for it to find a gateway that lives."""
+        if kind.how == "stop":
+            return self.now + kind.seconds
+        if url is not None and caller.line.is_at(url) and caller.door.is_one_line:
+            return None
+        return self.now + BACK_AFTER_S + START_S
+
+    async def _break_line(self, caller: Caller, kind: Kind) -> None:
+        self._happened(f"{kind.name}: client {self.callers.index(caller)}")
+        match kind.how:
+            case "cut":
+                caller.broken(kind.name)
+                caller.line.cut()
+            case "half-open":
+                caller.broken(kind.name)
+                await caller.line.half_open(kind.seconds)
+            case _:
+                caller.broken(kind.name, until=self.now + kind.seconds)
+                await caller.line.stall(kind.seconds)
+
+    def _happened(self, what: str) -> None:
+        self.happened.append(f"{self.now:.2f} s {what}")
+        self._say(self.happened[-1])
+
+    def _session(self, client: str, caller: Caller) -> Session:
+        figures = judge(caller.ledger)
+        promise = loosest(client, self.plan.kinds)
+        complaints = list(broken(promise, figures))
+        if caller.over is not None:
+            complaints.append(f"the session ended: {caller.over}")
+        return Session(
+            client,
+            caller.ledger.session,
+            caller.turns,
+            figures,
+            tuple(complaints),
+            (*lost_up(caller.ledger), *lost_down(caller.ledger)),
+            tuple(caller.ledger.troubles),
+            tuple(f"{each.begin:.2f}–{each.end or 0:.2f} {each.cause}" for each in caller.ledger.breaks),
+        )

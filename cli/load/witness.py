@@ -1,0 +1,56 @@
+"""The model's stand-in, in this process, where one can see what reached it: it answers each utterance with itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cli.load import sound
+from cli.load.coding import Frame, FrameReader
+from cli.load.ledger import Ledger
+from cli.load.sound import BLOCK_FRAMES
+from simulator.answers import Output, Question, Speech
+from simulator.options import Options
+from simulator.server import running
+
+DELTA_MS = 100
+LATEST = 64
+"""Blocks of a client that may be in an utterance: four turns."""
+
+
+class Witness:
+    """An `Answer` of the simulator's that writes down, for the session that speaks, what it was asked."""
+
+    def __init__(self) -> None:
+        self.ledgers: dict[int, Ledger] = {}
+
+    def outputs(self, question: Question) -> tuple[Output, ...]:
+        heard = question.utterance
+        if heard is None:
+            return (Speech("I have heard nothing."),)
+        reader = FrameReader()
+        frames = reader.feed(heard.audio)
+        reader.finish()
+        # Whoever has most of it is whose session it is: all others are in the wrong one.
+        names = [frame.session for frame in frames]
+        owner = self.ledgers.get(max(set(names), key=names.count)) if names else None
+        if owner is not None:
+            owner.ask(frames, reader.broken)
+        elif not frames:
+            self._recognise(heard.audio)
+        return (Speech(f"I heard {heard.length}.", heard.audio, heard.format),)
+
+    def _recognise(self, audio: bytes) -> None:
+        """What was compressed belongs to whom it sounds like."""
+        samples = sound.samples(audio)
+        for ledger in self.ledgers.values():
+            if ledger.is_coded and (found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:])):
+                ledger.ask([Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)], 0)
+
+
+@asynccontextmanager
+async def model(witness: Witness, speed: float) -> AsyncIterator[str]:
+    """Its base URL. `speed` is times real time."""
+    options = Options(answer=witness, speed=speed, delta_ms=DELTA_MS, think_s=0.1, record_s=0.0)
+    async with running(options) as server:
+        yield server.base_url

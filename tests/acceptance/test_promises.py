@@ -1,0 +1,84 @@
+"""Nothing is lost: clients of every class, a fault of every kind, and every 20 ms counted against `docs/promises.md`.
+
+A quick run has one client of each class and one seed for each kind. `make soak` has more of both, and twenty minutes of
+everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cli.load.doors.classes import CLASSES
+from cli.load.faults import KINDS, PROCESS, Kind
+from cli.load.fleet import Fleet, fleet
+from cli.load.report import sentences
+from cli.load.run import Plan, Result, Run
+from cli.load.witness import Witness, model
+
+ROUNDS = int(os.environ.get("PARLEY_ROUNDS", "1"))
+SOAK_MINUTES = float(os.environ.get("PARLEY_SOAK_MINUTES", "0.4"))
+SOAK_SESSIONS = int(os.environ.get("PARLEY_SOAK_SESSIONS", str(len(CLASSES))))
+QUICK_S = 9.0
+RACY = ("cut", "half-open 1 s", "gateway kill", "transcoder kill", "bridge kill")
+"""The others take long by their nature: they are run with `PARLEY_ROUNDS`, and at most five times."""
+FEW = 5
+GROWTH_MB = 40.0
+"""What a process may grow in a soak: allocators keep what they had at the height of it."""
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[tuple[Fleet, Witness]]:
+    """Two of each service, and a model that can be looked into."""
+    witness = Witness()
+    async with model(witness, 2.0) as base_url, fleet(base_url, 2) as ships:
+        yield ships, witness
+
+
+async def kept(plan: Plan, ships: Fleet, witness: Witness) -> Result:
+    """The run, all of whose promises were kept and all of whose clients were heard."""
+    result = await Run(plan, ships.urls, witness, ships).go()
+    assert list(sentences(result)) == []
+    assert [session.client for session in result.sessions if not session.figures.down_due] == []
+    return result
+
+
+@pytest.mark.timeout(60 + 150 * ROUNDS)
+@pytest.mark.parametrize("kind", ["none", *(KINDS if ROUNDS > 1 else RACY)])
+async def test_every_class_is_kept_its_promise(kind: str) -> None:
+    """Whatever breaks, loss and repeats are those of the table, frame by frame."""
+    broken = () if kind == "none" else (KINDS[kind],)
+    async with stage() as (ships, witness):
+        for seed in range(1, 1 + (ROUNDS if kind in RACY else min(ROUNDS, FEW))):
+            plan = Plan(clients=tuple(CLASSES), kinds=broken, seconds=QUICK_S, every_s=6.0, seed=seed)
+            result = await kept(plan, ships, witness)
+            assert bool(result.faults) == bool(broken)
+
+
+@pytest.mark.timeout(120 + 60 * (SOAK_MINUTES + 2))
+async def test_a_soak_ends_clean() -> None:
+    """Everything goes wrong, again and again; nothing is lost, and nothing is left: no key, no descriptor, no memory."""
+    everything: tuple[Kind, ...] = (KINDS["cut"], KINDS["half-open 1 s"], KINDS["half-open 5 s"], *PROCESS)
+    clients = tuple(list(CLASSES)[place % len(CLASSES)] for place in range(SOAK_SESSIONS))
+    pause_s = 0.3 if len(CLASSES) >= SOAK_SESSIONS else 8.0  # a quarter of them talks
+    async with stage() as (ships, witness):
+        warm = Plan(clients=tuple(CLASSES), seconds=5.0, seed=99)
+        await kept(warm, ships, witness)
+        before_mb, before_fds = ships.memory_mb(), ships.descriptors()
+        plan = Plan(clients=clients, kinds=everything, seconds=60 * SOAK_MINUTES, every_s=10.0, seed=1, pause_s=pause_s)
+        await kept(plan, ships, witness)
+        await _settled(ships, before_fds)
+        grown = {name: mb - before_mb[name] for name, mb in ships.memory_mb().items()}
+        assert {name: mb for name, mb in grown.items() if mb > GROWTH_MB} == {}
+        assert await ships.keys_without_ttl() == set()
+
+
+async def _settled(ships: Fleet, before: dict[str, int]) -> None:
+    """Half a dozen descriptors more than before are a pool's; a leak is one a session."""
+    async with asyncio.timeout(30):
+        while {name for name, count in ships.descriptors().items() if count > before[name] + 6}:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)

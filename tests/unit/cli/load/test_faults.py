@@ -1,0 +1,26 @@
+"""Schedules of faults."""
+
+from __future__ import annotations
+
+from cli.load.faults import KINDS, schedule
+
+BOTH = (KINDS["gateway kill"], KINDS["half-open 5 s"])
+
+
+def test_a_seed_decides_all_of_it() -> None:
+    assert schedule(3, BOTH, 60, 8, lines=4) == schedule(3, BOTH, 60, 8, lines=4)
+    assert schedule(3, BOTH, 60, 8, lines=4) != schedule(4, BOTH, 60, 8, lines=4)
+
+
+def test_every_line_is_hit_once_and_processes_one_at_a_time() -> None:
+    """In order, and never so late that nobody could recover."""
+    faults = schedule(1, BOTH, 100, 8, lines=4)
+    assert [fault.at_s for fault in faults] == sorted(fault.at_s for fault in faults)
+    assert max(fault.at_s for fault in faults) < 100
+    lines = [fault for fault in faults if fault.kind.service is None]
+    assert [fault.victim for fault in lines].count(0) == len(lines) / 4 > 0
+    assert len(lines) < len(faults)
+
+
+def test_without_kinds_nothing_happens() -> None:
+    assert schedule(1, (), 100, 8, lines=4) == ()

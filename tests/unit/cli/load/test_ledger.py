@@ -1,0 +1,111 @@
+"""What is counted when frames go missing, come twice, or come to somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cli.load.coding import Frame
+from cli.load.ledger import NEVER_MS, Break, Ledger, judge
+
+
+def frames(numbers: Iterable[int], session: int = 7) -> list[Frame]:
+    return [Frame(session, number) for number in numbers]
+
+
+def spoken(count: int = 50, asked: Sequence[Sequence[int]] | None = None, heard: Iterable[int] | None = None) -> Ledger:
+    """A turn of so many frames, one each 20 ms from second 10 on; the model is asked and heard as said, or whole."""
+    ledger = Ledger(7)
+    for number in range(count):
+        ledger.say(number, 1, 10 + number / 50)
+    for utterance in asked if asked is not None else [range(count)]:
+        ledger.ask(frames(utterance), 0)
+    for number in heard if heard is not None else range(count):
+        ledger.hear(frames([number]), 20 + number / 50)
+    return ledger
+
+
+def test_a_whole_turn_has_nothing_to_count() -> None:
+    figures = judge(spoken())
+    assert (figures.sent, figures.down_due) == (50, 50)
+    assert not any(value for name, value in vars_of(figures).items() if name not in ("sent", "down_due"))
+
+
+def vars_of(figures: object) -> dict[str, float]:
+    return dict(vars(figures))
+
+
+def test_what_did_not_reach_the_model_is_lost_on_the_way_up() -> None:
+    """Not on the way down; without a break there is no excuse for it."""
+    figures = judge(spoken(asked=[[*range(10), *range(20, 50)]], heard=[*range(10), *range(20, 50)]))
+    assert (figures.up_lost, figures.up_gaps, figures.down_lost) == (10, 1, 0)
+    assert figures.up_lost_before_ms == NEVER_MS
+
+
+def test_what_was_sent_just_before_a_break_or_within_is_told_apart() -> None:
+    """10.2 to 10.4 s are lost; the line broke at 10.3."""
+    ledger = spoken(asked=[[*range(10), *range(20, 50)]], heard=[*range(10), *range(20, 50)])
+    ledger.breaks.append(Break("cut", 10.3, 10.6))
+    assert round(judge(ledger).up_lost_before_ms) == 100
+    ledger.breaks = [Break("cut", 10.1)]
+    assert judge(ledger).up_lost_before_ms == 0
+
+
+def test_what_the_model_said_and_nobody_heard_is_lost_on_the_way_down() -> None:
+    figures = judge(spoken(heard=[*range(10), *range(15, 30), *range(40, 50)]))
+    assert (figures.up_lost, figures.down_lost, figures.down_gaps, figures.down_gap_ms) == (0, 15, 2, 200)
+
+
+def test_a_repeat_counts_for_the_break_before_it() -> None:
+    ledger = spoken(heard=[*range(30), *range(20, 50)])
+    assert judge(ledger).down_repeat_ms == NEVER_MS
+    ledger.breaks += [Break("cut", 15.0, 15.1), Break("cut", 20.1, 20.2)]
+    figures = judge(ledger)
+    assert (figures.down_doubled, figures.down_repeat_ms, figures.down_reordered) == (10, 200, 0)
+
+
+def test_an_answer_that_is_given_anew_is_no_repeat() -> None:
+    """The model was asked again; but each frame may be heard only as often as it was said."""
+    figures = judge(spoken(asked=[range(50), range(50)], heard=[*range(20), *range(50)]))
+    assert (figures.asked_again, figures.down_doubled, figures.down_lost) == (50, 0, 0)
+    assert judge(spoken(asked=[range(50), range(50)], heard=[*range(20), *range(50), *range(50)])).down_doubled == 20
+
+
+def test_double_and_disordered_speech_is_seen() -> None:
+    figures = judge(spoken(asked=[[0, 1, 2, 2, 4, 3, *range(5, 50)]]))
+    assert (figures.up_doubled, figures.up_reordered) == (1, 1)
+    assert judge(spoken(heard=[1, 0, *range(2, 50)])).down_reordered == 1
+
+
+def test_an_utterance_that_overtakes_another_is_out_of_order() -> None:
+    assert judge(spoken(asked=[range(25, 50), range(25)])).up_reordered == 1
+
+
+def test_frames_of_another_session_are_cross_talk() -> None:
+    ledger = spoken()
+    ledger.ask(frames([1, 2], session=8), 0)
+    ledger.hear(frames([3], session=8), 30.0)
+    assert judge(ledger).foreign == 3
+
+
+def test_what_a_recorder_gave_to_a_broken_line_is_missing() -> None:
+    """Not what it gave while a process slept: that waits."""
+    ledger = spoken()
+    ledger.recorded = [(at / 10, 5) for at in range(100, 200)]
+    ledger.breaks = [Break("gateway stop 6 s", 11.0, 15.0, loses=False), Break("cut", 17.0, 17.5)]
+    assert judge(ledger).missing_ms == 500
+
+
+def test_a_turn_is_answered_when_all_that_reached_the_model_was_heard() -> None:
+    ledger = spoken(asked=[range(40)], heard=range(39))
+    assert not ledger.is_answered(range(50))
+    ledger.hear(frames([39]), 30.0)
+    assert ledger.is_answered(range(50))
+
+
+def test_a_moment_after_a_break_is_still_its_own() -> None:
+    """A request on a connection that nobody has told to be dead."""
+    ledger = spoken(asked=[[*range(10), *range(20, 50)]], heard=[*range(10), *range(20, 50)])
+    ledger.breaks = [Break("gateway kill", 9.9, 10.19)]
+    assert judge(ledger).up_lost_before_ms == 0
+    ledger.breaks = [Break("gateway kill", 9.0, 9.5)]
+    assert judge(ledger).up_lost_before_ms == NEVER_MS
