@@ -361,6 +361,10 @@ class Conversation:
         self._ending = self._ending or Ending(reason, now, used_up=True)
         return self._end_if_due(now)
 
+    def plays_on_s(self, now: float) -> float:
+        """For how long the answer is probably still heard with which the conversation is to end; nobody waits for others."""
+        return 0.0 if self._ending is None else self._answers.playback.until(now) - now
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -164,6 +164,11 @@ class Line:
         """The session has used all that it may: no more than what is being answered."""
         self._perform(self.conversation.finish(reason, _now()))
 
+    @property
+    def plays_on_s(self) -> float:
+        """For how long its last answer is probably still heard."""
+        return self.conversation.plays_on_s(_now())
+
     async def close(self) -> None:
         """Hear what the last answer has cost, and say goodbye."""
         if self._lease.held:

@@ -35,7 +35,7 @@ from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take
 from streams.errors import Fenced, Over, StreamError
 from streams.hub import Hub
 from streams.kept import Kept
-from streams.sessions import Sessions, now_ms
+from streams.sessions import LINGER_MS, Sessions, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +242,8 @@ class SessionBridge:
             self._log.warning("the last word could not be said: %s", error)
         if self._opened.is_set():
             await self._accounting.keep()
-        await self._sessions.end(self._session, reason=reason)
+        plays_on_ms = 0 if self._current is None else round(self._current.plays_on_s * 1000)
+        await self._sessions.end(self._session, reason=reason, linger_ms=LINGER_MS + plays_on_ms)
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
 
