@@ -354,7 +354,7 @@ class Conversation:
 
     def stopped(self, stop: str, heard: Heard, now: float) -> list[Effect]:
         """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
-        return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
+        return [*self._answers.stopped(stop, heard, now), *self._go_on_after_calls(now), *self._end_if_due(now)]
 
     def finish(self, reason: str, now: float) -> list[Effect]:
         """No more than what is being answered: the session has used all that it may."""
