@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import aiohttp
 from redis.asyncio import Redis
@@ -154,10 +156,19 @@ class SessionBridge:
                     ("told", self._wait_to_be_told()),
                     ("retire", self._retire()),
                 ):
-                    group.create_task(task, name=f"{name} {self._session.sid}")
+                    group.create_task(self._or_end(task), name=f"{name} {self._session.sid}")
         except ExceptionGroup as group_error:
             return cause_of(group_error, _BY_WEIGHT)
         raise AssertionError("a bridge ends by an exception only")
+
+    async def _or_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """When it fails, the session ends."""
+        try:
+            await work
+        except Exception:
+            if self._lines is not None:
+                self._lines.is_ending = True
+            raise
 
     async def _came_to_its_end(self, why: Exception) -> bool:
         if self._lines is not None:
@@ -242,7 +253,8 @@ class SessionBridge:
             self._log.warning("the last word could not be said: %s", error)
         if self._opened.is_set():
             await self._accounting.keep()
-        plays_on_ms = 0 if self._current is None else round(self._current.plays_on_s * 1000)
+        line = None if self._lines is None else self._lines.current
+        plays_on_ms = 0 if line is None else round(line.plays_on_s * 1000)
         await self._sessions.end(self._session, reason=reason, linger_ms=LINGER_MS + plays_on_ms)
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
