@@ -244,6 +244,14 @@ class SessionBridge:
     async def _end(self, reason: str, sentence: str | None = None) -> None:
         """Tell the client, and free what the session held."""
         self._log.info("bridging ends", extra={"reason": reason})
+        if self._opened.is_set():
+            await self._say_the_last_word(reason, sentence)
+            await self._accounting.keep()
+        line = None if self._lines is None else self._lines.current
+        plays_on_ms = 0 if line is None else round(line.plays_on_s * 1000)
+        await self._sessions.end(self._session, reason=reason, linger_ms=LINGER_MS + plays_on_ms)
+
+    async def _say_the_last_word(self, reason: str, sentence: str | None) -> None:
         try:
             if sentence is not None:
                 self._ledger.say(down.Failed(code=reason, message=sentence))
@@ -251,11 +259,6 @@ class SessionBridge:
             await self._ledger.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
-        if self._opened.is_set():
-            await self._accounting.keep()
-        line = None if self._lines is None else self._lines.current
-        plays_on_ms = 0 if line is None else round(line.plays_on_s * 1000)
-        await self._sessions.end(self._session, reason=reason, linger_ms=LINGER_MS + plays_on_ms)
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────────
 
