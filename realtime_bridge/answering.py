@@ -98,6 +98,11 @@ class Answering:
         """Whether an answer is generated, asked for, or about to be."""
         return self.state is not State.IDLE or self._wanted is not None
 
+    @property
+    def asks_at_once(self) -> bool:
+        """Whether what is wanted now is asked for now, and takes no other wish's place."""
+        return not (self.is_busy or self._held)
+
     def _ask(self, wish: _Wish, now: float) -> list[Effect]:
         self.state, self._latest, self._wanted = State.REQUESTED, wish, None
         self.deadline = now + ANSWER_WITHIN_S

@@ -354,12 +354,16 @@ class Conversation:
 
     def stopped(self, stop: str, heard: Heard, now: float) -> list[Effect]:
         """The client's gateway has stopped, as `Stop` has asked it to, and says how much was heard."""
-        return [*self._answers.stopped(stop, heard, now), *self._end_if_due(now)]
+        return [*self._answers.stopped(stop, heard, now), *self._go_on_after_calls(now), *self._end_if_due(now)]
 
     def finish(self, reason: str, now: float) -> list[Effect]:
         """No more than what is being answered: the session has used all that it may."""
         self._ending = self._ending or Ending(reason, now, used_up=True)
         return self._end_if_due(now)
+
+    def plays_on_s(self, now: float) -> float:
+        """For how long the answer is probably still heard with which the conversation is to end; nobody waits for others."""
+        return 0.0 if self._ending is None else self._answers.playback.until(now) - now
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

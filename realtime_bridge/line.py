@@ -105,6 +105,8 @@ class Line:
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
         self._is_prepared = False
+        self._is_left = False
+        """the next line is prepared: what happens on this one from now on happens there"""
         self._handled = ZERO
         """the entry of `pcm` up to which everything has been handed to the conversation"""
         self._sessions = Sessions(hub.redis)
@@ -156,13 +158,22 @@ class Line:
             ):
                 group.create_task(pump, name=f"{name} {self._session.sid}")
 
+    def fall_silent(self) -> None:
+        """The next line goes on from here. Until this one is cancelled it may hear more, which would be said twice."""
+        self._is_left = True
+
     def leave(self) -> None:
         """Another socket follows: say and note what is still to be."""
         self._perform(self.conversation.left())
 
     def finish(self, reason: str) -> None:
         """The session has used all that it may: no more than what is being answered."""
-        self._perform(self.conversation.finish(reason, _now()))
+        self._do(self.conversation.finish(reason, _now()))
+
+    @property
+    def plays_on_s(self) -> float:
+        """For how long its last answer is probably still heard."""
+        return self.conversation.plays_on_s(_now())
 
     async def close(self) -> None:
         """Hear what the last answer has cost, and say goodbye."""
@@ -253,6 +264,10 @@ class Line:
     # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, effects: Sequence[Effect]) -> None:
+        if not self._is_left:
+            self._do(effects)
+
+    def _do(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Say(message=message):

@@ -56,6 +56,8 @@ class Lines:
     ) -> None:
         self.current: Line | None = None
         """on which the conversation is at the moment"""
+        self.is_ending = False
+        """something has ended the session, and all that is still done is cancelled"""
         self._shared, self._settings, self._personas, self._memory = shared, settings, personas, memory
         self._log = shared.log
         self._dialling = Dialling(http, settings, shared.log)
@@ -99,6 +101,8 @@ class Lines:
                 group.create_task(line.converse(), name=f"converse {self._shared.session.sid}")
                 group.create_task(self._roll_over(line), name=f"roll over {self._shared.session.sid}")
         except ExceptionGroup as group_error:
+            if self.is_ending:  # we were cancelled at the same moment, which a task group keeps to itself when it has failed
+                raise asyncio.CancelledError from group_error
             return cause_of(group_error, _BY_WEIGHT)
         finally:
             self._close(line)
@@ -195,6 +199,7 @@ class Lines:
                 await next_line.close()
         if position is None:
             return None
+        line.fall_silent()
         next_line.go_on_from(position)
         return next_line
 

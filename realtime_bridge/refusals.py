@@ -8,7 +8,7 @@ from realtime_bridge.answering import Answering
 from realtime_bridge.effects import Break, Effect, Finish, Say
 from realtime_bridge.tools import Tools
 from realtime_bridge.updates import Updates
-from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES
+from realtime_bridge.verdicts import BENIGN_CODES, EXPIRED, FATAL_CODES, SERVER_ERROR
 from streams import down
 
 
@@ -16,7 +16,8 @@ def of_event(error: hear.ErrorDetail, updates: Updates, answering: Answering, to
     """An `error` about something that we have asked for. `ready`: the model is configured."""
     code, message = error.code or error.type or "upstream_error", error.message or "The model reported an error."
     refused = updates.refused_by(error.event_id, first=not ready)
-    if code == EXPIRED:
+    fails = error.type == SERVER_ERROR and not ready  # it refuses nothing; another socket may do
+    if code == EXPIRED or (fails and code not in FATAL_CODES):
         return [Break(code, message)]
     if code in FATAL_CODES or (refused is not None and not ready):
         return [Say(down.Failed(code=code, message=message)), Finish(code)]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import aiohttp
 from redis.asyncio import Redis
@@ -35,7 +37,7 @@ from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take
 from streams.errors import Fenced, Over, ServerFull, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.kept import Kept
-from streams.sessions import Sessions, now_ms
+from streams.sessions import LINGER_MS, Sessions, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -157,10 +159,19 @@ class SessionBridge:
                     ("told", self._wait_to_be_told()),
                     ("retire", self._retire()),
                 ):
-                    group.create_task(task, name=f"{name} {self._session.sid}")
+                    group.create_task(self._or_end(task), name=f"{name} {self._session.sid}")
         except ExceptionGroup as group_error:
             return cause_of(group_error, _BY_WEIGHT)
         raise AssertionError("a bridge ends by an exception only")
+
+    async def _or_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """When it fails, the session ends."""
+        try:
+            await work
+        except Exception:
+            if self._lines is not None:
+                self._lines.is_ending = True
+            raise
 
     async def _came_to_its_end(self, why: Exception) -> bool:
         if self._lines is not None:
@@ -238,6 +249,14 @@ class SessionBridge:
     async def _end(self, reason: str, sentence: str | None = None) -> None:
         """Tell the client, and free what the session held."""
         self._log.info("bridging ends", extra={"reason": reason})
+        if self._opened.is_set():
+            await self._say_the_last_word(reason, sentence)
+            await self._accounting.keep()
+        line = None if self._lines is None else self._lines.current
+        plays_on_ms = 0 if line is None else round(line.plays_on_s * 1000)
+        await self._sessions.end(self._session, reason=reason, linger_ms=LINGER_MS + plays_on_ms)
+
+    async def _say_the_last_word(self, reason: str, sentence: str | None) -> None:
         try:
             if sentence is not None:
                 self._ledger.say(down.Failed(code=reason, message=sentence))
@@ -245,9 +264,6 @@ class SessionBridge:
             await self._ledger.flush()
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
-        if self._opened.is_set():
-            await self._accounting.keep()
-        await self._sessions.end(self._session, reason=reason)
 
     async def _end_for_room(self, why: Exception) -> None:
         """Redis is full and stays full: what this session holds of it makes room for the others."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from realtime_bridge.answering import ANSWER_WITHIN_S, Answering, State
+from realtime_bridge.answering import ANSWER_WITHIN_S, Answering
 from realtime_bridge.client_events import ConversationItemCreate, JsonObject, function_call_output
 from realtime_bridge.effects import CallTool, Effect, Record, Send
 from realtime_bridge.personas import Persona, Personas
@@ -240,7 +240,7 @@ class Tools:
         if self._asked is not None and now >= self._asked_until:
             self.gave_up()
         waits = self._asked is not None or self._vad_answers_until is not None or not quiet
-        if waits or self._answering.state is not State.IDLE:
+        if waits or not self._answering.asks_at_once:
             return []
         going_on = self._going_on()
         if not going_on:

@@ -36,6 +36,9 @@ FATAL_CODES: Mapping[str, tuple[str, str]] = {
 TRANSIENT_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded", "server_error", "session_expired"})
 """`error.code`s (or types) that a later try may not meet again."""
 
+SERVER_ERROR = "server_error"
+"""The `error.type` of what is not our mistake."""
+
 EXPIRED = "session_expired"
 """The `error.code` of some servers when a session's time is up; others only close."""
 

@@ -56,6 +56,21 @@ async def test_an_answer_under_way_is_heard_to_its_end(hub: Hub, tmp_path: Path,
         assert notices([*told, *rest]) == [("session_ends_soon", False), ("session_too_long", True)]
 
 
+async def test_the_last_answer_stays_for_whoever_is_still_to_hear_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is generated at once and heard in real time: a door that paces it reads it as it is heard."""
+    monkeypatch.setenv("PARLEY_MAX_SESSION_S", "0.6")
+    options = replace(ANSWER, answer=tone(440, 60.0), speed=30.0)
+    async with running(options) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
+        await call.says(bytes(48_000))
+        await call.until(over)
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.pcm):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert 60_000 < await hub.redis.pttl(call.session.keys.down) < 90_000
+
+
 async def test_a_session_in_which_nobody_speaks(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends by itself, a while after the answer was heard."""
     monkeypatch.setenv("PARLEY_IDLE_STOP_S", "0.3")

@@ -124,6 +124,16 @@ async def test_the_end_says_so_and_frees_everything(hub: Hub, tmp_path: Path, mo
         assert 0 < await hub.redis.pttl(call.session.keys.down) <= 10_000
 
 
+async def test_an_end_before_the_beginning(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may be gone for too long before its bridge has read what was said: the session ends all the same."""
+    async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
+        call.bridge.end("client_gone")
+        async with asyncio.timeout(5):
+            while await Sessions(hub.redis).find("ann", "ann") is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not await hub.redis.exists(call.session.keys.pcm)
+
+
 async def test_a_refused_key_is_told_with_what_to_do(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No retry: the reason, then the end."""
     options = replace(FAST, api_key="right")

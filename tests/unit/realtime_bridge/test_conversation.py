@@ -12,7 +12,7 @@ import pytest
 from realtime_bridge.answers import STOPPED_WITHIN_S
 from realtime_bridge.client_events import ServerVad
 from realtime_bridge.conversation import Conversation
-from realtime_bridge.effects import Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
+from realtime_bridge.effects import Break, Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
 from realtime_bridge.ending import AT_MOST_S, SETTLE_S
 from realtime_bridge.personas import Persona, Personas
 from realtime_bridge.server_events import parse
@@ -486,6 +486,15 @@ def test_a_refused_first_configuration_ends_the_session() -> None:
     talk.conversation.dialled()
     error = {"type": "invalid_request_error", "code": "invalid_value", "message": "No such voice."}
     assert Finish("invalid_value") in talk.hears({"type": "error", "error": error})
+
+
+def test_a_server_that_fails_before_it_is_configured_is_dialled_again() -> None:
+    """It does not refuse what it was told; in mid-session it is heard on."""
+    error = {"type": "server_error", "message": "The server had an error."}
+    talk = Talk()
+    talk.conversation.dialled()
+    assert talk.hears({"type": "error", "error": error}) == [Break("server_error", "The server had an error.")]
+    assert not [effect for effect in Talk().ready().hears({"type": "error", "error": error}) if isinstance(effect, Break)]
 
 
 def test_a_busy_model_is_asked_again() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from realtime_bridge.answering import ANSWER_WITHIN_S
+from realtime_bridge.answers import STOPPED_WITHIN_S
 from realtime_bridge.effects import CallTool
 from realtime_bridge.server_events import parse
 from realtime_bridge.tools import MAX_ROUNDS, VAD_ANSWERS_WITHIN_S
 from streams import down, turns
-from streams.messages import SetPersona
+from streams.messages import SetPersona, Text
 from tests.unit.realtime_bridge.calling_talk import SPEAKS, STOPS, Talk, function_call
 
 Step = Callable[[Talk], None]
@@ -309,3 +311,48 @@ def test_turns_say_which_answer_had_the_outputs() -> None:
         turns.ToolAnswered("a", '"sun"'),
         turns.Answered("r2", "0-0", calls=("a",)),
     ]
+
+
+def _interrupted_in_its_words() -> Talk:
+    """The model has said something and called; the user writes while that is still heard, so the gateway is asked."""
+    talk = Talk()
+    talk.created("r1")
+    ids = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    talk.hears({"type": "response.output_audio.delta", **ids, "delta": base64.b64encode(bytes(48_000)).decode()})
+    talk.done("r1", "a:weather")
+    return talk
+
+
+def test_an_output_between_an_interruption_and_its_truth() -> None:
+    """What the user has said is asked about, with the output, once; and it is noted as answered, lest a later socket hear it
+    again."""
+    talk = _interrupted_in_its_words()
+    talk.says(Text(text="And tomorrow?"))
+    talk.answers("a")
+    talk.wakes(STOPPED_WITHIN_S)
+    assert talk.did == ["call a", "message", "function_call_output a", "go on"]
+    talk.has("a")
+    talk.created("r2")
+    talk.done("r2")
+    assert talk.did[4:] == []
+    assert [(each.response, each.pcm_id) for each in talk.recorded if isinstance(each, turns.Answered)] == [
+        ("r1", "0-0"),
+        ("r2", "9-1"),
+    ]
+
+
+@pytest.mark.parametrize("announces", [True, False])
+def test_an_output_while_the_gateway_is_asked_and_nothing_else_is_wanted(announces: bool) -> None:
+    """The model is asked to go on when it is known what was heard, and knows that it was for this."""
+    talk = _interrupted_in_its_words()
+    talk.announces = announces
+    talk.says(Text(text="Hm.", respond=False))
+    talk.answers("a")
+    assert "go on" not in talk.did
+    talk.wakes(STOPPED_WITHIN_S)
+    if announces:
+        talk.has("a")
+    talk.created("r2")
+    talk.done("r2")
+    talk.wakes(ANSWER_WITHIN_S)
+    assert talk.did == ["call a", "message", "function_call_output a", "go on"]
