@@ -117,6 +117,10 @@ class Figures:
     """the longest run of lost ones"""
     down_gaps: int
     """runs of lost ones"""
+    cut_off_ms: int
+    """the longest end of an answer that was not heard"""
+    cut_off: int
+    """answers whose end was not heard, and nothing before it is missing: these frames are in no figure of lost ones"""
     down_doubled: int
     """heard more often than the model was asked"""
     down_repeat_ms: int
@@ -146,7 +150,9 @@ def judge(ledger: Ledger) -> Figures:
     again, doubled_up, reordered_up = _again(ledger.asked)
     times_heard = Counter(number for _, number in ledger.heard)
     lost_down = sorted(number for number in times_asked if number not in times_heard)
-    runs = _runs(lost_down, sorted(times_asked))
+    ends = {max(utterance) for utterance in ledger.asked if utterance}
+    every_run = _runs(lost_down, sorted(times_asked))
+    runs = [run for run in every_run if run[-1] not in ends]
     repeats = _repeats(ledger, times_asked)
     firsts = list(dict.fromkeys(number for _, number in ledger.heard))
     return Figures(
@@ -159,9 +165,11 @@ def judge(ledger: Ledger) -> Figures:
         up_broken=ledger.broken_up,
         asked_again=again,
         down_due=len(times_asked),
-        down_lost=len(lost_down),
+        down_lost=sum(map(len, runs)),
         down_gap_ms=max(map(len, runs), default=0) * FRAME_MS,
         down_gaps=len(runs),
+        cut_off_ms=max((len(run) for run in every_run if run[-1] in ends), default=0) * FRAME_MS,
+        cut_off=len(every_run) - len(runs),
         down_doubled=sum(repeats.values()),
         down_repeat_ms=max((count * FRAME_MS if at >= 0 else NEVER_MS for at, count in repeats.items()), default=0),
         down_reordered=_descents(firsts),

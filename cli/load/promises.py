@@ -44,7 +44,7 @@ class Promise:
     tells: Tells = "nothing"
     """which holes it is told of"""
     asked_again: bool = False
-    """the model may be asked once more, and the answer be given anew"""
+    """the model may be asked once more, and the answer be given anew; or it is asked to go on where the answer broke off"""
 
     @property
     def loses_what_is_sent_meanwhile(self) -> bool:
@@ -125,6 +125,8 @@ def _broken_up(promise: Promise, figures: Figures) -> Iterator[str]:
 def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
     if figures.down_gap_ms > promise.down_lost_ms:
         yield f"{figures.down_lost} of {figures.down_due} frames were not heard, up to {figures.down_gap_ms} ms on end"
+    if figures.cut_off_ms > promise.down_lost_ms and not promise.asked_again:
+        yield f"the end of {figures.cut_off} answers was not heard, up to {figures.cut_off_ms} ms"
     if figures.down_repeat_ms > promise.down_repeated_ms + (ENTRY_MS if promise.down_repeated_ms else 0):
         yield f"{figures.down_doubled} frames were heard again, up to {_ms(figures.down_repeat_ms)} after a break"
     if figures.down_reordered:

@@ -52,6 +52,7 @@ def _row(client: str, sessions: Sequence[Session]) -> Iterator[str]:
 
 def sentences(result: Result) -> Iterator[str]:
     """What was not kept, and how to see it again."""
+    yield from (f"All sessions (seed {result.plan.seed}): {complaint}." for complaint in result.broken)
     for session in result.sessions:
         for complaint in session.broken:
             yield f"{session.client} (session {session.number}, seed {result.plan.seed}): {complaint}."

@@ -14,7 +14,7 @@ from cli.load.faults import Fault, Kind, schedule
 from cli.load.fleet import BACK_AFTER_S, Fleet
 from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
 from cli.load.line import Line
-from cli.load.promises import broken, loosest
+from cli.load.promises import broken, cause, loosest
 from cli.load.witness import Witness
 
 START_S = 1.0
@@ -66,12 +66,22 @@ class Result:
     sessions: tuple[Session, ...]
     faults: tuple[str, ...]
     """what happened to whom, and when"""
+    continued: int = 0
+    """times that the model was asked to go on with an answer that broke"""
     memory_mb: dict[str, float] = field(default_factory=dict)
     """of each process at the end"""
 
     @property
     def is_kept(self) -> bool:
-        return not any(session.broken for session in self.sessions)
+        return not self.broken and not any(session.broken for session in self.sessions)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What can be said of all sessions together only: the model does not know whose answer it goes on with."""
+        cut_off = sum(session.figures.cut_off for session in self.sessions)
+        if cut_off <= self.continued or not any(cause(kind) == "bridge" for kind in self.plan.kinds):
+            return ()
+        return (f"{cut_off} answers broke off, and the model was asked to go on with {self.continued}",)
 
     def as_json(self) -> dict[str, Any]:
         plan = {**asdict(self.plan), "kinds": [kind.name for kind in self.plan.kinds]}
@@ -103,6 +113,7 @@ class Run:
     async def go(self) -> Result:
         plan = self.plan
         self._began = asyncio.get_running_loop().time()
+        continued = 0 if self._witness is None else self._witness.continued
         faults = schedule(plan.seed, plan.kinds, plan.seconds, plan.every_s, lines=len(plan.clients))
         # Names of another run on the same fleet are other conversations: numbers are drawn, and never twice in a fleet.
         ledgers = {} if self._witness is None else self._witness.ledgers
@@ -124,7 +135,9 @@ class Run:
             for caller in self.callers:
                 await caller.line.close()
         sessions = tuple(map(self._session, plan.clients, self.callers))
-        return Result(plan, sessions, tuple(self.happened), {} if self._ships is None else self._ships.memory_mb())
+        continued = 0 if self._witness is None else self._witness.continued - continued
+        memory_mb = {} if self._ships is None else self._ships.memory_mb()
+        return Result(plan, sessions, tuple(self.happened), continued, memory_mb)
 
     async def _break(self, faults: Sequence[Fault]) -> None:
         async with asyncio.TaskGroup() as lines:

@@ -23,10 +23,13 @@ class Witness:
 
     def __init__(self) -> None:
         self.ledgers: dict[int, Ledger] = {}
+        self.continued = 0
+        """times that it was asked to go on with an answer that broke: it has nothing more to say then"""
 
     def outputs(self, question: Question) -> tuple[Output, ...]:
         heard = question.utterance
         if heard is None:
+            self.continued += 1
             return (Speech("I have heard nothing."),)
         reader = FrameReader()
         frames = reader.feed(heard.audio)

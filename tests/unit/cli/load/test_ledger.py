@@ -109,3 +109,9 @@ def test_a_moment_after_a_break_is_still_its_own() -> None:
     assert judge(ledger).up_lost_before_ms == 0
     ledger.breaks = [Break("gateway kill", 9.0, 9.5)]
     assert judge(ledger).up_lost_before_ms == NEVER_MS
+
+
+def test_an_answer_that_breaks_off_has_no_hole() -> None:
+    """Its end is told apart from what is missing in the middle."""
+    figures = judge(spoken(heard=[*range(10), *range(15, 40)]))
+    assert (figures.down_lost, figures.down_gaps, figures.cut_off) == (5, 1, 1)

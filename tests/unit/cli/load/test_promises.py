@@ -24,6 +24,7 @@ BREAKS: dict[str, dict[str, float]] = {
     "places in what the model heard": {"up_broken": 1},
     "asked once more": {"asked_again": 1},
     "were not heard": {"down_lost": 1, "down_gap_ms": 20, "down_gaps": 1, "announced": 1},
+    "the end of 1 answers": {"cut_off": 1, "cut_off_ms": 20},
     "were heard again": {"down_doubled": 1, "down_repeat_ms": NEVER_MS},
     "were heard out of order": {"down_reordered": 1},
     "places in what was heard": {"down_broken": 1},
