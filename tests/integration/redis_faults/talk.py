@@ -48,6 +48,7 @@ class Talk:
             while not self._all_is_back():  # noqa: ASYNC110 - the client's own event goes with its line
                 await asyncio.sleep(FRAME_S)
         finally:
+            await asyncio.sleep(2 * FRAME_S)  # the last silence has ended, too
             watching.cancel()
             await asyncio.wait([watching])
 
