@@ -32,6 +32,9 @@ class Options:
     """seconds from response.created to its first output"""
     transcription_delay_s: float = 0.3
     """seconds from a commit to the transcript of the user's words"""
+    transcription_delays_s: tuple[float, ...] = ()
+    """instead, of the first commit, the second and so on, and from the start again: transcripts come out of order when a
+    later one is shorter"""
     session_s: float = 3600.0
     """seconds after which a session is closed"""
     api_key: str | None = None
@@ -52,7 +55,11 @@ class Options:
     fails: tuple[str, ...] = ()
     """the first responses of each session fail with these codes"""
     record_s: float = 60.0
-    """seconds of received audio kept for tests to look at, each session; 0 keeps none"""
+    """seconds of received audio kept to be looked at, each session; 0 keeps none"""
+    recorded_sessions: int = 1024
+    """the latest sessions whose audio is kept, also when they have ended"""
+    keeps_sessions: bool = True
+    """keep whole sessions after their end, for tests in this process"""
 
     def __post_init__(self) -> None:
         if self.delta_ms < 1:
@@ -60,6 +67,8 @@ class Options:
         for name in ("speed", "think_s", "transcription_delay_s", "session_s", "ping_interval_s", "record_s"):
             if getattr(self, name) < 0:
                 raise BadOption(f"{name} cannot be negative, and is {getattr(self, name)}.")
+        if any(each < 0 for each in self.transcription_delays_s):
+            raise BadOption("A transcription delay cannot be negative.")
         if self.reject_http is not None and not 400 <= self.reject_http <= 599:
             raise BadOption(f"A connection is rejected with a status from 400 to 599, not {self.reject_http}.")
 

@@ -1,4 +1,4 @@
-"""What one session received, kept for tests that run the simulator in their own process. Bounded."""
+"""What one session received, kept for tests in this process, and for whoever asks at the control endpoint. Bounded."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ class Recording:
         self.refused: deque[str] = deque(maxlen=_EVENTS)
         """why the latest client events were refused, in words"""
         self._limit = limit
+
+    def forget_audio(self) -> None:
+        """Keep none of it, from now on."""
+        self._limit = 0
+        self.appended = bytearray()
+        self.utterances.clear()
 
     def append(self, audio: bytes) -> None:
         if self._limit:

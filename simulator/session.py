@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from random import Random
 
 from simulator import client_events, dialect, items, transcription
-from simulator.agenda import Agenda, Effect, Outbox
+from simulator.agenda import Agenda, Close, Effect, Outbox
 from simulator.answers import Echo, Utterance
 from simulator.billing import Billing
 from simulator.conversation import Conversation
@@ -29,6 +30,7 @@ from simulator.recording import Recording
 from simulator.response import Response
 from simulator.session_config import SessionConfig
 from simulator.speaking import Speaker
+from simulator.tally import Tally
 from simulator.wire import Object, audio_bytes, decode, member, optional_text, text, whole
 
 _PCM_BYTES_A_SECOND = 48_000
@@ -42,12 +44,13 @@ class Session:
         self.id = ids.new("sess")
         self.config = SessionConfig.fresh(self.id, model, int(wall + options.session_s))
         self.recording = Recording(round(options.record_s * _PCM_BYTES_A_SECOND))
+        self.tally = Tally()
         self.billing = Billing()
         self.conversation = Conversation(ids.new("conv"))
         self._ids = ids
         self._is_beta = options.dialect in dialect.IS_BETA
         self._is_live = isinstance(options.answer, Echo) and options.answer.live
-        self._transcription_delay_s = options.transcription_delay_s
+        self._transcription_delays_s = cycle(options.transcription_delays_s or (options.transcription_delay_s,))
         self._agenda = Agenda()
         self._outbox = Outbox(ids)
         self._listener = Listener(ids, self.config, is_live=self._is_live)
@@ -59,7 +62,11 @@ class Session:
 
     def due(self, now: float) -> list[Effect]:
         self._agenda.run(now)
-        return self._outbox.take()
+        effects = self._outbox.take()
+        for effect in effects:
+            if not isinstance(effect, Close):
+                self.tally.send(effect)
+        return effects
 
     def timer(self) -> float | None:
         return self._agenda.timer()
@@ -72,27 +79,32 @@ class Session:
                 event = dialect.from_client(event)
         except Refused as refused:
             self._agenda.run(now)
-            self.recording.refused.append(str(refused))
-            self._outbox.refuse(refused)
+            self._refuse(refused, str(refused))
         else:
             self.receive(event, now)
 
     def receive_binary(self, now: float) -> None:
         """A binary frame: no Realtime client sends any."""
         self._agenda.run(now)
-        self._outbox.refuse(NotText())
+        refused = NotText()
+        self._refuse(refused, str(refused))
 
     def receive(self, event: Object, now: float) -> None:
         self._agenda.run(now)
         event_id = event.get("event_id")
+        self.tally.receive(event.get("type"))
         if event.get("type") != "input_audio_buffer.append":
             self.recording.client_events.append(event)
         try:
             kind = client_events.check(event)
             _HANDLERS[kind](self, event, now)
         except Refused as refused:
-            self.recording.refused.append(f"{event.get('type')}: {refused}")
-            self._outbox.refuse(refused, event_id if isinstance(event_id, str) else None)
+            self._refuse(refused, f"{event.get('type')}: {refused}", event_id if isinstance(event_id, str) else None)
+
+    def _refuse(self, refused: Refused, words: str, event_id: str | None = None) -> None:
+        self.tally.refused += 1
+        self.recording.refused.append(words)
+        self._outbox.refuse(refused, event_id)
 
     # -- what the client asks for -------------------------------------------------------------------------------------
 
@@ -108,6 +120,7 @@ class Session:
         payload = text(event, "audio")
         audio = audio_bytes(payload, "audio")
         self.recording.append(audio)
+        self.tally.append(len(audio), self._listener.format.sample_bytes)
         for turn in self._listener.append(audio):
             if isinstance(turn, SpeechStarted):
                 self._start_speech(turn, now)
@@ -195,6 +208,7 @@ class Session:
     def _commit(self, item_id: str, audio: bytes, now: float) -> None:
         """The user's turn becomes an item."""
         self.recording.commit(audio)
+        self.tally.commit(len(audio), self._listener.format.sample_bytes)
         item = items.spoken_by_user(item_id, audio, self._listener.format)
         previous = self.conversation.last_id
         self._outbox.emit({"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item_id})
@@ -205,7 +219,7 @@ class Session:
         wanted = self.config.view.audio.input.transcription
         if wanted is not None and audio:
             transcribe = partial(self._transcribe, item_id, utterance, wanted.model)
-            self._agenda.at(now + self._transcription_delay_s, transcribe)
+            self._agenda.at(now + next(self._transcription_delays_s), transcribe)
 
     def _respond(self, now: float) -> None:
         """A response that nobody asked for by name: the server's own, at the end of a turn."""
