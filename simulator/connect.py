@@ -84,6 +84,11 @@ def status(refused: ConnectionRefused) -> int:
     return 401 if refused.close_code == 3000 else 404
 
 
+def may_control(options: Options, headers: Mapping[str, str]) -> bool:
+    """Whether a request may ask what was received, or plan faults: the key of the sessions opens this too."""
+    return options.api_key is None or _key(headers) == options.api_key
+
+
 def _key(headers: Mapping[str, str]) -> str | None:
     if "api-key" in headers:
         return headers["api-key"]

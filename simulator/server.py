@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -20,8 +20,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from simulator.agenda import Close
 from simulator.connect import ConnectionRefused, admit, status
+from simulator.control import FAULTS, LEDGER, NUMBERS, Entry, Ledger, Numbers, add_routes
 from simulator.dialect import IS_AZURE, to_client
-from simulator.faults import Fault
+from simulator.faults import Fault, Plan, refusal
 from simulator.ids import Ids
 from simulator.options import Options
 from simulator.session import Session
@@ -42,21 +43,9 @@ _Socket: TypeAlias = "web.WebSocketResponse[Literal[False]]"
 """Its text frames come as bytes, for a JSON decoder that wants bytes."""
 
 
-class Numbers:
-    """Of connections, from 1."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def next(self) -> int:
-        self._last += 1
-        return self._last
-
-
 OPTIONS = web.AppKey("options", Options)
 SESSIONS: web.AppKey[deque[Session]] = web.AppKey("sessions", deque)
 SOCKETS: web.AppKey[set[_Socket]] = web.AppKey("sockets", set)
-NUMBERS = web.AppKey("numbers", Numbers)
 
 
 class CannotListen(Exception):
@@ -66,11 +55,14 @@ class CannotListen(Exception):
 def create_app(options: Options) -> web.Application:
     app = web.Application()
     app[OPTIONS] = options
-    app[SESSIONS] = deque(maxlen=_REMEMBERED if options.record_s else 0)
+    app[SESSIONS] = deque(maxlen=_REMEMBERED if options.record_s and options.keeps_sessions else 0)
     app[SOCKETS] = set()
     app[NUMBERS] = Numbers()
+    app[FAULTS] = [*options.faults]
+    app[LEDGER] = Ledger(options.recorded_sessions)
     app.router.add_get(AZURE_PATHS.get(options.dialect, PATH), _realtime)
     app.router.add_get("/livez", _live)
+    add_routes(app, options)
     app.on_shutdown.append(_close_sockets)
     return app
 
@@ -115,27 +107,43 @@ async def _realtime(request: web.Request) -> web.StreamResponse:
     options = request.app[OPTIONS]
     if options.reject_http is not None:
         return web.json_response({"error": {"message": "Rejected on demand."}}, status=options.reject_http)
-    if options.dialect in IS_AZURE:
-        try:
-            admit(options, request.headers, request.query)
-        except ConnectionRefused as refused:
-            return web.json_response({"error": {"message": refused.reason}}, status=status(refused))
-    ws: _Socket = web.WebSocketResponse(
-        protocols=("realtime",), max_msg_size=MAX_FRAME, decode_text=False, timeout=_GOODBYE_S
-    )
-    await ws.prepare(request)
+    faults = request.app[FAULTS]
+    refused, model, number = None, "", 0
     try:
         model = admit(options, request.headers, request.query)
-    except ConnectionRefused as refused:
+    except ConnectionRefused as error:
+        refused = error
+        if options.dialect in IS_AZURE:
+            return web.json_response({"error": {"message": refused.reason}}, status=status(refused))
+    else:
+        number = request.app[NUMBERS].next()
+        refused_with = refusal(faults, number)
+        if refused_with is not None:
+            return web.json_response({"error": {"message": "Refused on demand."}}, status=refused_with)
+    ws: _Socket = web.WebSocketResponse(
+        protocols=("realtime",),
+        max_msg_size=MAX_FRAME,
+        decode_text=False,
+        timeout=_GOODBYE_S,
+        autoping=False,
+        autoclose=False,
+    )
+    await ws.prepare(request)
+    if refused is not None:
         await _refuse(ws, refused)
         return ws
-    session = Session(options, model, now=asyncio.get_running_loop().time(), wall=time.time())
+    now = asyncio.get_running_loop().time()
+    session = Session(options, model, now=now, wall=time.time())
+    plan = Plan(faults, number, now)
+    connection = _Connection(ws, session, options, request.transport, plan)
+    entry = Entry(session.id, model, number, session.recording, session.tally, connection.add_faults)
+    request.app[LEDGER].add(entry)
     request.app[SESSIONS].append(session)
     request.app[SOCKETS].add(ws)
     try:
-        number = request.app[NUMBERS].next()
-        await _Connection(ws, session, options, request.transport, number).serve(options.ping_interval_s)
+        await connection.serve(options.ping_interval_s)
     finally:
+        entry.add_faults = None
         request.app[SOCKETS].discard(ws)
     return ws
 
@@ -150,13 +158,15 @@ class _Connection:
     """One socket and its session: a task that reads, one that waits for the timer, one that pings."""
 
     def __init__(
-        self, ws: _Socket, session: Session, options: Options, transport: asyncio.Transport | None, number: int
+        self, ws: _Socket, session: Session, options: Options, transport: asyncio.Transport | None, plan: Plan
     ) -> None:
         self._ws = ws
         self._session = session
-        self._options, self._transport, self._number = options, transport, number
-        self._sent = Counter[str]()
-        """events, by kind"""
+        self._options, self._transport = options, transport
+        self._plans = [plan]
+        """what goes wrong: planned before, and by request since"""
+        self._last_sound: Object | None = None
+        """the last delta of audio that was sent, for zombies"""
         self._is_dead = asyncio.Event()
         """the line is, and nobody has said so"""
         self._loop = asyncio.get_running_loop()
@@ -188,17 +198,37 @@ class _Connection:
                 event = to_client(effect, self._options.dialect, sparse=self._options.sparse)
                 if event is not None:
                     await self._ws.send_frame(encode(event), WSMsgType.TEXT)
-                    kind = str(effect["type"])
-                    self._sent[kind] += 1
-                    for fault in self._options.faults:
-                        if fault.strikes(self._number, self._sent, kind) and await self._strike(fault):
-                            return
+                    if effect["type"] == "response.output_audio.delta":
+                        self._last_sound = event
+                    if await self._strike_all([fault for plan in self._plans for fault in plan.behind(effect)]):
+                        return
+            if not self._is_dead.is_set():
+                now = self._loop.time()
+                await self._strike_all([fault for plan in self._plans for fault in plan.due(now)])
+
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """By request, for this connection: it is the only one, and its events and seconds count from now."""
+        self._plans.append(Plan([replace(each, connection=None) for each in faults], 0, self._loop.time()))
+        self._timer_moved.set()
+
+    async def _strike_all(self, faults: list[Fault]) -> bool:
+        """Whether the connection is of no use any more."""
+        for fault in faults:
+            if await self._strike(fault):
+                return True
+        return False
 
     async def _strike(self, fault: Fault) -> bool:
         """Whether the connection is of no use any more."""
         match fault.kind:
             case "error":
-                await self._send_error("server_error", None, "The server had an error. On demand.")
+                kind = "server_error" if fault.error in (None, "server_error") else "invalid_request_error"
+                await self._send_error(kind, fault.error, f"{fault.error or 'The server had an error'}. {ON_DEMAND}")
+                return False
+            case "zombie":
+                for _ in range(fault.code if self._last_sound is not None else 0):
+                    zombie: Object = {**(self._last_sound or {}), "event_id": Ids(Random()).new("event")}
+                    await self._ws.send_frame(encode(zombie), WSMsgType.TEXT)
                 return False
             case "garbage":
                 await self._ws.send_frame(b'{"type":', WSMsgType.TEXT)
@@ -220,26 +250,39 @@ class _Connection:
 
     async def _read(self) -> None:
         await self.flush()
-        while not self._is_dead.is_set():
+        while True:
             message = await self._ws.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                return
-            planned = self._session.timer()
+                break
+            if self._is_dead.is_set():
+                continue  # read, so that the end of the line is seen, and neither heard nor answered
+            if message.type is WSMsgType.PING:
+                await self._ws.pong(message.data)
+            planned = self._timer()
             if message.type is WSMsgType.TEXT:
                 self._session.receive_frame(message.data, self._loop.time())
             elif message.type is WSMsgType.BINARY:
                 self._session.receive_binary(self._loop.time())
             await self.flush()
-            if self._session.timer() != planned:
+            if self._timer() != planned:
                 self._timer_moved.set()
-        if self._transport is not None and not self._ws.closed:  # silent: until the client has had enough
+        if not self._is_dead.is_set():
+            await self._ws.close()
+        elif self._transport is not None and not self._ws.closed:  # silent: until the client has had enough
             while not self._transport.is_closing():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+    def _timer(self) -> float | None:
+        if self._is_dead.is_set():
+            return None
+        return min(
+            (at for at in (self._session.timer(), *(plan.timer() for plan in self._plans)) if at is not None), default=None
+        )
 
     async def _keep_time(self) -> None:
         while True:
             try:
-                async with asyncio.timeout_at(self._session.timer()):
+                async with asyncio.timeout_at(self._timer()):
                     await self._timer_moved.wait()
             except TimeoutError:
                 await self.flush()
@@ -248,7 +291,8 @@ class _Connection:
     async def _ping(self, interval_s: float) -> None:
         while True:
             await asyncio.sleep(interval_s)
-            await self._ws.ping(os.urandom(4))
+            if not self._is_dead.is_set():
+                await self._ws.ping(os.urandom(4))
 
 
 async def _close_sockets(app: web.Application) -> None:
