@@ -72,7 +72,7 @@ class Running:
     base_url: str
     """what an SDK takes as its base URL: http://HOST:PORT/v1"""
     sessions: deque[Session]
-    """all sessions since the start, the latest last, also those that ended; empty when `record_s` is 0"""
+    """all sessions since the start, the latest last, also those that ended; empty when none are kept"""
 
     @property
     def url(self) -> str:
