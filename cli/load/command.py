@@ -24,6 +24,8 @@ from cli.load.run import Plan, Result, Run
 from cli.load.witness import Witness, model
 
 _REFRESH_S = 0.5
+_TABLE_WIDTH = 124
+"""Characters: figures that are cut off are none. A narrower terminal wraps the lines."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def run(options: LoadOptions) -> int:
     """0 when every promise was kept, 1 when not. Raises LoadError, StartError."""
     plan = plan_of(options)
     console = Console(highlight=False)
+    console.width = max(console.width, _TABLE_WIDTH)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_runs(plan, options, console))
     console.print(report.table(report.total(results)))
