@@ -199,6 +199,13 @@ class Stage:
             while (await sessions.cursor(session, "arrived") or ZERO) < entry:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.005)
 
+    async def played(self, session: Session, entry: EntryId) -> None:
+        """Wait until the gateway has heard that this entry was played."""
+        sessions = Sessions(self.redis)
+        async with asyncio.timeout(LIMIT_S):
+            while (await sessions.cursor(session, "played") or ZERO) < entry:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.005)
+
     async def metric(self, line: str) -> float:
         """The value of the metric whose line begins so; 0 when there is none."""
         async with self.http.get(f"{self.url}/metrics") as response:

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.pace import AHEAD_S
 from streams import down, turns
+from streams.ids import EntryId
 from tests.contract.doors.ios_stage import kept, listening
 from tests.contract.doors.stage import Bridge, Stage
 from tests.contract.doors.watch_app import streaming
@@ -192,6 +193,7 @@ async def test_a_client_of_the_openai_door_reports_what_it_has_played(stage: Sta
         event = [await ws.receive_json() for _ in range(TENTHS)][-1]
         report = {"type": "parley.played", "did": event["did"], "item_id": "i1"}
         await ws.send_json({**report, "played_ms": 100})
+        await stage.played(session, EntryId.parse(event["did"]))
 
         async def fall_silent() -> None:
             while (await ws.receive_json())["type"] != "input_audio_buffer.speech_started":
