@@ -287,7 +287,8 @@ class Conversation:
                 aside = asked is not None and asked.aside
                 self._again.forget()
                 self._tools.created(response.id, by_us=by_us, by_client=asked is not None, aside=aside)
-                return [], answers.created(response.id, asked.about if asked else speech.committed_to)
+                about, outputs = asked.about if asked else speech.committed_to, self._tools.covered(response.id)
+                return [], answers.created(response.id, about, outputs)
             case hear.ResponseOutputItemDone(response_id=response_id, item=item):
                 self._tools.item_done(response_id, item)
             case hear.ResponseOutputAudioDone():
