@@ -48,7 +48,7 @@ soak: $(VENV)/.installed-dev
 	    tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
 	    tests/acceptance/test_interruption.py \
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
-	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_continuity.py \
+	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_breaks.py \
 	    tests/integration/redis_faults
 
 corpus: $(VENV)/.installed-dev

@@ -106,12 +106,13 @@ class Answers:
         """Whether something is still being heard."""
         return self.playback.until(now) > now
 
-    def created(self, response: str, about: Position) -> list[Effect]:
-        """The model begins to answer. `about`: up to where, if nobody has asked for it."""
+    def created(self, response: str, about: Position, outputs: tuple[str, ...] = ()) -> list[Effect]:
+        """The model begins to answer. `about`: up to where, if nobody has asked for it; `outputs`: of which calls it has
+        them."""
         effects = self.answering.created(response, about)
         answers_to = self.answering.answers_to(response)
         if answers_to is not None:
-            begun = turns.Begun(response=response, pcm_id=str(answers_to.entry), offset=answers_to.samples)
+            begun = turns.Begun(response, str(answers_to.entry), answers_to.samples, outputs)
             effects.append(Record(begun))
         return effects
 

@@ -180,9 +180,9 @@ def mend(entries: Iterable[Entry[down.DownMessage]], rebuilt: Rebuilt, *, goes_o
                 mended.turns.append(_said(begun.response, item, parts))
             about = rebuilt.begun.get(begun.response, rebuilt.position)
             whole = begun.is_whole or begun.was_interrupted or not goes_on
-            mended.turns.append(
-                turns.Answered(response=begun.response, pcm_id=str(about.entry), offset=about.samples, whole=whole)
-            )
+            # What it said was said of the outputs it had: no other answer is owed for those.
+            outputs = rebuilt.covered.get(begun.response, ())
+            mended.turns.append(turns.Answered(begun.response, str(about.entry), about.samples, outputs, whole))
         if not begun.done and (begun.has_output or closes_all):
             mended.told += _closed(begun)
     return mended

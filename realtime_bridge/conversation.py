@@ -15,6 +15,7 @@ import msgspec
 from realtime_bridge import backend_words, passthrough, refusals
 from realtime_bridge import server_events as hear
 from realtime_bridge.again import Again
+from realtime_bridge.answering import ANSWER_WITHIN_S
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Finish, Record, Redial, Say
 from realtime_bridge.ending import Ending
@@ -74,6 +75,8 @@ class Conversation:
         """What belonged to one socket."""
         self._answers, self.retold = Answers(), Retold()
         self._tools = Tools(self._answers.answering, self._opening.owed(), client_runs_others=self._client is not None)
+        self._vad_answers_until = 0.0
+        """the user's turn has ended, and until then the model may begin to answer it by itself"""
         responds = self._client is None
         self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings, responds=responds)
         self._updates.forget()
@@ -113,7 +116,7 @@ class Conversation:
         the user speaks, or an answer is wanted, generated or heard, or something has been asked and is not answered."""
         if not self.ready or self._updates or self._ending is not None or self._is_answering or self._answers.is_heard(now):
             return None
-        if self._client is not None and not self._client.is_idle:
+        if now < self._vad_answers_until or (self._client is not None and not self._client.is_idle):
             return None
         return self._speech.unspoken(self._last_id)
 
@@ -277,6 +280,7 @@ class Conversation:
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
                 self._tools.turn_ended(now)
+                self._vad_answers_until = now + ANSWER_WITHIN_S
             case hear.InputAudioBufferCommitted(item_id=item):
                 return [], speech.committed(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
@@ -286,8 +290,10 @@ class Conversation:
                 asked = None if self._client is None or by_us else self._client.begun()
                 aside = asked is not None and asked.aside
                 self._again.forget()
+                self._vad_answers_until = 0.0
                 self._tools.created(response.id, by_us=by_us, by_client=asked is not None, aside=aside)
-                return [], answers.created(response.id, asked.about if asked else speech.committed_to)
+                about, outputs = asked.about if asked else speech.committed_to, self._tools.covered(response.id)
+                return [], answers.created(response.id, about, outputs)
             case hear.ResponseOutputItemDone(response_id=response_id, item=item):
                 self._tools.item_done(response_id, item)
             case hear.ResponseOutputAudioDone():

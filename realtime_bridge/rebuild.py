@@ -52,6 +52,8 @@ class Rebuilt:
     """responses that are done"""
     begun: dict[str, Position] = field(default_factory=dict)
     """up to where each response answers"""
+    covered: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """the calls whose outputs each response had before it"""
     goes_on: bool = False
     """the last answer broke off in the middle: the model is to say the rest of it"""
     unanswered: list[str] = field(default_factory=list)
@@ -95,7 +97,8 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     order: list[str] = []
     for message in log:
         match message:
-            case turns.Begun(response=response, pcm_id=pcm_id, offset=offset):
+            case turns.Begun(response=response, pcm_id=pcm_id, offset=offset, calls=covered):
+                rebuilt.covered[response] = covered
                 rebuilt.begun[response] = Position(EntryId.parse(pcm_id), offset)
             case turns.Answered(response=response, pcm_id=pcm_id, offset=offset) as answered:
                 rebuilt.position = max(rebuilt.position, Position(EntryId.parse(pcm_id), offset))

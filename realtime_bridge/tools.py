@@ -195,6 +195,10 @@ class Tools:
             effects += self._call(call_id, name, arguments, self._offered.get(name))
         return effects
 
+    def covered(self, response: str) -> tuple[str, ...]:
+        """The calls whose outputs a response that begins has before it."""
+        return self._covered.get(response, ())
+
     def settled(self, response: str) -> tuple[str, ...]:
         """The calls whose outputs a response that is done had before it."""
         return self._covered.pop(response, ())

@@ -97,6 +97,8 @@ class Begun(Message, frozen=True, tag="begun"):
     pcm_id: str
     offset: int = 0
     """samples of that entry that belong to it"""
+    calls: tuple[str, ...] = ()
+    """tool calls whose outputs it was told before"""
 
 
 class Answered(Message, frozen=True, tag="answered"):

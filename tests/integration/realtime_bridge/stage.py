@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import aiohttp
 import msgspec
 import numpy as np
+import pytest
 
 from realtime_bridge.personas import Personas
 from realtime_bridge.session_bridge import Resources, SessionBridge
 from realtime_bridge.settings import BridgeSettings
 from simulator.answers import Output, Question, Speech
 from simulator.audio_format import PCM
+from simulator.options import Options
 from streams import down, pcm, turns
 from streams.consumer import Consumer
 from streams.dispatch import Assignment
@@ -57,6 +59,20 @@ class EchoAndRest:
         if heard is None or not heard.audio:
             return (Speech("And that is all there is to say.", REST, PCM),)
         return (Speech("You said something, and I say it again, word by word.", heard.audio, heard.format),)
+
+
+AT_ONCE = Options(answer=EchoAndRest(), speed=0.0, transcription_delay_s=0.0)
+
+PROBE = 40 * MS
+"""So much of the beginning of a speech tells it from the others."""
+
+
+def settings_for(monkeypatch: pytest.MonkeyPatch, base_url: str, **more: str) -> BridgeSettings:
+    monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    return BridgeSettings.load()
 
 
 @dataclass
@@ -121,13 +137,17 @@ class Call:
 
 @asynccontextmanager
 async def bridged(
-    hub: Hub, settings: BridgeSettings, user: str = "ann", opened: turns.Opened | None = None
+    hub: Hub,
+    settings: BridgeSettings,
+    user: str = "ann",
+    opened: turns.Opened | None = None,
+    personas: Personas = PERSONAS,
 ) -> AsyncIterator[Call]:
     """A session with a bridge on it, and a client that listens."""
     opened = opened or turns.Opened(user=user, door="watch", turn_mode="server_vad")
     session = (await Sessions(hub.redis).create(opened, user)).session
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        resources = Resources(settings, PERSONAS, hub, http, "test:1")
+        resources = Resources(settings, personas, hub, http, "test:1")
         bridge = SessionBridge(Assignment(EntryId(1, 1), session), resources)
         call = Call(hub, session, bridge)
         task, listening = asyncio.create_task(bridge.run()), asyncio.create_task(call.listen())

@@ -71,6 +71,25 @@ def test_nothing_is_owed_where_nothing_is_missing() -> None:
     assert mended(*told, DONE) == ([said, answered(whole=True)], [])
 
 
+def test_what_was_said_of_an_output_is_not_asked_for_again() -> None:
+    """It was told the output of a call before it began, and the call is owed nothing more, however far it came."""
+    log: list[turns.TurnsMessage] = [
+        *ASKED[:3],
+        turns.Begun("r0", "7-5", 10),
+        turns.ToolCalled("r0", "f0", "call_1", "weather", "{}"),
+        turns.Answered("r0", "7-5", 10),
+        turns.ToolAnswered("call_1", "{}"),
+        turns.Begun("r1", "7-5", 10, calls=("call_1",)),
+    ]
+    told = (CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE)
+    for some in (told, told[:4]):
+        notes, _ = mended(*some, log=log)
+        rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate([*log, *notes], 1)])
+        assert rebuilt is not None
+        assert rebuilt.owed == []
+    assert mended(CREATED, ITEM, WORDS, log=log) == ([], [])  # nothing was heard: it is asked again
+
+
 def test_a_call_behind_the_words_is_owed() -> None:
     """The answer says something and then asks for a function: it is not done by what it says."""
     notes, _ = mended(CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE, CALL)
