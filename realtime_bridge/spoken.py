@@ -64,8 +64,11 @@ class Spoken:
 
     @property
     def first(self) -> Position:
-        """The first sample that is still known."""
-        return Position(self._spans[0].entry, self._spans[0].skipped) if self._spans else START
+        """Right before the first sample that is still known. (An entry of which no samples are named is all dealt with.)"""
+        if not self._spans:
+            return START
+        entry, skipped = self._spans[0].entry, self._spans[0].skipped
+        return Position(entry, skipped) if skipped else Position(EntryId(entry.left, entry.right - 1), 0)
 
     @property
     def oldest(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime_bridge.spoken import Position, Spoken
+from realtime_bridge.spoken import START, Position, Spoken
 from streams.ids import EntryId
 
 FIRST, SECOND = EntryId(1, 1), EntryId(1, 2)
@@ -32,3 +32,12 @@ def test_each_sample_has_its_place(sample: int, expected: Position | None) -> No
     spoken.appended(SECOND, 50)
     spoken.inserted(30)
     assert spoken.at(sample) == expected
+
+
+@pytest.mark.parametrize(("skipped", "expected"), [(0, Position(FIRST, 0)), (7, Position(SECOND, 7))])
+def test_what_comes_before_the_first_sample(skipped: int, expected: Position) -> None:
+    """Whoever goes on behind it misses nothing: an entry of which no samples are named counts as dealt with."""
+    spoken = Spoken()
+    assert spoken.first == START
+    spoken.appended(SECOND, 100, skipped)
+    assert spoken.first == expected
