@@ -26,7 +26,7 @@ SOAK_SESSIONS = int(os.environ.get("PARLEY_SOAK_SESSIONS", str(len(CLASSES))))
 QUICK_S = 9.0
 RACY = ("cut", "half-open 1 s", "gateway kill", "transcoder kill", "bridge kill")
 """The others take long by their nature: they are run with `PARLEY_ROUNDS`, and at most five times."""
-QUICK = ("none", "gateway kill", "bridge kill")
+QUICK = ("none", "bridge kill")
 FEW = 5
 GROWTH_MB = 40.0
 """What a process may grow in a soak: allocators keep what they had at the height of it."""
