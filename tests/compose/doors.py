@@ -54,7 +54,7 @@ class MobileCall:
 
     async def dial(self) -> None:
         url = self._stack.url.replace("http", "ws", 1)
-        self._phone = await self._line.enter_async_context(calling(url, self._user, "?input_format=pcm16"))
+        self._phone = await self._line.enter_async_context(calling(url, self._user, "?paced=0&input_format=pcm16"))
 
     async def begin(self, seconds: float) -> None:
         self._said, self._heard = round(seconds * 50), []
