@@ -142,7 +142,19 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
     rebuilt.items = [
         say.user_text(line.content) if line.role == "user" else say.assistant_text(line.content) for line in opened.history
     ]
-    kept = [item for item in order if item not in removed]
+    _retell(rebuilt, [item for item in order if item not in removed], committed, said, assistants, calls)
+    return rebuilt
+
+
+def _retell(
+    rebuilt: Rebuilt,
+    kept: list[str],
+    committed: dict[str, Position],
+    said: dict[str, say.JsonObject],
+    assistants: dict[str, turns.AssistantSaid],
+    calls: _Calls,
+) -> None:
+    """Of all that was said, in order, what the model is told of: all that is answered, the newest MAX_ITEMS of it."""
     rebuilt.unanswered = [item for item in kept if item in committed and committed[item] > rebuilt.position]
     before = START
     oldest = max(0, len(kept) - MAX_ITEMS)
@@ -162,7 +174,6 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
         else:
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
             rebuilt.items.append(say.user_audio(b""))
-    return rebuilt
 
 
 def _name(item: str) -> str | None:
