@@ -426,7 +426,7 @@ class UnknownFormat(Refused):
 
     def __init__(self, field: str, named: str, known: Sequence[str], used: str) -> None:
         shown = named if len(named) <= 40 else named[:40] + "…"
-        super().__init__(f'There is no {field} "{shown}". Use one of these: {", ".join(known)}. Until then it is {used}.')
+        super().__init__(f'There is no {field} "{shown}". Use one of these: {", ".join(known)}. Without one it is {used}.')
 
 
 class InvalidAudio(Refused):

@@ -68,6 +68,8 @@ class Playhead:
         """parts of which the rest was never sent, and where that began"""
         self.reports = False
         """the client itself says what it has played"""
+        self._last: tuple[_Sound, float] | None = None
+        """the furthest that it has said: where, and how many milliseconds of the part"""
 
     # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,17 +122,27 @@ class Playhead:
     # ── what is heard ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def reported(self, played: Played, now: float) -> None:
-        """The client says how far it is: all that is not over by then moves with it."""
+        """The client says how far it is: all that is not over by then moves with it. What it has heard stays heard: a report
+        of less than an earlier one was overtaken on its way, or is nonsense."""
         self.reports = True
         at = next((at for at, sound in enumerate(self._sent) if _holds(sound, played)), None)
-        if at is None:
+        if at is None or self._goes_back(at, played):
             return
         sound = self._sent[at]
+        self._last = sound, played.ms
         late_s = now - (sound.begins_at + (played.ms - sound.from_ms) / 1000)
         for later in list(self._sent)[at:]:
             later.begins_at += late_s
         for earlier in list(self._sent)[:at]:  # what comes before is over
             earlier.begins_at = min(earlier.begins_at, sound.begins_at - earlier.ms / 1000)
+
+    def _goes_back(self, at: int, played: Played) -> bool:
+        if self._last is None:
+            return False
+        furthest, ms = self._last
+        if self._sent[at] is furthest:
+            return played.ms < ms
+        return any(sound is furthest for sound in list(self._sent)[at + 1 :])
 
     def heard(self, parts: tuple[tuple[str, int], ...], now: float) -> tuple[tuple[str, int, int], ...]:
         """How many ms of each of these parts were heard, of those that this connection knows of."""

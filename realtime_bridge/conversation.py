@@ -31,6 +31,7 @@ from realtime_bridge.retold import Retold
 from realtime_bridge.role import Role
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.tools import Tools
+from realtime_bridge.unwritten import UnwrittenTurns
 from realtime_bridge.updates import Updates
 from realtime_bridge.user_speech import UserSpeech
 from realtime_bridge.verdicts import FATAL_CODES
@@ -62,6 +63,7 @@ class Conversation:
         """what a client has asked for that speaks the model's protocol; None for all others"""
         self._cuts_answers = self._client is None or opened.cuts_answers
         """an interruption is ours to truncate"""
+        self._unwritten = UnwrittenTurns()
         self._former: Answers | None = None
         """of the socket before, which may still be heard"""
         self._again = Again(asks=self._client is None)
@@ -78,7 +80,15 @@ class Conversation:
         self._vad_answers_until = 0.0
         """the user's turn has ended, and until then the model may begin to answer it by itself"""
         responds = self._client is None
-        self._speech = UserSpeech(self._answers, self._configure, recordings=self._recordings, responds=responds)
+        self._unwritten.reopen()
+        self._speech = UserSpeech(
+            self._answers,
+            self._configure,
+            self._unwritten,
+            self.position,
+            recordings=self._recordings,
+            responds=responds,
+        )
         self._updates.forget()
         self._again.forget()
 
@@ -88,6 +98,7 @@ class Conversation:
         client was told of a break, and is told of its end."""
         self._role.asked_for, self._role.given = rebuilt.persona, rebuilt.instructions
         self._opening.restore(rebuilt, self._role.personas, mends=mends)
+        self._unwritten.restore((each.item, each.start) for each in rebuilt.unwritten)
         self.go_on_from(rebuilt.position)
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
@@ -284,6 +295,7 @@ class Conversation:
             case hear.InputAudioBufferCommitted(item_id=item):
                 return [], speech.committed(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
+                self._unwritten.written(item)
                 return [], [Record(turns.UserSaid(item=item, text=transcript))]
             case hear.ResponseCreated(response=response):
                 by_us = answers.answering.asked_as is not None
@@ -314,6 +326,7 @@ class Conversation:
             case hear.ConversationItemTruncated(item_id=item, content_index=part, audio_end_ms=at_ms) if self._client:
                 return [], answers.truncated(item, part, at_ms or 0)
             case hear.ConversationItemDeleted(item_id=item) if self._client is not None:
+                self._unwritten.written(item)
                 return [], [Record(turns.Removed(item=item))]
             case hear.Error(error=error) if self._client is not None and theirs:
                 return [], self._refused(self._client, error)

@@ -7,6 +7,7 @@ from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
 from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, untold
 from realtime_bridge.recalled import recalled
+from realtime_bridge.unwritten import KEEP_S
 from streams import down, pcm, turns
 from streams.consumer import read
 from streams.errors import Over
@@ -14,10 +15,7 @@ from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.sessions import Session, Sessions
 
-LONGEST_S = 60
-"""Of what the user said and nobody has written down, so much of the end is told as sound."""
-
-_LONGEST_BYTES = LONGEST_S * 48_000
+_LONGEST_BYTES = KEEP_S * 48_000
 
 
 class Memory:
@@ -58,11 +56,12 @@ class Memory:
 
     async def _with_sound(self, rebuilt: Rebuilt) -> Rebuilt:
         """What nobody has written down is told as it was said, as far as `pcm` still has it."""
-        for unwritten in rebuilt.unwritten:
+        for unwritten in [*rebuilt.unwritten]:
             if audio := await self._audio(unwritten):
                 rebuilt.items[unwritten.place] = client_events.user_audio(audio, unwritten.item)
             else:
                 rebuilt.items[unwritten.place] = {}
+                rebuilt.unwritten.remove(unwritten)
         rebuilt.items = [item for item in rebuilt.items if item]
         return rebuilt
 

@@ -17,6 +17,7 @@ from realtime_bridge.client_events import ConversationItemDelete, InputAudioBuff
 from realtime_bridge.effects import Effect, Reappend, Record, Say, Send, SendAudio, Trim
 from realtime_bridge.slices import Kind, Slices
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position, Spoken
+from realtime_bridge.unwritten import UnwrittenTurns
 from streams import down, pcm, turns
 from streams.ids import ZERO, EntryId
 
@@ -72,13 +73,21 @@ class UserSpeech:
     """The speech that goes up one upstream socket."""
 
     def __init__(
-        self, answers: Answers, configure: Callable[[], Effect], *, recordings: bool, responds: bool = True
+        self,
+        answers: Answers,
+        configure: Callable[[], Effect],
+        unwritten: UnwrittenTurns,
+        begin: Position,
+        *,
+        recordings: bool,
+        responds: bool = True,
     ) -> None:
+        """`begin`: up to there the speech is in items of sockets before."""
         self.vad = not recordings
         """the model finds the turns"""
         self.deadline: float | None = None
         """when a series of slices counts as ended"""
-        self._answers, self._configure = answers, configure
+        self._answers, self._configure, self._unwritten = answers, configure, unwritten
         self._recordings = recordings
         self._responds = responds
         """what is committed by us is answered; else the client asks for what it wants"""
@@ -100,8 +109,11 @@ class UserSpeech:
         """the model's audio clock where its VAD heard the end of speech"""
         self._previous_commit = 0
         """the model's audio clock at the end of the turn before the last"""
+        self._let_go_to = ZERO
+        """in `pcm`"""
         self.committed_to = START
-        """up to where the speech is in an item"""
+        """up to where the speech is in an item of this socket"""
+        self._begin = begin
 
     # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,7 +190,7 @@ class UserSpeech:
             self.vad, self.deadline = False, None
             effects += [self._configure(), Send(InputAudioBufferClear())]
         if self._speech and not continues:
-            effects.append(Trim(recording.after))
+            effects += self._let_go(recording.after)
             self._speech = []
         self._speech.append(recording)
         return [*effects, *self._send(recording), *self._commit_recording(recording, now)]
@@ -195,7 +207,7 @@ class UserSpeech:
         effects: list[Effect] = []
         for recording in self._speech:
             if recording.item is not None and not recording.taken_back:
-                effects += _delete(recording.item)
+                effects += self._delete(recording.item)
             recording.taken_back = True
         return effects
 
@@ -240,7 +252,17 @@ class UserSpeech:
             return []
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)
-        return [Trim(dropped)] if dropped is not None else []
+        return [] if dropped is None else self._let_go(dropped)
+
+    def _let_go(self, upto: EntryId) -> list[Effect]:
+        """Nobody asks for this sound any more, but for what is no item yet, or has no words."""
+        if self._committing:
+            upto = min(upto, self._committing[0].after)
+        upto = self._unwritten.may_go(upto, self._spoken.clock)
+        if upto <= self._let_go_to:
+            return []
+        self._let_go_to = upto
+        return [Trim(upto)]
 
     def unspoken(self, last: EntryId) -> Position | None:
         """From where another socket would have to hear what was said up to `last`; None while somebody speaks, or
@@ -273,7 +295,7 @@ class UserSpeech:
             recording = self._committing.popleft()
             recording.item = item
             effects = [self._record(item, Position(recording.end, 0))]
-            return [*effects, *_delete(item)] if recording.taken_back else effects
+            return [*effects, *self._delete(item)] if recording.taken_back else effects
         asked_at = self._asked.popleft()[1] if self._stopped_at is None and self._asked else self._spoken.clock
         end = asked_at if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
         self._stopped_at = None
@@ -283,15 +305,16 @@ class UserSpeech:
         # What was committed now is not answered yet: if this bridge dies, the next one has to say it again.
         dropped = self._spoken.forget_before(self._previous_commit)
         self._previous_commit = end
-        return [*effects, Trim(dropped)] if dropped is not None and not self._recordings else effects
+        return effects if dropped is None or self._recordings else [*effects, *self._let_go(dropped)]
 
     def _record(self, item: str, position: Position) -> Effect:
+        self._unwritten.committed(item, max(self._begin, self.committed_to), self._spoken.clock)
         self.committed_to = max(self.committed_to, position)
         return Record(turns.Committed(item=item, pcm_id=str(position.entry), offset=position.samples))
 
-
-def _delete(item: str) -> list[Effect]:
-    return [Send(ConversationItemDelete(item_id=item)), Record(turns.Removed(item=item))]
+    def _delete(self, item: str) -> list[Effect]:
+        self._unwritten.written(item)
+        return [Send(ConversationItemDelete(item_id=item)), Record(turns.Removed(item=item))]
 
 
 def _too_short() -> Say:

@@ -121,6 +121,12 @@ class Call:
         return b"".join(message.audio for message in self.told if isinstance(message, down.Audio))
 
     @property
+    def is_connected(self) -> bool:
+        """The client was told of no break, or also that it is over."""
+        lasting = [message for message in self.told if isinstance(message, down.Reconnecting | down.Resumed)]
+        return not lasting or isinstance(lasting[-1], down.Resumed)
+
+    @property
     def completed(self) -> int:
         """Answers that the client was told the end of."""
         return self.statuses.count("completed")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NoReturn
@@ -48,8 +50,8 @@ CALLS_IN = 1
 """the turn that has the call"""
 COMPLETED = TURNS + 1
 """responses: the call is one of its own"""
-ROLL_OVER = "roll-over"
-KINDS = ("close=1011", "reset", "expire", "silent", ROLL_OVER, "close=1001", "error", "garbage")
+ROLL_OVER, SILENT = "roll-over", "silent"
+KINDS = ("close=1011", "reset", "expire", SILENT, ROLL_OVER, "close=1001", "error", "garbage")
 ALL_KINDS = bool(os.environ.get("CUTS"))
 """Each kind at each event, which takes a few minutes; else one of them at each."""
 TOGETHER = 48
@@ -76,7 +78,6 @@ class CallInOneTurn:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr(upstream, "HEARTBEAT_S", 0.4)
 
 
 @pytest.fixture
@@ -131,12 +132,13 @@ async def converse(call: Call, mode: turns.TurnMode) -> None:
         else:
             call.says(silence(400) + speech(turn) + silence(800))
         wanted = turn + 1 if turn < CALLS_IN else turn + 2
-        await call.until(lambda call, wanted=wanted: call.completed >= wanted)  # type: ignore[misc]
+        await call.until(lambda call, wanted=wanted: call.completed >= wanted, 60.0)  # type: ignore[misc]
         await asyncio.sleep(1.4)
 
 
 async def check(call: Call, simulator: Running, where: str) -> None:
     """What must hold however the conversation went."""
+    breaks = 1 + where.count("+")
     rest = call.heard.count(REST)
     counts = [call.heard.count(speech(turn)[:PROBE]) for turn in range(TURNS)]
     assert all(count <= 1 for count in counts), f"{where}: turns were answered {counts} times"
@@ -144,7 +146,7 @@ async def check(call: Call, simulator: Running, where: str) -> None:
     assert places == sorted(places), f"{where}: {places}"
     # An answer that broke has its beginning, which may be less than a word, and the rest.
     assert sum(speech(turn) in call.heard for turn in range(TURNS)) + rest >= TURNS, f"{where}: {counts}, rest {rest}"
-    assert rest <= 1, f"{where}: rest {rest}"
+    assert rest <= breaks, f"{where}: rest {rest}"
     assert call.statuses.count("completed") == COMPLETED, f"{where}: {call.statuses}"
     # An error that is about nothing is told, and the session goes on; nobody is told of what did not read.
     assert set(call.failures) <= ({"server_error"} if where.startswith("error") else set()), f"{where}: {call.failures}"
@@ -152,13 +154,18 @@ async def check(call: Call, simulator: Running, where: str) -> None:
     if where.startswith(ROLL_OVER):  # the answer was generated at once, so that it is not there any more to be cancelled
         refused = [each for each in refused if not each.startswith("response.cancel: ")]
     assert not refused, f"{where}: refused {refused}"
-    assert call.statuses.count("incomplete") <= 1, f"{where}: {call.statuses}"
+    assert call.statuses.count("incomplete") <= breaks, f"{where}: {call.statuses}"
     if where.startswith(ROLL_OVER):
         assert down.Reconnecting() not in call.told, f"{where}: the client was told"
     rebuilt = rebuild(await read(call.hub.redis, call.session.keys.turns, turns.decoder))
     assert rebuilt is not None
     assert _course(rebuilt.items) == COURSE, f"{where}: {_course(rebuilt.items)}"
-    last = _course([item.body for item in simulator.sessions[-1].conversation.items])
+    last = list[str]()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10.0):  # it is being told
+            while last != COURSE:
+                last = _course([item.body for item in simulator.sessions[-1].conversation.items])
+                await asyncio.sleep(0.02)
     assert last == COURSE, f"{where}: the model knows {last}"
     for turn in range(TURNS):
         said = [sum(speech(turn) in u for u in session.recording.utterances) for session in simulator.sessions]
@@ -180,29 +187,22 @@ async def one(hub: Hub, settings: BridgeSettings, fault: str | None, mode: turns
     """One conversation that breaks there; how many sessions with the model it took."""
     options = replace(AT_ONCE, answer=CallInOneTurn())
     if fault is not None and not fault.startswith(ROLL_OVER):
-        options = replace(options, faults=(Fault.parse(fault),))
+        options = replace(options, faults=tuple(map(Fault.parse, fault.split("+"))))
     async with running(options) as simulator:
         theirs = settings.model_copy(update={"openai_base_url": simulator.base_url})
         user = f"{mode} {fault}"
         opened = turns.Opened(user=user, door="watch", turn_mode=mode)
         async with bridged(hub, theirs, user, opened, PERSONAS) as call:
             await converse(call, mode)
+            await call.until(lambda call: call.is_connected, 60.0)
             await check(call, simulator, fault or "unbroken")
             posted = sum(each.call["session"] == call.session.sid for each in app.posted)
             assert posted == 1, f"the function was called {posted} times"
             return len(simulator.sessions)
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.usefixtures("_rolls_over_when_told")
-@pytest.mark.parametrize(("mode", "events"), [("server_vad", 130), ("utterance", 125)])
-async def test_a_break_behind_each_event(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode, events: int
-) -> None:
-    """The line to the model breaks behind the n-th event that came over it. `events` is more than there are, as the last
-    one shows."""
-    kinds = [KINDS] * events if ALL_KINDS else [(KINDS[n % len(KINDS)],) for n in range(events)]
-    faults = [f"{kind}@{n}" for n, some in enumerate(kinds, 1) for kind in some]
+async def broken(hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode, faults: list[str]) -> dict[str, int]:
+    """A conversation with each of these faults, and one without; how many sessions with the model each took."""
     room = asyncio.Semaphore(TOGETHER)
     failed: list[str] = []
     sockets: dict[str, int] = {}
@@ -219,10 +219,46 @@ async def test_a_break_behind_each_event(
                     failed.append(f"{fault}: {str(error).splitlines()[:1] or error!r}")
 
         assert await one(hub, settings, None, mode, app) == 1
-        await asyncio.gather(*map(try_one, faults))
+        await asyncio.gather(*(try_one(fault) for fault in faults if not fault.startswith(SILENT)))
+        with monkeypatch.context() as patched:
+            # Not for the others: a busy machine may owe a pong for longer than that.
+            patched.setattr(upstream, "HEARTBEAT_S", 0.4)
+            await asyncio.gather(*(try_one(fault) for fault in faults if fault.startswith(SILENT)))
     assert not failed, "\n".join(failed)
+    return sockets
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("_rolls_over_when_told")
+@pytest.mark.parametrize(("mode", "events"), [("server_vad", 130), ("utterance", 125)])
+async def test_a_break_behind_each_event(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode, events: int
+) -> None:
+    """The line to the model breaks behind the n-th event that came over it. `events` is more than there are, as the last
+    one shows."""
+    kinds = [KINDS] * events if ALL_KINDS else [(KINDS[n % len(KINDS)],) for n in range(events)]
+    faults = [f"{kind}@{n}" for n, some in enumerate(kinds, 1) for kind in some]
+    sockets = await broken(hub, monkeypatch, mode, faults)
     assert sockets[faults[0]] == 2
     rolled = [min(2, sockets[fault]) for fault in faults if fault.startswith(ROLL_OVER)]  # once more is no harm
     assert rolled[0] == 2
     assert rolled == sorted(rolled, reverse=True), "a line did not roll over when it was told to"
     assert sockets[faults[-1]] == 1, "there were more events than the table has"
+
+
+PAIRS = 400 if ALL_KINDS else 48
+SECOND_WITHIN = 30
+"""events of the second line; from then on it is as any line"""
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", ["server_vad", "utterance"])
+async def test_two_breaks(hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode) -> None:
+    """The line that came after the one that broke breaks too, while it is still being told what was said."""
+    chance = random.Random(os.environ.get("SEED", "1") + mode)
+    kinds = ("close=1001", "close=1011", "reset", "expire")
+    firsts, seconds = range(1, 118), range(1, SECOND_WITHIN + 1)
+    places = chance.sample([(first, second) for first in firsts for second in seconds], PAIRS)
+    await broken(
+        hub, monkeypatch, mode, [f"{chance.choice(kinds)}@{a}+{chance.choice(kinds)}@{b}#2" for a, b in sorted(places)]
+    )

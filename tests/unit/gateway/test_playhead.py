@@ -74,6 +74,8 @@ def test_a_client_that_reports_is_believed() -> None:
     assert playhead.heard((("a", 0), ("b", 0)), 1.4) == (("a", 0, 1000), ("b", 0, 100))
     playhead.reported(Played("b", 0, 400), 1.4)  # it has caught up
     assert playhead.heard((("b", 0),), 1.5) == (("b", 0, 500),)
+    playhead.reported(Played("b", 0, 200), 1.45)  # an older report that came later
+    playhead.reported(Played("a", 0, 100), 1.45)
     playhead.reported(Played("z", 0, 400), 1.5)  # of what nobody knows: nothing changes
     assert playhead.heard((("b", 0),), 1.5) == (("b", 0, 500),)
 

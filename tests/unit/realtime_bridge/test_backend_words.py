@@ -15,7 +15,7 @@ from streams import turns
 from streams.consumer import Entry
 from streams.ids import EntryId
 from streams.messages import Instructions, SetPersona, Text
-from tests.unit.realtime_bridge.test_conversation import Talk as FieldTalk
+from tests.unit.realtime_bridge.talking import Talk as FieldTalk
 from tests.unit.realtime_bridge.test_passthrough import Talk as ClientTalk
 from tests.unit.realtime_bridge.test_passthrough import error, sent, told
 

@@ -9,7 +9,7 @@ from realtime_bridge.recalled import Recalled, recalled
 from streams import down, turns
 from streams.consumer import Entry
 from streams.ids import ZERO, EntryId
-from tests.unit.realtime_bridge.test_conversation import PERSONAS, Talk, told, truncated_at
+from tests.unit.realtime_bridge.talking import PERSONAS, Talk, told, truncated_at
 
 TENTH = bytes(4800)
 
