@@ -77,6 +77,8 @@ class Conversation:
         """What belonged to one socket."""
         self._answers, self.retold = Answers(), Retold()
         self._tools = Tools(self._answers.answering, self._opening.owed(), client_runs_others=self._client is not None)
+        self._vad_answers = True
+        """the model answers a turn that it has found"""
         self._vad_answers_until = 0.0
         """the user's turn has ended, and until then the model may begin to answer it by itself"""
         responds = self._client is None
@@ -290,8 +292,9 @@ class Conversation:
                 return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)
-                self._tools.turn_ended(now)
-                self._vad_answers_until = now + ANSWER_WITHIN_S
+                if self._vad_answers:
+                    self._tools.turn_ended(now)
+                    self._vad_answers_until = now + ANSWER_WITHIN_S
             case hear.InputAudioBufferCommitted(item_id=item):
                 return [], speech.committed(item)
             case hear.ConversationItemInputAudioTranscriptionCompleted(item_id=item, transcript=transcript):
@@ -352,6 +355,7 @@ class Conversation:
         self.ready = True
         if self._client is not None:
             self._speech.vad = passthrough.finds_turns(session, default=self._speech.vad)
+            self._vad_answers = passthrough.answers_turns(session)
             if update.change is not None:
                 return self._client.changed(update.change)
         told = self._opening.tell(self._client, self._answers, self.retold, self._tools)

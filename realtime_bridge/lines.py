@@ -179,10 +179,10 @@ class Lines:
 
         What follows this must not wait for anything: the old line is left as it is now.
         """
-        if line.quiet_at() is None:
+        if (quiet_at := line.quiet_at()) is None:
             return None
         noted = line.noted
-        rebuilt = await self._memory.recalled()
+        rebuilt = await self._memory.recalled(quiet_at)
         rebuilt.goes_on = False
         next_line = self._line(await self._dialling.once(), self._conversation(rebuilt))
         position = None

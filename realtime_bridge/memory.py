@@ -7,6 +7,7 @@ from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
 from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, untold
 from realtime_bridge.recalled import recalled
+from realtime_bridge.spoken import START, Position
 from realtime_bridge.unwritten import KEEP_S
 from streams import down, pcm, turns
 from streams.consumer import read
@@ -24,9 +25,9 @@ class Memory:
     def __init__(self, hub: Hub, session: Session, ledger: Ledger, *, goes_on: bool) -> None:
         self._hub, self._session, self._ledger, self._goes_on = hub, session, ledger, goes_on
 
-    async def recalled(self) -> Rebuilt:
-        """What was said so far. Raises Over when there is no such session any more."""
-        return await self._with_sound(await self._rebuilt())
+    async def recalled(self, upto: Position) -> Rebuilt:
+        """What was said so far, all up to this place. Raises Over when there is no such session any more."""
+        return await self._with_sound(await self._rebuilt(upto))
 
     async def mended(self) -> Rebuilt:
         """The same when a socket is gone: what it had begun is noted, and told to the client, as what has come of it."""
@@ -46,10 +47,10 @@ class Memory:
             self._ledger.record(turns.Removed(item=item))
         return await self._with_sound(rebuilt)
 
-    async def _rebuilt(self) -> Rebuilt:
+    async def _rebuilt(self, upto: Position = START) -> Rebuilt:
         await self._ledger.flush()
         k = self._session.keys
-        rebuilt = rebuild(await read(self._hub.redis, k.turns, turns.decoder))
+        rebuilt = rebuild(await read(self._hub.redis, k.turns, turns.decoder), upto)
         if rebuilt is None:
             raise Over(k.turns)
         return rebuilt

@@ -217,6 +217,12 @@ def finds_turns(session: Session, *, default: bool) -> bool:
     return session.audio.input.turn_detection is not None
 
 
+def answers_turns(session: Session) -> bool:
+    """Whether the model answers by itself when it finds the end of a turn, in a session as it is told."""
+    heard = session.audio and session.audio.input
+    return heard is None or heard.turn_detection is None or heard.turn_detection.create_response is not False
+
+
 def named(event_id: str | None, entry: EntryId) -> str:
     """What an event goes up as: its own name, or ours."""
     return event_id or f"{_OURS}{entry.left}_{entry.right}"

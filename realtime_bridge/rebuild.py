@@ -77,8 +77,9 @@ class Rebuilt:
     """what the app's backend has said in place of the persona's"""
 
 
-def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
-    """From all of `turns`; None when it does not begin with how the session was asked for."""
+def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START) -> Rebuilt | None:
+    """From all of `turns`; None when it does not begin with how the session was asked for. `upto`: up to here nothing is
+    said again, be it answered or not."""
     entries = list(entries)
     log = [entry.message for entry in entries]
     if not log or not isinstance(opened := log[0], turns.Opened):
@@ -139,6 +140,7 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]]) -> Rebuilt | None:
                 assistants[item] = _later(assistants.get(item), answer)
             case _:
                 pass
+    rebuilt.position = max(rebuilt.position, upto)
     rebuilt.items = [
         say.user_text(line.content) if line.role == "user" else say.assistant_text(line.content) for line in opened.history
     ]

@@ -127,6 +127,11 @@ class Call:
         return not lasting or isinstance(lasting[-1], down.Resumed)
 
     @property
+    def events(self) -> list[str]:
+        """The names of the model's events that the client was told."""
+        return [message.type for message in self.told if isinstance(message, down.ServerEvent)]
+
+    @property
     def completed(self) -> int:
         """Answers that the client was told the end of."""
         return self.statuses.count("completed")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 
-from realtime_bridge import retry, upstream
+from realtime_bridge import passthrough, retry
 from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.line import Line
 from realtime_bridge.lines import Lines
@@ -20,11 +22,11 @@ from simulator.faults import Fault
 from simulator.items import Item
 from simulator.server import running
 from simulator.wire import Object, member, members
-from streams import down
+from streams import down, turns
 from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
-from streams.messages import End, SetPersona
+from streams.messages import ClientEvent, End, SetPersona
 from tests.integration.realtime_bridge.stage import (
     AT_ONCE,
     FRAME_MS,
@@ -42,7 +44,6 @@ from tests.integration.realtime_bridge.stage import (
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr(upstream, "HEARTBEAT_S", 0.4)
 
 
 def _has_heard(answers: int, call: Call) -> bool:
@@ -312,6 +313,27 @@ async def test_a_socket_is_left_at_the_age_that_was_set(hub: Hub, monkeypatch: p
             assert [call.heard.count(speech(turn)) for turn in range(2)] == [1, 1]
 
 
+async def test_a_turn_that_nobody_has_asked_about_is_known_to_the_next_socket(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has the model find turns and asks for answers itself: its silence is a quiet moment, at once."""
+    detection = {"type": "server_vad", "create_response": False}
+    session = msgspec.json.encode({"audio": {"input": {"turn_detection": detection}}})
+    opened = turns.Opened(user="sdk", door=passthrough.DOOR, turn_mode="server_vad", session=msgspec.Raw(session))
+    async with running(replace(AT_ONCE, sparse=True)) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_SOCKET_MAX_S="1")
+        async with bridged(hub, settings, opened=opened) as call:
+            call.says(silence(400) + speech(0) + silence(800))
+            await call.until(lambda call: "conversation.item.input_audio_transcription.completed" in call.events)
+            async with asyncio.timeout(10):
+                while len(simulator.sessions) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            call.tells(ClientEvent("response.create", msgspec.Raw(b'{"type":"response.create"}')))
+            await call.until(partial(_has_heard, 1))
+            (asked,) = [each for each in simulator.sessions if "response.create" in kinds(each.recording.client_events)]
+            assert [item.body["role"] for item in asked.conversation.items] == ["user", "assistant"]
+
+
 def hush(seed: int, ms: int) -> bytes:
     """What turn detection takes for silence, and is nowhere else the same."""
     return np.random.default_rng((1, seed)).integers(-20, 20, ms * 24).astype("<i2").tobytes()
@@ -330,6 +352,10 @@ def said(item: Item) -> str:
     """The words of an item of the assistant's."""
     (part,) = members(item.body, "content")
     return str(part.get("text", part.get("transcript")))
+
+
+def kinds(events: Iterable[Object]) -> list[object]:
+    return [event["type"] for event in events]
 
 
 def instructions(event: Object) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from realtime_bridge.broken import mend
 from realtime_bridge.rebuild import rebuild
+from realtime_bridge.spoken import Position
 from streams import down, turns
 from streams.consumer import Entry
 from streams.ids import EntryId
@@ -140,6 +141,15 @@ def test_speech_that_nobody_wrote_down_has_its_place() -> None:
     assert (unwritten.item, unwritten.place) == ("u2", 1)
     assert (str(unwritten.start.entry), unwritten.start.samples) == ("7-5", 10)
     assert (str(unwritten.end.entry), unwritten.end.samples) == ("7-9", 3)
+
+
+def test_what_is_not_said_again_is_told_though_nobody_has_answered_it() -> None:
+    """In a quiet moment a turn may be there that the client has not asked about."""
+    log = [*ASKED, answered(whole=True), turns.Committed("u2", "7-8", 0), turns.UserSaid("u2", "And?")]
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)], Position(EntryId(7, 9), 0))
+    assert rebuilt is not None
+    assert rebuilt.unanswered == []
+    assert [item["content"][0]["text"] for item in rebuilt.items] == ["Tell me.", "And?"]
 
 
 def test_what_is_not_answered_will_be_said_again() -> None:
