@@ -219,8 +219,10 @@ def finds_turns(session: Session, *, default: bool) -> bool:
 
 def answers_turns(session: Session) -> bool:
     """Whether the model answers by itself when it finds the end of a turn, in a session as it is told."""
-    heard = session.audio and session.audio.input
-    return heard is None or heard.turn_detection is None or heard.turn_detection.create_response is not False
+    detection = None
+    if session.audio is not None and session.audio.input is not None:
+        detection = session.audio.input.turn_detection
+    return detection is None or detection.create_response is not False
 
 
 def named(event_id: str | None, entry: EntryId) -> str:
