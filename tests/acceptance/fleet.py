@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,11 +167,13 @@ class Fleet:
 
 
 @contextmanager
-def fleet(redis_url: str, base_url: str, grace_s: float = 60.0) -> Iterator[Fleet]:
-    """Two of each, ended afterwards."""
+def fleet(
+    redis_url: str, base_url: str, services: Sequence[Service] = 2 * SERVICES, *, grace_s: float = 60.0
+) -> Iterator[Fleet]:
+    """Two of each, or these, ended afterwards."""
     ours = Fleet(redis_url, base_url, grace_s)
     try:
-        ours.complete()
+        ours.start_all(*services)
         yield ours
     finally:
         ours.close()
