@@ -33,7 +33,7 @@ run: $(VENV)/.installed-run
 	@$(BIN)/parley up $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 compose-test: docker $(VENV)/.installed-dev
 	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py

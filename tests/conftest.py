@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
+from tests import order
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
 from tests.integration.redis_faults.servers import clustered_outside
@@ -37,6 +38,17 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     is_browser_test |= collection_path == node.HERE / "test_browser.py"
     is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
     return True if (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node()) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` means, unless the environment says it."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else order.workers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first."""
+    items[:] = order.longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

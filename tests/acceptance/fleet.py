@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -64,49 +64,60 @@ class Fleet:
 
     def start(self, service: Service) -> Member:
         """One more, ready to work. It dies with the thread that calls this: PR_SET_PDEATHSIG means a thread by a parent."""
+        return self.start_all(service)[0]
+
+    def start_all(self, *services: Service) -> list[Member]:
+        """One more of each, at the same time: most of what a start takes is waiting."""
+        with ExitStack() as stack:
+            started = [self._spawn(service, stack) for service in services]
+            for member, ready in started:
+                try:
+                    ready.recv(1024)
+                except TimeoutError:
+                    raise AssertionError("".join(member.lines)) from None
+        members = [member for member, _ in started]
+        for member in members:
+            if member.service == "gateway":
+                assert member.listens.wait(10), "".join(member.lines)
+        return members
+
+    def _spawn(self, service: Service, stack: ExitStack) -> tuple[Member, socket.socket]:
+        """A process, and where it will say that it is ready."""
         address = Path(self._directory.name) / f"notify-{len(self.members)}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(str(address))
-            ready.settimeout(20)
-            environment = {
-                **os.environ,
-                "REDIS_URL": self.redis_url,
-                "OPENAI_BASE_URL": self._base_url,
-                "OPENAI_API_KEY": "simulator",
-                "HOST": "127.0.0.1",
-                "PORT": "0",
-                "LOG_LEVEL": "INFO",
-                "NOTIFY_SOCKET": str(address),
-                "PARLEY_PARENT_PID": str(os.getpid()),
-                "PARLEY_GRACE_S": str(self._grace_s),
-                "PARLEY_DECODERS": "1",
-                "PARLEY_RECORDINGS": str(self.recordings),
-            }
-            process = subprocess.Popen(
-                [sys.executable, "-m", service],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-            member = Member(service, process)
-            reader = threading.Thread(target=self._read, args=(member,), name=service)
-            reader.start()
-            self._readers.append(reader)
-            self.members.append(member)
-            try:
-                ready.recv(1024)
-            except TimeoutError:
-                raise AssertionError("".join(member.lines)) from None
-        if service == "gateway":
-            assert member.listens.wait(10), "".join(member.lines)
-        return member
+        ready = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        ready.bind(str(address))
+        ready.settimeout(20)
+        environment = {
+            **os.environ,
+            "REDIS_URL": self.redis_url,
+            "OPENAI_BASE_URL": self._base_url,
+            "OPENAI_API_KEY": "simulator",
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "LOG_LEVEL": "INFO",
+            "NOTIFY_SOCKET": str(address),
+            "PARLEY_PARENT_PID": str(os.getpid()),
+            "PARLEY_GRACE_S": str(self._grace_s),
+            "PARLEY_DECODERS": "1",
+            "PARLEY_RECORDINGS": str(self.recordings),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", service],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        member = Member(service, process)
+        reader = threading.Thread(target=self._read, args=(member,), name=service)
+        reader.start()
+        self._readers.append(reader)
+        self.members.append(member)
+        return member, ready
 
     def complete(self, count: int = 2) -> None:
         """Two of each service, as before the last one died."""
-        for service in SERVICES:
-            while len(self.of(service)) < count:
-                self.start(service)
+        self.start_all(*(service for service in SERVICES for _ in range(count - len(self.of(service)))))
 
     def _read(self, member: Member) -> None:
         assert member.process.stderr is not None
@@ -156,11 +167,13 @@ class Fleet:
 
 
 @contextmanager
-def fleet(redis_url: str, base_url: str, grace_s: float = 60.0) -> Iterator[Fleet]:
-    """Two of each, ended afterwards."""
+def fleet(
+    redis_url: str, base_url: str, services: Sequence[Service] = 2 * SERVICES, *, grace_s: float = 60.0
+) -> Iterator[Fleet]:
+    """Two of each, or these, ended afterwards."""
     ours = Fleet(redis_url, base_url, grace_s)
     try:
-        ours.complete()
+        ours.start_all(*services)
         yield ours
     finally:
         ours.close()

@@ -130,9 +130,8 @@ async def test_an_answer_is_heard_to_its_end_before_its_session_is_handed_over(d
     with EmbeddedServer() as redis, open_simulator(options) as model:
         fleet = Fleet(redis.url, model.base_url)
         try:
-            fleet.start("gateway")
-            bridge = fleet.start("realtime_bridge")
-            async with calling(fleet.of("gateway")[0].url, "ann", "?input_format=pcm16&paced=0") as phone:
+            gateway, bridge = fleet.start_all("gateway", "realtime_bridge")
+            async with calling(gateway.url, "ann", "?input_format=pcm16&paced=0") as phone:
                 await phone.send(coded(1, 20).tobytes())
                 while (await phone.hear())["type"] != "audio_response":
                     pass

@@ -41,9 +41,7 @@ def stage() -> Iterator[Stage]:
     with EmbeddedServer() as redis, open_simulator(options) as model:
         fleet = Fleet(redis.url, model.base_url)
         try:
-            gateways = [fleet.start("gateway") for _ in range(2)]
-            fleet.start("transcoder")
-            fleet.start("realtime_bridge")
+            *gateways, _, _ = fleet.start_all("gateway", "gateway", "transcoder", "realtime_bridge")
             yield Stage([gateway.url for gateway in gateways], model, fleet.recordings)
         finally:
             fleet.close()

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from runtime.embedded import EmbeddedServer
 from simulator.options import Options
+from streams import keys
 from streams.connection import text
 from tests.acceptance.conftest import simulator
 from tests.acceptance.fleet import Fleet, fleet
@@ -54,6 +55,7 @@ async def read_all(phone: Phone) -> None:
         pass
 
 
+@pytest.mark.timeout(120)
 async def test_idle_sessions_renew_and_nothing_else_and_then_are_gone(ships: Fleet) -> None:
     """Ten phones that have spoken and fallen silent; then they leave."""
     redis = Redis.from_url(ships.redis_url)
@@ -62,8 +64,7 @@ async def test_idle_sessions_renew_and_nothing_else_and_then_are_gone(ships: Fle
     async with AsyncExitStack() as stack:  # pools keep what they have opened: let them open it
         phones = [await stack.enter_async_context(calling(gateways[n % 2], f"warm-{n}")) for n in range(2 * PHONES)]
         await asyncio.gather(*(phone.ask(clip) for phone in phones))
-    await gone(redis)
-    before = descriptors(ships)
+    before = await settled(redis, ships)
     async with AsyncExitStack() as stack:
         phones = [await stack.enter_async_context(calling(gateways[n % 2], f"idle-{n}")) for n in range(PHONES)]
         await asyncio.gather(*(phone.ask(clip) for phone in phones))
@@ -86,6 +87,18 @@ async def test_idle_sessions_renew_and_nothing_else_and_then_are_gone(ships: Fle
         while any(count >= before[pid] + PHONES // 2 for pid, count in descriptors(ships).items()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     await redis.aclose()
+
+
+async def settled(redis: Redis, ships: Fleet) -> dict[int, int]:
+    """What is open when no session is left, and what was open for them has been closed."""
+    async with asyncio.timeout(GRACE_S + 20):
+        while await redis.zcard(keys.SESSIONS):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.1)
+        before: dict[int, int] = {}
+        while (now := descriptors(ships)) != before:
+            before = now
+            await asyncio.sleep(0.5)
+    return before
 
 
 async def quiet(redis: Redis) -> None:

@@ -49,9 +49,7 @@ def stage() -> Iterator[Stage]:
     with EmbeddedServer() as redis, open_simulator(options) as model:
         fleet = Fleet(redis.url, model.base_url)
         try:
-            gateway = fleet.start("gateway")
-            fleet.start("realtime_bridge")
-            fleet.start("transcoder")
+            gateway, *_ = fleet.start_all("gateway", "realtime_bridge", "transcoder")
             yield Stage(gateway.url, model)
         finally:
             fleet.close()

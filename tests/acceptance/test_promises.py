@@ -43,7 +43,8 @@ async def stage() -> AsyncIterator[tuple[Fleet, Witness]]:
 async def kept(plan: Plan, ships: Fleet, witness: Witness) -> Result:
     """The run, all of whose promises were kept and all of whose clients were heard."""
     result = await Run(plan, ships.urls, witness, ships).go()
-    assert list(sentences(result)) == []
+    complaints = list(sentences(result))
+    assert not complaints, "\n".join(complaints)
     assert [session.client for session in result.sessions if not session.figures.down_due] == []
     return result
 

@@ -52,7 +52,7 @@ async def test_a_bridge_is_killed_while_a_function_runs(tmp_path: Path, monkeypa
         with (
             EmbeddedServer() as redis,
             open_simulator(options) as simulator,
-            fleet(redis.url, simulator.base_url) as ships,
+            fleet(redis.url, simulator.base_url, ("gateway", "realtime_bridge", "realtime_bridge")) as ships,
         ):
             async with calling(ships.of("gateway")[0].url, "ann", "?input_format=pcm16") as phone:
                 await phone.send(bytes(48_000))

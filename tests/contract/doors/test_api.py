@@ -20,7 +20,7 @@ from gateway.app import serving
 from gateway.backend import open_backend
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
-from simulator.answers import words
+from simulator.answers import Fixed, Speech, words
 from simulator.options import Options
 from streams import keys, pcm, turns, up
 from streams.consumer import read
@@ -44,7 +44,8 @@ from tests.contract.doors.api_stage import (
 from tests.contract.doors.openai_stage import LIMIT_S, Object, Talker
 from tests.media.make_media import make_clip
 
-FAST = Options(speed=0, transcription_delay_s=0, answer=words("Good evening."))
+FAST = Options(speed=0, transcription_delay_s=0, answer=Fixed(Speech("Good evening.", bytes(range(48)) * 500)))
+"""Half a second of sound: at most doors it is sent as it is played, and an end waits for that."""
 
 
 async def speaks(client: Talker, ms: int = 500) -> str:

@@ -82,6 +82,12 @@ WAYS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is let in at `/realtime/upload` is told that it listens nowhere: at once, for none is to come."""
+    monkeypatch.setattr("gateway.doors.watch.WAIT_FOR_STREAM_S", 0.0)
+
+
 def named(row: Any) -> str:
     return f"{row.door} {row.method}" if isinstance(row, Way) else str(row)
 

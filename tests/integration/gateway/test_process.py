@@ -16,7 +16,8 @@ import pytest
 from redis.asyncio import Redis
 
 from cli.token import mint
-from runtime.embedded import EmbeddedServer, free_port
+from runtime.embedded import EmbeddedServer
+from runtime.ports import HeldPorts
 from streams import keys, up
 from streams.connection import text
 from streams.keys import SessionKeys
@@ -107,8 +108,10 @@ async def test_an_address_of_another_machine_is_said_in_one_sentence(redis_serve
 
 
 async def test_without_redis_it_says_what_to_do() -> None:
-    async with gateway(PORT="0", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0") as process:
-        assert "no Redis answers at" in await last_words(process)
+    with HeldPorts() as ports:
+        address = f"redis://127.0.0.1:{ports.take()}/0"
+        async with gateway(PORT="0", REDIS_URL=address) as process:
+            assert "no Redis answers at" in await last_words(process)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from runtime.child import die_with_parent
-from runtime.embedded import EmbeddedServer, answering_process, find_server, free_port
+from runtime.embedded import EmbeddedServer, answering_process, find_server
+from runtime.ports import HeldPorts
 from tests.integration.redis_faults.line import Line
 
 LIMIT_S = 15.0
@@ -101,9 +102,9 @@ async def watched() -> AsyncIterator[Watched]:
         where = line.url.partition("127.0.0.1:")[2].partition("/")[0]
         replica = await stack.enter_async_context(EmbeddedServer("--replicaof", "127.0.0.1", where))
         await until(replica.port, "replication", master_link_status="up")
-        sentinels = []
+        ports, sentinels = stack.enter_context(HeldPorts()), []
         for _ in range(3):
-            port = free_port()
+            port = ports.take()
             sentinel = Process("--sentinel", port=port, config=_SENTINEL.format(port=port, primary=primary.port))
             stack.callback(sentinel.stop)
             sentinels.append(sentinel)
@@ -202,9 +203,9 @@ maxmemory-policy noeviction
 @asynccontextmanager
 async def clustered() -> AsyncIterator[Nodes]:
     async with AsyncExitStack() as stack:
-        processes = []
+        ports, processes = stack.enter_context(HeldPorts()), []
         for _ in range(3):
-            port, bus = free_port(), free_port()
+            port, bus = ports.take(), ports.take()
             process = Process(port=port, bus=bus, config=_NODE.format(port=port, bus=bus))
             stack.callback(process.stop)
             processes.append(process)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.embedded import free_port
 from runtime.healthcheck import STALE_AFTER_S, trouble
+from runtime.ports import HeldPorts
 
 
 @contextmanager
@@ -51,7 +51,8 @@ def test_the_reason_is_passed_on() -> None:
 
 
 def test_nobody_who_listens_is_trouble() -> None:
-    told = trouble(f"http://127.0.0.1:{free_port()}/readyz", 0.0)
+    with HeldPorts() as ports:
+        told = trouble(f"http://127.0.0.1:{ports.take()}/readyz", 0.0)
     assert told is not None
     assert "does not answer: [Errno 111] Connection refused" in told
 
