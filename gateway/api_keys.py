@@ -1,4 +1,4 @@
-"""PURE. The keys of the app's own backend: whoever shows one may look into every session, act on it, and forget it."""
+"""PURE. Keys that are shown as they are: of the app's own backend, of operators, and of those who may listen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ApiKeys:
     """Those that are valid at the moment: while they are rotated, several."""
 
     def __init__(self, keys: str) -> None:
-        """`keys`: of PARLEY_API_KEYS, with blanks between; none: nobody has one. Raises ValueError, a sentence."""
+        """`keys`: of a setting, with blanks between; none: nobody has one. Raises ValueError, a sentence."""
         if any(len(key) < MIN_KEY_CHARS for key in keys.split()):
             sentence = f"a key must have at least {MIN_KEY_CHARS} characters, and several have blanks between"
             raise ValueError(f"{sentence}; make one with `openssl rand -hex 32`")

@@ -14,13 +14,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from gateway import health
 from gateway.api_keys import ApiKeys
-from gateway.appkeys import API_KEYS, BACKEND, BODIES, CONNECTIONS, LIMITS, METRICS, POLICY, RECORDINGS, SETTINGS, UPLOADS
-from gateway.backend import open_backend
+from gateway.appkeys import (
+    API_KEYS,
+    BACKEND,
+    BODIES,
+    CONNECTIONS,
+    LIMITS,
+    METRICS,
+    OPERATORS,
+    POLICY,
+    RECORDINGS,
+    SETTINGS,
+    UPLOADS,
+)
+from gateway.backend import Backend, open_backend
 from gateway.bodies import Bodies
 from gateway.doors import (
+    admin,
     api,
     ios,
     mobile,
@@ -39,7 +53,9 @@ from gateway.doors import (
 from gateway.draining import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.operators import Operators
 from gateway.policy import Policy, warn
+from gateway.presence import Presence
 from gateway.recordings import Recordings
 from gateway.refusals import FAREWELLS, refusals, tell_browsers
 from gateway.settings import GatewaySettings
@@ -75,7 +91,9 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[POLICY] = Policy.of(settings)
-    app[API_KEYS] = ApiKeys(settings.api_keys.get_secret_value() if settings.api_keys else "")
+    app[API_KEYS] = ApiKeys(_keys(settings.api_keys))
+    app[OPERATORS] = Operators(_keys(settings.admin_keys), _keys(settings.listen_keys))
+    app[admin.WATCHERS] = admin.Watchers()
     app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app[BODIES] = Bodies()
@@ -96,10 +114,15 @@ def create_app(settings: GatewaySettings) -> web.Application:
         tickets,
         pages,
         api,
+        admin,
     )
     app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
     app.on_response_prepare.append(tell_browsers)
     return app
+
+
+def _keys(setting: SecretStr | None) -> str:
+    return setting.get_secret_value() if setting is not None else ""
 
 
 async def _backend(app: web.Application) -> AsyncIterator[None]:
@@ -112,10 +135,27 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
         app[LIMITS] = Limits(backend.redis, app[SETTINGS])
         renewing = asyncio.create_task(app[LIMITS].run(), name="gateway.limits")
         try:
-            yield
+            async with _presence(app, backend):
+                yield
         finally:
             renewing.cancel()
             await asyncio.wait([renewing])
+
+
+@asynccontextmanager
+async def _presence(app: web.Application, backend: Backend) -> AsyncIterator[None]:
+    """Where there are operators they see this gateway."""
+    if not app[OPERATORS]:
+        yield
+        return
+    presence = Presence(backend, app[CONNECTIONS], app[SETTINGS].drain_s)
+    task = asyncio.create_task(presence.run(), name="gateway.presence")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await presence.leave()
 
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from gateway.bodies import Bodies
 from gateway.draining import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.operators import Operators
 from gateway.policy import Policy
 from gateway.recordings import Recordings
 from gateway.settings import GatewaySettings
@@ -21,6 +22,7 @@ BODIES = web.AppKey("bodies", Bodies)
 BACKEND = web.AppKey("backend", Backend)
 CONNECTIONS = web.AppKey("connections", Connections)
 API_KEYS = web.AppKey("api_keys", ApiKeys)
+OPERATORS = web.AppKey("operators", Operators)
 POLICY = web.AppKey("policy", Policy)
 LIMITS = web.AppKey("limits", Limits)
 RECORDINGS = web.AppKey("recordings", Recordings)

@@ -17,10 +17,12 @@ from redis.exceptions import RedisError
 from gateway.backend import Backend
 from gateway.route import ROLES
 from streams import codec, turns, up
+from streams.attach import say_ended
 from streams.consumer import read
 from streams.dispatch import hand_out, is_handed_out
 from streams.errors import Over, StreamUnavailable
-from streams.messages import Message
+from streams.kept import UNSPOKEN
+from streams.messages import End, Message
 from streams.producer import Marked, Producer
 from streams.sessions import Session
 from streams.writer import INLINE_BYTES
@@ -42,6 +44,21 @@ async def command(backend: Backend, session: Session, opened: turns.Opened, mess
         producer = Producer(backend.writer, session.keys.up, Marked(mark))
         producer.append(message)
         await producer.flush()
+
+
+async def end(backend: Backend, session: Session, opened: turns.Opened, message: End, mark: str) -> None:
+    """End the session behind all that was said; at once where nobody was told of it. Raises StreamError."""
+    if await is_spoken_in(backend, session):
+        await command(backend, session, opened, message, mark)
+        return
+    await say_ended(backend.redis, session, message.reason)
+    await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
+
+
+async def end_here(backend: Backend, session: Session, reason: str) -> None:
+    """End it without a bridge, where there is none that could. Raises StreamUnavailable."""
+    await say_ended(backend.redis, session, reason)
+    await backend.sessions.end(session, reason=reason, linger_ms=0)
 
 
 async def is_spoken_in(backend: Backend, session: Session) -> bool:

@@ -35,6 +35,7 @@ class Connections:
     def __init__(self, metrics: Metrics) -> None:
         self.draining = False
         """the process takes no more clients"""
+        self._stopping = False
         self._metrics = metrics
         self._open: set[Guest] = set()
         self._empty = asyncio.Event()
@@ -55,11 +56,25 @@ class Connections:
             if not self._open:
                 self._empty.set()
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
     async def dismiss(self, within_s: float = 0.0) -> None:
         """Tell every client that this process stops, spread over so long, and wait a few seconds more until they are gone.
 
         All of them at once would redial at once.
         """
+        self._stopping = True
+        await self.send_away(within_s)
+
+    def take_again(self) -> None:
+        """Clients, after they were sent away; unless the process stops."""
+        self.draining = self._stopping
+
+    async def send_away(self, within_s: float) -> None:
+        """As `dismiss`, by a process that stays."""
         self.draining = True
         waiting = list(self._open)
         random.shuffle(waiting)

@@ -5,11 +5,17 @@ DoorError
 │   ├── NotAdmitted           401; a WebSocket is opened, and closed with 1008, do not come back
 │   │   ├── NoToken           "no_token"          there is none, and it is asked for       fault: the client
 │   │   ├── NoApiKey          "no_api_key"        none of those of the app's backend       fault: the client
+│   │   ├── NoAdminKey        "no_admin_key"      none of an operator's                    fault: the client
 │   │   ├── WrongTokenType    "wrong_token_type"  it is for something else                 fault: the client
 │   │   ├── InvalidToken      "invalid_token"     not ours, expired, a used ticket         fault: the client
 │   │   ├── BetaShape         "beta_api_shape_disabled"   speaks what was before GA  400, fault: the client
 │   │   └── AdmissionUnavailable "admission_unavailable"   Redis cannot be asked  503, 1013, fault: the server; recoverable
 │   ├── ApiOff                "api_off"           the app's backend has no key here     404, fault: the client
+│   ├── AdminOff              "admin_off"         operators have no key here           404, fault: the client
+│   ├── NoListenKey           "no_listen_key"     to operate is not to listen             403, fault: the client
+│   ├── TooManyTries          "too_many_tries"    wrong keys, one after the other         429, fault: the client; recoverable
+│   ├── TooManyWatchers       "too_many_watchers" operators that look on at once          503, recoverable
+│   ├── NoSuchGateway         "no_such_gateway"   none of this name is there              404, fault: the client
 │   ├── ForBackend            "for_backend"       a device's token is not enough        403, fault: the client
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
@@ -145,6 +151,12 @@ class NoApiKey(NotAdmitted):
     code = "no_api_key"
 
 
+class NoAdminKey(NotAdmitted):
+    """This is for operators: send one of the keys of PARLEY_ADMIN_KEYS, as `Authorization: Bearer <key>`."""
+
+    code = "no_admin_key"
+
+
 class AdmissionUnavailable(NotAdmitted):
     """The service is not available at the moment. Please try again later."""
 
@@ -163,6 +175,56 @@ class ApiOff(RequestRefused):
     """This server has no API for the app's backend. Its operator turns it on by PARLEY_API_KEYS."""
 
     code = "api_off"
+    status = 404
+
+
+class AdminOff(RequestRefused):
+    """This server has no page for operators. It is turned on by PARLEY_ADMIN_KEYS."""
+
+    code = "admin_off"
+    status = 404
+
+
+class NoListenKey(RequestRefused):
+    """Listening, and reading what is said, takes a key of PARLEY_LISTEN_KEYS; an operator's is not enough."""
+
+    code = "no_listen_key"
+    status = 403
+
+
+class TooManyTries(RequestRefused):
+    """Too many wrong keys came from this address. Please wait."""
+
+    code = "too_many_tries"
+    recoverable = True
+    status = 429
+
+    def __init__(self, retry_after_s: float) -> None:
+        self.retry_after_s = math.ceil(retry_after_s)
+        super().__init__(f"Too many wrong keys came from this address. Try again in {self.retry_after_s} s.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": f"{self.retry_after_s}"}
+
+
+class TooManyWatchers(RequestRefused):
+    """Too many operators look on at this gateway already. Close a view, and try again."""
+
+    code = "too_many_watchers"
+    fault = "server"
+    recoverable = True
+    status = 503
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "5"}
+
+
+class NoSuchGateway(RequestRefused):
+    """There is no gateway of this name, or it has stopped."""
+
+    code = "no_such_gateway"
     status = 404
 
 

@@ -12,10 +12,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from gateway.backend import Backend
-from gateway.commands import command, gone, is_spoken_in
+from gateway.commands import command, end_here, gone, is_spoken_in
 from gateway.replay import opened_as
 from streams import keys, transcript
-from streams.attach import say_ended
 from streams.connection import text
 from streams.errors import Over, StreamError, StreamUnavailable
 from streams.kept import FORGOTTEN
@@ -59,15 +58,10 @@ async def _end(backend: Backend, session: Session) -> None:
         except StreamError as error:
             raise StreamUnavailable(str(error)) from error
         if not await gone(backend, k.marks, END_WITHIN_S):
-            await _end_here(backend, session)
+            await end_here(backend, session, FORGOTTEN)
     else:
-        await _end_here(backend, session)
+        await end_here(backend, session, FORGOTTEN)
     await gone(backend, k.attach, TOLD_WITHIN_S)
-
-
-async def _end_here(backend: Backend, session: Session) -> None:
-    await say_ended(backend.redis, session, FORGOTTEN)
-    await backend.sessions.end(session, reason=FORGOTTEN, linger_ms=0)
 
 
 async def forget_user(backend: Backend, user: str) -> int:

@@ -32,7 +32,7 @@ async def _live(_: web.Request) -> web.Response:
 async def _ready(request: web.Request) -> web.Response:
     """503 with the reason while this process should be sent no clients."""
     if request.app[CONNECTIONS].draining:
-        reason: str | None = "this gateway is stopping"
+        reason: str | None = "this gateway is stopping, or was told to send its clients away"
     else:
         reason = await request.app[BACKEND].trouble()
     if reason is not None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from gateway.addresses import parse_networks
 from gateway.api_keys import ApiKeys
@@ -52,6 +52,18 @@ class GatewaySettings(Settings):
         alias="PARLEY_API_KEYS",
         description="The keys of the app's own backend, 32 characters or more, with blanks between: it may read, steer, end"
         " and forget sessions over `/v1/sessions`. Without one that API is off.",
+    )
+    admin_keys: SecretStr | None = Field(
+        None,
+        alias="PARLEY_ADMIN_KEYS",
+        description="The keys of operators, 32 characters or more, with blanks between: they may see who talks, end sessions"
+        " and drain gateways, at `/admin`. Without one that page is off.",
+    )
+    listen_keys: SecretStr | None = Field(
+        None,
+        alias="PARLEY_LISTEN_KEYS",
+        description="The keys of those who may also listen to a live session and read what is said in it; others than"
+        " PARLEY_ADMIN_KEYS. Without one nobody may.",
     )
     keep_s: float = Field(
         86_400.0,
@@ -165,11 +177,24 @@ class GatewaySettings(Settings):
     def _none(cls, value: str | None) -> str | None:
         return None if value is None or value.strip().lower() in ("", "none") else value
 
-    @field_validator("api_keys")
+    @field_validator("api_keys", "admin_keys", "listen_keys")
     @classmethod
     def _api_keys(cls, value: SecretStr | None) -> SecretStr | None:
         ApiKeys(value.get_secret_value() if value is not None else "")
         return value
+
+    @model_validator(mode="after")
+    def _two_rights(self) -> GatewaySettings:
+        """Who may operate does not listen by that."""
+        admin, listen = (
+            set(value.get_secret_value().split()) if value is not None else set()
+            for value in (self.admin_keys, self.listen_keys)
+        )
+        if admin & listen:
+            raise ValueError("a key of PARLEY_LISTEN_KEYS is one of PARLEY_ADMIN_KEYS, too: make another one")
+        if listen and not admin:
+            raise ValueError("PARLEY_LISTEN_KEYS is set without PARLEY_ADMIN_KEYS: the page to listen at would be off")
+        return self
 
     @field_validator("origins")
     @classmethod

@@ -13,6 +13,7 @@ from realtime_bridge import server_events as hear
 from realtime_bridge.budget import Budget, Idleness, Limits, Stop, Verdict, nano_usd
 from realtime_bridge.client_events import ResponseCancel, encode
 from realtime_bridge.errors import UpstreamError
+from realtime_bridge.latency import AnswerLatency
 from realtime_bridge.prices import Prices
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.settings import BridgeSettings
@@ -82,6 +83,7 @@ class Accounting:
         self._started_ms = rebuilt.started_ms or now
         limits = limits_of(settings)
         self._budget, self._idleness = Budget(limits, self._started_ms), Idleness(limits, now)
+        self._latency = AnswerLatency()
         self._record, self._tell = record, tell
         self._today = Spent()
         """by the user, as far as it was last known"""
@@ -106,6 +108,7 @@ class Accounting:
         """An event of the model's, on one of its sockets."""
         now = now_ms()
         self._idleness.heard(event, now)
+        self._latency.heard(event, now)
         self._note(meter.heard(event, now))
 
     def closed(self, meter: Meter) -> None:
@@ -160,7 +163,8 @@ class Accounting:
                     self._kept[day] = spent
                     if day == today:
                         self._today = kept
-            await accounts.show(self._redis, self._session, self._bill.sum, now - self._started_ms)
+            ms = now - self._started_ms
+            await accounts.show(self._redis, self._session, self._bill.sum, ms, latency_ms=self._latency.ms)
         except StreamUnavailable as error:
             self._log.warning("what the session has cost could not be written: %s", error)
 

@@ -64,10 +64,15 @@ async def total(redis: Redis, user: str, day: str) -> Spent:
     return Spent(*(int(number or 0) for number in totals))
 
 
-async def show(redis: Redis, session: Session, usage: Usage, ms: int) -> None:
-    """Among what people see of a session: `usd`, `seconds`, tokens and counts. Raises StreamUnavailable."""
+async def show(redis: Redis, session: Session, usage: Usage, ms: int, *, latency_ms: int | None = None) -> None:
+    """Among what people see of a session: `usd`, `seconds`, tokens and counts. Raises StreamUnavailable.
+
+    `latency_ms`: how soon the latest answer began; None: nobody knows, and what stands there stays.
+    """
     counts = ("tokens", "responses", "transcriptions", "unpriced")
     shown = {"usd": usage.usd, "seconds": f"{ms // 1000}", **{name: str(getattr(usage, name)) for name in counts}}
+    if latency_ms is not None:
+        shown["latency_ms"] = f"{latency_ms}"
     try:
         await redis.eval(_SHOW, 1, session.keys.meta, *(part for pair in shown.items() for part in pair))
     except (RedisError, OSError) as error:

@@ -20,6 +20,9 @@ RENEW_S = 60.0
 SESSIONS = "parley:sessions"
 """zset: live sessions by start time (ms). No TTL; swept."""
 
+GATEWAYS = "parley:gateways"
+"""hash: the gateways that are there, by name, and what is wished of them (`streams.gateways`). It runs out with the last."""
+
 Role = Literal["bridge", "transcoder"]
 
 

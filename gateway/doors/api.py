@@ -26,7 +26,7 @@ from aiohttp import web
 from gateway.admission import credential
 from gateway.appkeys import API_KEYS, BACKEND, POLICY
 from gateway.backend import Backend
-from gateway.commands import command, is_spoken_in
+from gateway.commands import command, end
 from gateway.doors import api_messages as wire
 from gateway.doors.openai_messages import sid_of
 from gateway.errors import ApiOff, ForBackend, NoApiKey, NoSuchSession, NotNow, RequestRefused
@@ -34,10 +34,9 @@ from gateway.forgetting import forget_session, forget_user
 from gateway.replay import opened_as
 from gateway.transports.chunked import whole
 from streams import transcript, turns
-from streams.attach import say_ended
 from streams.errors import Over, StreamError
-from streams.kept import UNSPOKEN
 from streams.keys import new_sid
+from streams.messages import End
 from streams.sessions import Session
 
 DOOR = "api"
@@ -197,14 +196,13 @@ async def _live(request: web.Request) -> tuple[Session, turns.Opened]:
 
 
 async def _store(request: web.Request, session: Session, opened: turns.Opened, asked: wire.Command) -> None:
-    backend, message = request.app[BACKEND], asked.message()
-    if isinstance(asked, wire.End) and not await is_spoken_in(backend, session):
-        await say_ended(backend.redis, session, wire.ENDED_BY_APP)
-        await backend.sessions.end(session, reason=UNSPOKEN, linger_ms=0)
-        return
     key = request.headers.get("Idempotency-Key")
     mark = new_sid() if key is None else hashlib.sha256(f"{request.path}\n{key}".encode()).hexdigest()
-    await command(backend, session, opened, message, mark)
+    backend, message = request.app[BACKEND], asked.message()
+    if isinstance(message, End):
+        await end(backend, session, opened, message, mark)
+    else:
+        await command(backend, session, opened, message, mark)
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:

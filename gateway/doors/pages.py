@@ -72,18 +72,19 @@ def _page(path: Path) -> Page:
 
 
 async def _index(request: web.Request) -> web.Response:
-    return _answer(request, "index.html")
+    return answer(request, "index.html")
 
 
 async def _voice(request: web.Request) -> web.Response:
-    return _answer(request, "voice-realtime.html")
+    return answer(request, "voice-realtime.html")
 
 
 async def _static(request: web.Request) -> web.Response:
-    return _answer(request, request.match_info["name"])
+    return answer(request, request.match_info["name"])
 
 
-def _answer(request: web.Request, name: str) -> web.Response:
+def answer(request: web.Request, name: str) -> web.Response:
+    """The file of this name below the pages' folder. Raises HTTPNotFound."""
     page = pages().get(name)
     if page is None:
         raise web.HTTPNotFound(text="There is no such page.")

@@ -99,6 +99,7 @@ def test_no_page_names_a_setting_that_is_not_there(page: Path) -> None:
 def test_every_key_has_its_row() -> None:
     """And no row names a key that is none."""
     ours = {*keys.SessionKeys("sid").all, keys.SESSIONS, keys.dispatch("bridge"), keys.dispatch("transcoder"), keys.WEBHOOKS}
+    ours.add(keys.GATEWAYS)
     session = keys.SessionKeys("sid")
     ours |= {session.kept, session.webhook, session.forgotten}
     documented = {row for row in rows(STREAMS.read_text(), 1) if row.startswith("parley:")}

@@ -19,14 +19,14 @@ export class Player extends EventTarget {
   #clears = 0;
   #clearing = new Map();
 
-  /** What is heard goes to the tape. */
-  static async open(context, tape) {
+  /** What is heard goes to the tape, and to the speakers or another node. */
+  static async open(context, tape, output = context.destination) {
     await context.audioWorklet.addModule(new URL("worklets/playback.js", import.meta.url));
     const player = new Player();
     player.#tape = tape;
     player.#node = new AudioWorkletNode(context, "parley-playback", { numberOfInputs: 0, outputChannelCount: [1] });
     player.analyser = new AnalyserNode(context, { fftSize: 1024, smoothingTimeConstant: 0 });
-    player.#node.connect(player.analyser).connect(context.destination);
+    player.#node.connect(player.analyser).connect(output);
     player.#node.port.onmessage = ({ data }) => player.#told(data);
     return player;
   }
