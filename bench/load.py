@@ -15,9 +15,9 @@ import aiohttp
 import msgspec
 import uvloop
 
-from bench.figures import percentile
 from bench.messages import Began, Ended, Order, Report, Result, RoundTrip
 from cli.load.coding import Coding, Echoes, delta_of
+from cli.load.figures import percentile
 from runtime.child import die_with_parent
 
 FRAMES = Coding.of(1_920)

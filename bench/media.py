@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from bench import media_peers as peers
-from bench import media_sessions, processes
+from bench import media_sessions
 from bench.media_record import Footprint, MediaRecord, SessionCost, Way, coding, latency
+from cli.load import processes
 from streams import down
 from streams.keys import PLAY_CODECS, PlayCodec
 from tests.media.make_media import STREAMS, make_clip, make_stream, speech

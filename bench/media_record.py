@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from bench.figures import Spread, percentile, spread
+from cli.load.figures import Spread, percentile, spread
 
 Way = Literal["in", "out"]
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.figures import Spread
 from bench.media import CHILD, HERE, LIVE
 from bench.media_record import Coding, MediaRecord
+from cli.load.figures import Spread
 
 
 class MediaReport(msgspec.Struct, frozen=True):

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import processes
 from bench.media_record import SessionCost
 from bench.service import started
+from cli.load import processes
 from runtime.embedded import EmbeddedServer
 from runtime.errors import StartError
 from streams import codec, down, pcm, turns, up

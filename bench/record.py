@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.messages import Result
+from cli.load.processes import Memory
+
+__all__ = ["ARMS", "BETWEEN", "Arm", "Cost", "Measurement", "Memory", "Opening", "Record"]
 
 Arm = Literal["direct", "relay", "parley"]
 ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
@@ -14,15 +17,6 @@ ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
 
 BETWEEN: Mapping[Arm, tuple[str, ...]] = {"direct": (), "relay": ("relay",), "parley": ("gateway", "bridge", "redis")}
 """The processes that an arm puts between client and simulator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Megabytes."""
-
-    rss: float
-    pss: float
-    """shared pages divided by those who share them"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.figures import Spread
 from bench.messages import RoundTrip
 from bench.record import BETWEEN, Arm, Measurement, Opening, Record
 from bench.summary import TOO_BUSY_PERCENT, ArmSummary, Summary
+from cli.load.figures import Spread
 
 KEPT = Path("bench/results")
 PASSING = Path("artifacts/bench")

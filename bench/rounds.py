@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import msgspec
 from redis import Redis
 
-from bench import processes
 from bench.messages import Began, Ended, Order, Report, Result, report_decoder
 from bench.record import ARMS, Arm, Cost, Measurement, Opening, Record
 from bench.service import environment
 from bench.stage import Stage
+from cli.load import processes
 from streams.keys import SESSIONS
 
 OPENED_AT_ONCE = 50

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bench.figures import Spread, added, percentile, ratios, spread
 from bench.record import ARMS, BETWEEN, Arm, Measurement, Opening, Record
+from cli.load.figures import Spread, added, percentile, ratios, spread
 
 TOO_BUSY_PERCENT = 70
 """Above it, batching makes a system look cheaper than it is, and everything slower."""

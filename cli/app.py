@@ -70,26 +70,55 @@ def talk(
 
 @app.command()
 def load(
-    verify: Annotated[bool, typer.Option("--verify", help="Count every frame, both ways.")] = False,
-    fleet: Annotated[bool, typer.Option("--fleet", help="Start an own server, model and services, and break them.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Count every frame, both ways, instead of measuring.")] = False,
+    fleet: Annotated[bool, typer.Option("--fleet", help="Start an own server, model and services.")] = False,
     url: Annotated[list[str] | None, typer.Option(help="A gateway that runs, with an echo behind.")] = None,
-    client: Annotated[list[str] | None, typer.Option(help="A client class; may be given often. Default: each.")] = None,
-    fault: Annotated[list[str] | None, typer.Option(help="What goes wrong, as 'gateway kill', or all.")] = None,
+    client: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Door and codec, as openai, web, mobile-m4a; may be given often. Default: openai (--verify: each)."
+        ),
+    ] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="What goes wrong, as 'gateway kill', or all (--verify).")] = None,
     sessions: Annotated[int, typer.Option(min=0, max=10_000, help="How many; 0 for one of each class.")] = 0,
+    ramp: Annotated[float, typer.Option(min=0, help="Seconds over which they come.")] = 0.0,
+    think: Annotated[float, typer.Option(min=0, help="Seconds from an answer to the next turn, on average.")] = 1.0,
+    interrupt: Annotated[float, typer.Option(min=0, max=1, help="The part of the answers that is interrupted.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long they speak.")] = 30.0,
-    every: Annotated[float, typer.Option(min=1, help="Seconds between two faults.")] = 8.0,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two faults (--verify).")] = 8.0,
     seed: Annotated[int, typer.Option(help="Of the schedule of faults, and of what is said.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs, each with the next seed.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs, each with the next seed (--verify).")] = 1,
     each: Annotated[int, typer.Option(min=1, max=16, help="Processes of each service (--fleet).")] = 2,
-    speed: Annotated[float, typer.Option(min=0.5, help="Of the model's answers, times real time (--fleet).")] = 2.0,
+    speed: Annotated[float, typer.Option(min=0.5, help="Of the model's answers, times real time (--verify).")] = 2.0,
     json: Annotated[Path | None, typer.Option(help="Where the figures go, as JSON.", show_default=False)] = None,
+    html: Annotated[Path | None, typer.Option(help="Where they go as a page with plots.", show_default=False)] = None,
     log: Annotated[Path | None, typer.Option(help="Where the services' logs go (--fleet).", show_default=False)] = None,
 ) -> None:
-    """Clients of every class speak at once; each 20 ms that they say or hear is counted against what is promised."""
+    """Clients speak in real time: how soon are they answered, and what does it cost? With --verify: is anything lost?"""
+    if fleet == bool(url):
+        raise typer.BadParameter("Say either --fleet or --url.")
+    if not verify:
+        if fault:
+            raise typer.BadParameter("Faults are for --verify.")
+        from cli.load import measure_command
+
+        asked = measure_command.MeasureOptions(
+            urls=tuple(each.rstrip("/") for each in url or ()),
+            clients=tuple(client or ()),
+            sessions=sessions,
+            seconds=seconds,
+            ramp_s=ramp,
+            think_s=think,
+            interrupts=interrupt,
+            seed=seed,
+            each=each,
+            json=json,
+            html=html,
+            log=log,
+        )
+        raise typer.Exit(measure_command.run(asked))
     from cli.load.command import LoadOptions, run
 
-    if not verify or fleet == bool(url):
-        raise typer.BadParameter("Say --verify, and either --fleet or --url.")
     options = LoadOptions(
         urls=tuple(url or ()),
         clients=tuple(client or ()),

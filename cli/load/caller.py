@@ -22,8 +22,14 @@ _LOST = (ConnectionError, aiohttp.ClientError, TimeoutError)
 
 
 class Caller:
-    def __init__(self, door: Door, line: Line, random: Random) -> None:
+    def __init__(self, door: Door, line: Line, random: Random, *, interrupts: float = 0.0) -> None:
+        """`interrupts`: the part of its turns whose answers it does not let come to their end."""
         self.door, self.line, self._random = door, line, random
+        self._interrupts = interrupts
+        self.spoken: list[range] = []
+        """the frames of each turn"""
+        self.interrupted: list[tuple[float, range]] = []
+        """when it spoke into the answer to a turn"""
         self.is_connected = asyncio.Event()
         self.turns = 0
         self.over: str | None = None
@@ -94,11 +100,13 @@ class Caller:
     async def _talk(self, until: float, pause_s: float) -> None:
         await self._connected()
         while self.door.now() < until:
-            await self._turn(10 * self._random.randint(3, 8))
-            await self._be_silent(self._random.uniform(0.5, 1.5) * pause_s)
+            if not await self._turn(10 * self._random.randint(3, 8)):
+                await self._be_silent(self._random.uniform(0.5, 1.5) * pause_s)
 
-    async def _turn(self, frames: int) -> None:
+    async def _turn(self, frames: int) -> bool:
+        """Whether it is interrupted: the next one begins at once."""
         first, self._next = self._next, self._next + frames
+        interrupts = self._interrupts > 0 and self._random.random() < self._interrupts
         self.door.begin(first)
         for at in range(first, first + frames, PIECE):
             if self.door.keeps or self.door.goes_on or await self._connected():
@@ -110,16 +118,23 @@ class Caller:
             await self.door.finish()
         self.turns += 1
         turn = range(first, first + frames)
+        self.spoken.append(turn)
         spoken = self.door.now()
         while not self.ledger.is_answered(turn):
             latest = max(spoken, self.door.last_heard, *(each.end or self.door.now() for each in self.ledger.breaks), 0.0)
             if self.door.now() > latest + QUIET_S:
                 self.ledger.unanswered += any(number in turn for asked in self.ledger.asked for number in asked)
-                return
+                return False
+            if interrupts and self.ledger.heard and self.ledger.heard[-1][1] >= first:
+                self.interrupted.append((self.door.now(), turn))
+                with suppress(*_LOST):
+                    await self.door.interrupt()
+                return True
             await self._be_silent(0.1)
         # An utterance may end in the middle of the turn, where frames of it were lost: the rest has an answer too.
         if any(number not in self._asked() for number in turn if number in self.ledger.sent):
             await self._be_silent(1.0)
+        return False
 
     def _asked(self) -> set[int]:
         return {number for asked in self.ledger.asked[-6:] for number in asked}

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,10 +38,18 @@ class _Always(RestartPolicy):
 class Fleet:
     """Who runs, and how to break it."""
 
-    def __init__(self, children: list[Child], urls: list[str], redis_url: str) -> None:
-        self.urls, self.redis_url = urls, redis_url
+    def __init__(self, children: list[Child], urls: list[str], redis: EmbeddedServer) -> None:
+        self.urls, self.redis_url, self._redis_pid = urls, redis.url, redis.process.pid
         self._children = children
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def pids(self) -> dict[str, list[int]]:
+        """By service; `redis` and, where it has its own, `model` are among them."""
+        found: dict[str, list[int]] = {"redis": [self._redis_pid]}
+        for child in self._children:
+            if child.process is not None and child.process.returncode is None:
+                found.setdefault(child.spec.name.rpartition("-")[0], []).append(child.process.pid)
+        return found
 
     def of(self, service: Service) -> list[Child]:
         return [child for child in self._children if child.spec.name.startswith(service)]
@@ -92,8 +100,13 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: float = 60.0) -> AsyncIterator[Fleet]:
-    """So many of each service, ready. Raises StartError, ServerError."""
+async def fleet(
+    base_url: str | None, each: int, log: Path | None = None, grace_s: float = 60.0, *, answers: Sequence[str] = ()
+) -> AsyncIterator[Fleet]:
+    """So many of each service, ready. Raises StartError, ServerError.
+
+    Without a base URL they have a simulator of their own, in a process that takes `answers` as its options.
+    """
     lines = None if log is None else log.open("w")
 
     def show(spec: ChildSpec, line: str) -> None:
@@ -107,6 +120,12 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
     try:
         async with EmbeddedServer() as redis, Supervisor(show, say, _Always) as supervisor:
             with HeldPorts() as ports:
+                specs, urls = list[ChildSpec](), list[str]()
+                if base_url is None:
+                    at = str(ports.take())
+                    base_url = f"http://127.0.0.1:{at}/v1"
+                    command = [sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", at, *answers]
+                    specs.append(ChildSpec("model-1", command, stop_order=2))
                 common = {
                     **{name: "" for name in os.environ if name.startswith(_OURS)},
                     "REDIS_URL": redis.url,
@@ -119,7 +138,6 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
                     "PARLEY_RECORDINGS": str(supervisor.directory / "recordings"),
                     "PARLEY_TRANSCRIPTION_MODEL": "none",
                 }
-                specs, urls = [], []
                 for service in SERVICES:
                     for number in range(1, each + 1):
                         variables = dict(common)
@@ -130,7 +148,7 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
                         order = 0 if service == "gateway" else 1
                         specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
                 await supervisor.start(specs)
-                yield Fleet(supervisor.children, urls, redis.url)
+                yield Fleet(supervisor.children, urls, redis)
                 for child in supervisor.children:
                     if child.process is not None and child.process.returncode is None:
                         child.process.send_signal(signal.SIGCONT)

@@ -90,7 +90,8 @@ class Ledger:
 
     def is_answered(self, numbers: range) -> bool:
         """Whether the model was asked with some of these frames, and all of those were heard."""
-        asked = {number for utterance in self.asked for number in utterance if number in numbers}
+        latest = self.asked[-4 * len(numbers) :]
+        asked = {number for utterance in latest for number in utterance if number in numbers}
         return bool(asked) and asked <= {number for _, number in self.heard[-4 * len(numbers) :]}
 
 

@@ -83,6 +83,9 @@ class Door(ABC):
     async def finish(self) -> None:  # noqa: B027
         """The turn is over."""
 
+    async def interrupt(self) -> None:  # noqa: B027
+        """The next turn begins before the answer to this one is over; where speech alone does not say so."""
+
     async def leave(self) -> None:  # noqa: B027
         """Say goodbye."""
 

@@ -36,6 +36,9 @@ class _Talk(Door):
         await self._tell({"type": "input_audio_buffer.commit"})
         await self._tell({"type": "response.create"})
 
+    async def interrupt(self) -> None:
+        await self._tell({"type": "response.cancel"})
+
     async def _tell(self, event: Object) -> None:
         """It is kept, and said again when the line is back."""
         raise NotImplementedError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.figures import Spread
 from bench.media_record import MediaRecord, SessionCost, coding, latency
 from bench.media_report import sessions_a_core
+from cli.load.figures import Spread
 
 
 def test_real_time_is_sound_for_work() -> None:

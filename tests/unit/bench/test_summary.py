@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.figures import Spread
 from bench.messages import Result, RoundTrip
 from bench.profile import Share, shares
 from bench.record import ARMS, BETWEEN, Arm, Cost, Measurement, Memory, Record
 from bench.summary import summarise
+from cli.load.figures import Spread
 
 NAMES = ("gateway", "bridge", "redis", "relay", "simulator", "client", "bench")
 

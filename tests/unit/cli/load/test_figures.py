@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Spread, added, percentile, ratios, spread
+from cli.load.figures import Spread, added, percentile, ratios, spread
 
 finite = st.floats(-1e6, 1e6)
 

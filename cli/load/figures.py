@@ -1,4 +1,4 @@
-"""PURE. The little statistics that the bench needs: percentiles, a spread over rounds, and one arm less another."""
+"""PURE. The little statistics that a measurement needs: percentiles, a spread over rounds, and one arm less another."""
 
 from __future__ import annotations
 

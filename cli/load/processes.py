@@ -7,11 +7,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.record import Memory
-
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 _KB = 1 << 10
 _MB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes."""
+
+    rss: float
+    pss: float
+    """shared pages divided by those who share them"""
 
 
 @dataclass(frozen=True, slots=True)
