@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -133,6 +135,65 @@ def load(
         log=log,
     )
     raise typer.Exit(run(options))
+
+
+@app.command()
+def sessions(
+    user: Annotated[str | None, typer.Option(help="Only those of this user.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every 2 s, until Ctrl-C.")] = False,
+    gateways: Annotated[bool, typer.Option("--gateways", help="Show the gateways instead.")] = False,
+    end: Annotated[str | None, typer.Option(help="End this session: an id, or a user's newest.", show_default=False)] = None,
+    drain: Annotated[str | None, typer.Option(help="Have this gateway send its clients away.", show_default=False)] = None,
+    take: Annotated[str | None, typer.Option(help="Have this gateway take clients again.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option(help="Any gateway. Default: as HOST and PORT say.", show_default=False)] = None,
+) -> None:
+    """Show who talks now, at any gateway: state, what waits, latency, cost. It takes a key of PARLEY_ADMIN_KEYS."""
+    from cli.operate.sessions import SessionsOptions, run
+
+    raise _done(run(SessionsOptions(url, user, limit, as_json, watch, gateways, end, drain, take)))
+
+
+@app.command()
+def tail(
+    session: Annotated[str, typer.Argument(help="A session's id, or a user: then their newest.")],
+    words: Annotated[bool, typer.Option("--words", help="With what is said; takes a key of PARLEY_LISTEN_KEYS.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: Annotated[str | None, typer.Option(help="Any gateway. Default: as HOST and PORT say.", show_default=False)] = None,
+) -> None:
+    """Follow what happens in a live session, without its sound. It takes a key of PARLEY_ADMIN_KEYS."""
+    from cli.operate.tail import run
+
+    raise _done(run(session, url, words=words, as_json=as_json))
+
+
+@app.command()
+def listen(
+    session: Annotated[str, typer.Argument(help="A session's id, or a user: then their newest.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A WAV file.", show_default=False)] = None,
+    to_stdout: Annotated[bool, typer.Option("--to-stdout", help="A WAV without an end, for a player: | ffplay -")] = False,
+    mixed: Annotated[bool, typer.Option("--mixed", help="One channel; else the user left, the model right.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="At most so long.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option(help="Any gateway. Default: as HOST and PORT say.", show_default=False)] = None,
+) -> None:
+    """Listen to both voices of a live session. It takes a key of PARLEY_LISTEN_KEYS, and the gateway's log says so."""
+    from cli.operate.listen import run
+
+    if (output is None) != to_stdout:
+        raise typer.BadParameter("Say either --output FILE or --to-stdout.")
+    raise _done(run(session, url, output, mixed=mixed, seconds=seconds))
+
+
+def _done(command: Coroutine[Any, Any, int]) -> typer.Exit:
+    """Run it; who has seen enough presses Ctrl-C, and that is no failure."""
+    try:
+        return typer.Exit(asyncio.run(command))
+    except KeyboardInterrupt:
+        return typer.Exit(0)
+    except BrokenPipeError:  # whoever read it is gone
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python still wants to flush
+        return typer.Exit(0)
 
 
 @app.command("token")

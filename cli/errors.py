@@ -3,6 +3,7 @@
 ParleyError (runtime.errors)
 ├── TalkError             no conversation took place                    fault: the caller or the gateway
 ├── LoadError             a run that cannot be made                     fault: the caller
+├── OperateError          nothing is seen, done or heard            fault: the caller, their keys, or the gateway
 ├── TokenError            no token could be minted                      fault: the settings
 └── StartError
     ├── ChildEnded        a process of `parley up` ended                fault: the child; its own sentence is in the text
@@ -22,6 +23,10 @@ class TalkError(ParleyError):
 
 class LoadError(ParleyError):
     """What was asked for cannot be run."""
+
+
+class OperateError(ParleyError):
+    """The gateway is not there, or does not let the operator; its own sentence is in the text."""
 
 
 class TokenError(ParleyError):

@@ -17,6 +17,9 @@ class CommandSettings(Settings):
     auth: str | None = Field(None, alias="PARLEY_AUTH", description="Who is asked for a token.")
     jwt_secret: SecretStr | None = Field(None, alias="JWT_SECRET", description="The secret of the clients' tokens.")
 
+    admin_keys: SecretStr | None = Field(None, alias="PARLEY_ADMIN_KEYS", description="The keys of operators.")
+    listen_keys: SecretStr | None = Field(None, alias="PARLEY_LISTEN_KEYS", description="The keys of those who may listen.")
+
     @property
     def own_server(self) -> bool:
         """Whether we start the Redis server ourselves."""
