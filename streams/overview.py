@@ -1,7 +1,7 @@
 """What an operator sees of the sessions that are live: one line each, a page at a time, from any gateway.
 
 Nothing is scanned. `parley:sessions` and `parley:of:<user>` say which sessions there are, and one script a session looks
-at its keys at one moment. It reads no audio, so a page of fifty costs the server about two milliseconds.
+at its keys at one moment. It reads no audio, so a page of fifty costs the server about a millisecond.
 """
 
 from __future__ import annotations

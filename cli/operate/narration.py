@@ -27,6 +27,8 @@ class Narrator:
             if self._ms >= TOLD_EACH_MS:
                 yield from self.rest()
             return
+        if str(entry.get("type", "")).endswith(".delta") and _words(entry) is None:
+            return  # a word that is not shown, as often as sound comes
         yield from self.rest()
         yield f"{_ARROWS[side]} {_sentence(entry)}"
 

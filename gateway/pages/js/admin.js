@@ -274,6 +274,7 @@ function note(entry) {
     soundRow.row.lastChild.textContent = `${(soundRow.ms / 1000).toFixed(1)} s of sound`;
     return;
   }
+  if (entry.type?.endsWith(".delta") && !entry.event) return; // a word that is not shown, as often as sound comes
   soundRow = null;
   log(side === "user" ? "up" : "down", sentence(entry));
 }

@@ -34,6 +34,12 @@ def test_what_happens_is_told_in_its_place() -> None:
     assert lines({"side": "model", "kind": "ended", "reason": "idle"}) == ["◀ ended · reason idle"]
 
 
+def test_words_that_are_not_shown_do_not_cut_the_sound() -> None:
+    delta = {"side": "model", "kind": "event", "type": "response.output_audio_transcript.delta", "item_id": "i"}
+    assert lines(sound("model", 200), delta, sound("model", 200), delta) == ["◀ 0.4 s of sound"]
+    assert lines({**delta, "event": {"delta": "Good"}}) == ["◀ response.output_audio_transcript.delta · “Good”"]
+
+
 def test_words_are_told_where_there_are_some() -> None:
     said = {"side": "model", "kind": "event", "type": "x.done", "event": {"transcript": "Good evening."}}
     assert lines(said) == ["◀ x.done · “Good evening.”"]
