@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import msgpack
 import msgspec
 import pybase64
 import pytest
@@ -162,7 +163,8 @@ async def test_a_session_is_ended(redis: Redis, redis_server: EmbeddedServer) ->
         sid = await speaks(client)
         quiet = str((await silent.hear())["session"]["id"]).removeprefix("sess_")
         async with asyncio.timeout(LIMIT_S):
-            while not (await redis.pubsub_shardnumsub(SessionKeys(quiet).control))[0][1]:  # its connection listens  # noqa: ASYNC110
+            said = msgpack.packb(["are you there", ""])
+            while not await redis.spublish(SessionKeys(quiet).control, said):  # its connection listens  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         for each in (sid, quiet):
             assert (await whole.api.ask("POST", f"/admin/api/sessions/{each}/end", {}, key=ADMIN)).status == 202
