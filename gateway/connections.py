@@ -145,6 +145,8 @@ class Connection:
         self._attachment = opened.attachment
         self._backend = backend
         self._control = Control()
+        self._heeds = asyncio.Event()
+        """the control channel is heard"""
         self.arrivals = Arrivals()
         self._arriving = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -234,13 +236,18 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                ours = self._sender(self), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
+                ours = self._speak(), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
                 for way in (*ways, *ours):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
         assert isinstance(first, ConnectionOver)
         return first
+
+    async def _speak(self) -> None:
+        """Nobody is greeted who could not be told of an end yet."""
+        await self._heeds.wait()
+        await self._sender(self)
 
     async def _send(self) -> None:
         """The only task that writes to the wire."""
@@ -286,6 +293,8 @@ class Connection:
         channel = self.session.keys.control
         await self._backend.bus.subscribe(channel, self._control)
         try:
+            self._control.missed()  # what was said since it was attached
+            self._heeds.set()
             while True:
                 what, argument = await self._control.next()
                 try:

@@ -23,6 +23,7 @@ from runtime.embedded import EmbeddedServer
 from simulator.answers import Fixed, Speech, words
 from simulator.options import Options
 from streams import keys, pcm, turns, up
+from streams.bus import Bus, Listener
 from streams.consumer import read
 from streams.keys import SESSION_TTL_MS, SessionKeys
 from streams.messages import Text
@@ -329,6 +330,23 @@ async def test_a_session_in_which_nothing_was_said_can_be_ended_and_spoken_in(
             sid = (await client.hear())["session"]["id"].removeprefix("sess_")
             assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/text", {"text": "Hello."})).status == 202
             await client.until("response.done")
+
+
+async def test_an_end_is_heard_from_the_first_word_on(
+    redis_server: EmbeddedServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes the gateway to listen for what is said to the session."""
+    at_once = Bus.subscribe
+
+    async def late(bus: Bus, channel: str, listener: Listener) -> None:
+        await asyncio.sleep(0.3)
+        await at_once(bus, channel, listener)
+
+    monkeypatch.setattr(Bus, "subscribe", late)
+    async with parley(redis_server, FAST) as whole, whole.talker() as client:
+        sid = (await client.hear())["session"]["id"].removeprefix("sess_")
+        assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/end")).status == 202
+        assert await closes(client) == 1000
 
 
 async def test_a_request_that_is_sent_again_is_stored_once(redis_server: EmbeddedServer, redis: Redis) -> None:
