@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import SettingsError
@@ -34,6 +34,25 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: Literal["text", "json"] = Field(
         "text", alias="PARLEY_LOG_FORMAT", description="`text` for people, `json` for machines: a record a line."
+    )
+
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        alias="PARLEY_METRICS_PORT",
+        description="The port at which a process gives its metrics, at `/metrics`; 0 = any free one. `parley up` counts from"
+        " here. Not set: a gateway gives them at its own port, to this machine only; other services give none.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", alias="PARLEY_METRICS_HOST", description="The address that belongs to `PARLEY_METRICS_PORT`."
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        alias="PARLEY_METRICS_TOKEN",
+        description="Who asks for metrics shows this as a bearer token, 16 characters or more; a gateway without a port for"
+        " them then gives them to other machines, too.",
     )
 
     drain_s: float = Field(

@@ -1,0 +1,126 @@
+"""What a process counts, in the Prometheus text format, and the port at which Prometheus asks for it.
+
+Each service names its own metrics in a `metrics.py` of its own, on top of `Metrics`. A gateway gives them at its own port
+(`gateway/health.py`) unless PARLEY_METRICS_PORT is set; the other services have no port but that one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from runtime.errors import PortBusy, StartError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+WAIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""An entry is taken within a millisecond or two; a tenth of a second is heard."""
+
+LONGEST_WAIT_S = 600.0
+"""What seems to have waited for longer, or for less than nothing, was stamped by another clock."""
+
+
+class Metrics:
+    """One process's. Labels take values from closed sets only, never what a client sent."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All of them, in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class QueueWait:
+    """How long the entries of one stream waited, from being given to be stored to being taken, for a histogram.
+
+    Two machines' clocks may differ: a wait of less than nothing is not observed, but counted as skewed. Between two
+    processes of one machine it is exact.
+    """
+
+    def __init__(self, histogram: Histogram, skewed: Counter, stream: str) -> None:
+        self._observe = histogram.labels(stream).observe
+        self._skewed = skewed.labels(stream).inc
+
+    def __call__(self, waited_s: float) -> None:
+        if 0.0 <= waited_s <= LONGEST_WAIT_S:
+            self._observe(waited_s)
+        else:
+            self._skewed()
+
+
+def may_read(authorization: str, token: str) -> bool:
+    """Whether these are the credentials of who may read the metrics."""
+    scheme, _, shown = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
+
+
+@asynccontextmanager
+async def exposed(metrics: Metrics, settings: Settings) -> AsyncIterator[str | None]:
+    """Give the metrics at PARLEY_METRICS_PORT for as long as the context lasts; the address, None when there is no port set.
+
+    Raises PortBusy, StartError.
+    """
+    if settings.metrics_port is None:
+        yield None
+        return
+    from aiohttp import web  # a transcoder that nobody asks needs no HTTP server
+
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+
+    async def answer(request: web.Request) -> web.Response:
+        if token and not may_read(request.headers.get("Authorization", ""), token):
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", answer)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        url = await _listen(runner, settings.metrics_host, settings.metrics_port)
+        logger.info("metrics are at %s/metrics", url)
+        yield url
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+    from aiohttp import web
+
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortBusy(host, port, "PARLEY_METRICS_PORT") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise StartError(
+            f"Metrics cannot be given at {host}:{port} ({reason})."
+            " Set PARLEY_METRICS_HOST to an address of this machine, and PARLEY_METRICS_PORT to a port that you may use."
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
