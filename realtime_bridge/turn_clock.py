@@ -48,8 +48,7 @@ class TurnClock:
 
     def said(self, entry: EntryId, message: pcm.PcmMessage, since_us: int) -> None:
         """An entry of `pcm`, and when the client's part of it was there."""
-        if closed := self._times.said(entry, message, since_us // 1000, now_ms()):
-            self._keep(closed)
+        self._times.said(entry, message, since_us // 1000)
 
     def noted(self, note: turns.TurnsMessage) -> None:
         """What was noted of the conversation."""

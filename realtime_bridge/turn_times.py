@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from realtime_bridge import server_events as hear
 from streams import pcm, turns
 from streams.ids import EntryId
-from streams.messages import Text
+from streams.messages import ClientEvent, Text
 from streams.timing import Reached
 from streams.up import UtteranceEnd
 
 REMEMBERED = 256
 """Entries of `pcm` whose time is known: five seconds of frames of 20 ms. A model's turn detection looks back one or two."""
+
+REMEMBERED_WORDS = 16
 
 ANSWERED_WITHIN_MS = 60_000
 """A turn of which nobody has said a word for so long is not answered."""
@@ -66,6 +68,8 @@ class TurnTimes:
 
     def __init__(self) -> None:
         self._times: deque[tuple[EntryId, int]] = deque(maxlen=REMEMBERED)
+        self._words: deque[tuple[EntryId, bool]] = deque(maxlen=REMEMBERED_WORDS)
+        """entries that say something in words, and whether they want an answer"""
         self._turn: _Turn | None = None
 
     @property
@@ -73,24 +77,27 @@ class TurnTimes:
         """When `overdue` wants to be called."""
         return None if self._turn is None else self._turn.deadline_ms
 
-    def said(self, entry: EntryId, message: pcm.PcmMessage, since_ms: int, now_ms: int) -> list[turns.Timed]:
+    def said(self, entry: EntryId, message: pcm.PcmMessage, since_ms: int) -> None:
         """An entry of `pcm`, and when the client's part of it was there; 0: unknown."""
         if isinstance(message, UtteranceEnd):
             since_ms = message.arrived_ms
+        elif isinstance(message, Text | ClientEvent):
+            is_asking = isinstance(message, ClientEvent) or (message.role == "user" and message.respond)
+            self._words.append((entry, is_asking))
         if since_ms:
             self._times.append((entry, since_ms))
-        if isinstance(message, Text) and message.role == "user" and message.respond:
-            closed = self.close()
-            self._turn = _Turn("", since_ms or None, None, now_ms + ANSWERED_WITHIN_MS)
-            return closed
-        return []
 
     def noted(self, note: turns.TurnsMessage, now_ms: int) -> list[turns.Timed]:
         """What was noted of the conversation."""
         match note:
             case turns.Committed(item=item, pcm_id=pcm_id):
+                entry = EntryId.parse(pcm_id)
+                is_asking = next((is_asking for words, is_asking in self._words if words == entry), None)
+                if is_asking is False:
+                    return []
                 closed = self.close()
-                self._turn = _Turn(item, self._said_at(EntryId.parse(pcm_id)), now_ms, now_ms + ANSWERED_WITHIN_MS)
+                committed_ms = now_ms if is_asking is None else None  # words are an item at once
+                self._turn = _Turn(item, self._said_at(entry), committed_ms, now_ms + ANSWERED_WITHIN_MS)
                 return closed
             case turns.Removed(item=item) if self._turn is not None and self._turn.item == item:
                 self._turn = None  # it is said again, as part of another

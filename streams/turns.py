@@ -223,7 +223,7 @@ class Timed(Message, frozen=True, tag="timed"):
     """
 
     item: str
-    """what the user said; empty: in words"""
+    """what the user said"""
     response: str
     """whose sound came first; empty: none has come"""
     answer: str

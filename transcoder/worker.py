@@ -77,11 +77,15 @@ class SessionTranscoder:
     async def run(self) -> bool:
         """Transcode until the session ends; True then."""
         self._task = asyncio.current_task()
+        self._log.info("transcoding begins")
         try:
-            return await self._work()
+            is_over = await self._work()
+            self._log.info("transcoding ends")
+            return is_over
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
+            self._log.info("this transcoder leaves the session to another")
             return False
 
     def leave(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from realtime_bridge import server_events as hear
 from realtime_bridge.turn_times import ANSWERED_WITHIN_MS, PLAYED_WITHIN_MS, WRITTEN_WITHIN_MS, TurnTimes, stages
 from streams import pcm, turns
 from streams.ids import EntryId
-from streams.messages import Text
+from streams.messages import ClientEvent, Text
 from streams.timing import Reached
 from streams.up import UtteranceEnd
 
@@ -28,7 +29,7 @@ def delta(response: str = "r1", item: str = "a1") -> hear.ResponseOutputAudioDel
 def spoken(times: TurnTimes, *, committed_ms: int = 1_300, item: str = "u1") -> list[turns.Timed]:
     """Ten frames, the first at 1000, each 20 ms later; the turn ends in the sixth, which came at 1100."""
     for number in range(1, 11):
-        times.said(entry(number), pcm.Audio(b"\0\0"), 980 + number * 20, 0)
+        times.said(entry(number), pcm.Audio(b"\0\0"), 980 + number * 20)
     return times.noted(turns.Committed(item, str(entry(6)), 3), committed_ms)
 
 
@@ -112,27 +113,34 @@ def test_the_answer_after_a_function_call_counts() -> None:
 def test_a_whole_recording_was_said_when_it_was_there() -> None:
     """Not when the transcoder had decoded it."""
     times = TurnTimes()
-    times.said(entry(1), pcm.Audio(b"\0\0"), 1_450, 0)
-    times.said(entry(2), UtteranceEnd(samples=1, arrived_ms=1_000, source="m4a"), 1_450, 0)
+    times.said(entry(1), pcm.Audio(b"\0\0"), 1_450)
+    times.said(entry(2), UtteranceEnd(samples=1, arrived_ms=1_000, source="m4a"), 1_450)
     times.noted(turns.Committed("u1", str(entry(2)), 0), 1_500)
     (timed,) = times.close()
     assert timed.said_ms == 1_000
 
 
-def test_words_are_a_turn_without_a_commit() -> None:
+@pytest.mark.parametrize("message", [Text("Hello"), ClientEvent("conversation.item.create", msgspec.Raw(b"{}"))])
+def test_words_are_a_turn_without_a_commit(message: pcm.PcmMessage) -> None:
     times = TurnTimes()
-    assert times.said(entry(1), Text("Hello"), 1_000, 1_001) == []
+    times.said(entry(1), message, 1_000)
+    assert times.noted(turns.Committed("u1", str(entry(1)), 0), 1_002) == []
     answered(times, 1_400)
     (timed,) = times.close()
-    assert (timed.item, timed.said_ms, timed.committed_ms, timed.first_delta_ms) == ("", 1_000, None, 1_400)
+    assert (timed.item, timed.said_ms, timed.committed_ms, timed.first_delta_ms) == ("u1", 1_000, None, 1_400)
     assert stages(timed) == {"model": 400}
 
 
 @pytest.mark.parametrize("text", [Text("Know this", role="system"), Text("Wait", respond=False)])
 def test_words_that_nobody_answers_are_no_turn(text: Text) -> None:
+    """Nor is a turn over when they are said."""
     times = TurnTimes()
-    times.said(entry(1), text, 1_000, 1_001)
-    assert times.close() == []
+    spoken(times)
+    times.said(entry(11), text, 1_400)
+    assert times.noted(turns.Committed("s1", str(entry(11)), 0), 1_402) == []
+    answered(times)
+    (timed,) = times.close()
+    assert (timed.item, timed.first_delta_ms) == ("u1", 1_600)
 
 
 def test_a_greeting_is_no_turn() -> None:
@@ -145,7 +153,7 @@ def test_a_greeting_is_no_turn() -> None:
 def test_when_it_was_said_may_not_be_known() -> None:
     """Another bridge has read it, or a gateway of the time before has written it."""
     times = TurnTimes()
-    times.said(entry(1), pcm.Audio(b"\0\0"), 0, 0)
+    times.said(entry(1), pcm.Audio(b"\0\0"), 0)
     times.noted(turns.Committed("u1", str(entry(1)), 0), 1_500)
     answered(times)
     (timed,) = times.close()
@@ -156,7 +164,7 @@ def test_when_it_was_said_may_not_be_known() -> None:
 def test_only_the_last_of_what_was_said_is_remembered() -> None:
     times = TurnTimes()
     for number in range(1, 2_001):
-        times.said(entry(number), pcm.Audio(b"\0\0"), 20 * number, 0)
+        times.said(entry(number), pcm.Audio(b"\0\0"), 20 * number)
     times.noted(turns.Committed("u1", str(entry(1_990)), 0), 40_100)
     times.noted(turns.Committed("u2", str(entry(5)), 0), 40_200)
     (timed,) = times.close()

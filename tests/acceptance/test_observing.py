@@ -1,0 +1,155 @@
+"""What can be seen of a conversation from outside, and what cannot: one process of each service, at their most talkative."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from runtime.embedded import EmbeddedServer
+from simulator.answers import words
+from simulator.options import Options
+from tests.acceptance.conftest import simulator
+from tests.acceptance.fleet import SERVICES, Fleet, Service
+from tests.acceptance.phone import calling
+from tests.media.make_media import make_clip
+
+KEY = "backend-key-" * 3
+ANSWER, ASKED = "Marzipan umbrellas never whistle.", "Do xylophones drink lemonade?"
+CLIP = make_clip(samples=44_100).data
+SID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass
+class Talked:
+    """A conversation that is over, and what its processes have said about it."""
+
+    document: dict[str, Any]
+    lines: dict[Service, list[dict[str, Any]]]
+    """their logs"""
+    raw: str
+    """the same, as it was written"""
+    metrics: dict[Service, str]
+
+
+async def talk(url: str, user: str) -> dict[str, Any]:
+    """A recording and a text, each to the end of its answer, and the end; the session's document."""
+    http_url, key = url.replace("ws:", "http:", 1), {"Authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(http_url, headers=key) as api:
+        async with calling(url, user, "?paced=0") as phone:
+            assert (await phone.ask(CLIP)).text == ANSWER
+            async with api.get(f"/v1/sessions?user={user}") as response:
+                (line,) = (await response.json())["sessions"]
+            async with api.post(f"/v1/sessions/{line['id']}/text", json={"text": ASKED}) as response:
+                assert response.status == 202
+            assert (await phone.answer()).text == ANSWER
+            async with api.post(f"/v1/sessions/{line['id']}/end", json={}) as response:
+                assert response.status == 202
+        async with asyncio.timeout(20):
+            while True:
+                async with api.get(f"/v1/sessions/{line['id']}") as response:
+                    document: dict[str, Any] = await response.json()
+                if document["status"] == "ended":
+                    return document
+                await asyncio.sleep(0.02)
+
+
+async def metrics_of(fleet: Fleet) -> dict[Service, str]:
+    """As Prometheus gets them."""
+    found: dict[Service, str] = {}
+    async with aiohttp.ClientSession() as http:
+        for member in fleet.members:
+            (url,) = re.findall(r"metrics are at (http://\S+/metrics)", "".join(member.lines))
+            async with http.get(url) as response:
+                found[member.service] = await response.text()
+    return found
+
+
+@pytest.fixture(scope="module")
+def talked() -> Iterator[Talked]:
+    settings = {
+        "LOG_LEVEL": "DEBUG",
+        "PARLEY_LOG_FORMAT": "json",
+        "PARLEY_METRICS_PORT": "0",
+        "PARLEY_API_KEYS": KEY,
+        "PARLEY_TRANSCRIPTION_MODEL": "captions",
+    }
+    options = Options(answer=words(ANSWER), speed=0.0, transcription_delay_s=0.0)
+    with ExitStack() as stack:
+        redis = stack.enter_context(EmbeddedServer())
+        base_url = stack.enter_context(simulator(options))
+        fleet = Fleet(redis.url, base_url, settings=settings)
+        stack.callback(fleet.close)
+        fleet.complete(1)
+        (gateway,) = fleet.of("gateway")
+        document = asyncio.run(talk(gateway.url, "ann"))
+        metrics = asyncio.run(metrics_of(fleet))
+        fleet.stop()
+        lines = {
+            member.service: [msgspec.json.decode(line) for line in member.lines if line.startswith("{")]
+            for member in fleet.members
+        }
+        raw = "".join(line for member in fleet.members for line in member.lines)
+        yield Talked(document, lines, raw, metrics)
+
+
+def test_the_conversation_was_had(talked: Talked) -> None:
+    """What is looked for in the logs was said."""
+    spoken, _, asked, answer = [turn.get("text") for turn in talked.document["turns"]]  # the first answer is cut by the text
+    assert (asked, answer) == (ASKED, ANSWER)
+    assert "You spoke for" in spoken
+
+
+def test_no_log_holds_a_word_of_it(talked: Talked) -> None:
+    """Not even at DEBUG: neither what was said nor what was answered, in words or in sound."""
+    said = {word for text in (ANSWER, ASKED, "You spoke for") for word in re.findall(r"\w{5,}", text)}
+    assert {word for word in said if word.lower() in talked.raw.lower()} == set()
+    sound = base64.b64encode(CLIP).decode()
+    assert [at for at in range(0, len(sound) - 40, 400) if sound[at : at + 40] in talked.raw] == []
+    assert max(len(line) for line in talked.raw.splitlines()) < 2_000
+
+
+def test_every_line_that_concerns_the_session_has_its_id(talked: Talked) -> None:
+    """In a field of its own: whoever looks for it finds all that happened to it, in all services."""
+    sid = talked.document["id"]
+    for service in SERVICES:
+        of_session = [line for line in talked.lines[service] if line.get("sid") == sid]
+        assert of_session, service
+        named = [line for line in talked.lines[service] if SID.search(str(line["message"]))]
+        assert [line for line in named if "sid" not in line] == []
+    for line in talked.lines["realtime_bridge"]:
+        assert line["logger"] != "realtime_bridge.session_bridge" or line["sid"] == sid
+
+
+def test_each_turn_has_a_line_of_its_own(talked: Talked) -> None:
+    turns = [line for line in talked.lines["realtime_bridge"] if line["message"].startswith("a turn was")]
+    assert [line["message"] for line in turns] == ["a turn was heard"] * 2
+    assert all(line["turn_ms"] >= 0 and line["delivery_ms"] >= 0 for line in turns)
+    assert [timing["response"] for timing in talked.document["timings"]] == [line["response"] for line in turns]
+
+
+@pytest.mark.parametrize(
+    ("service", "counted"),
+    [
+        ("gateway", 'parley_gateway_queue_wait_seconds_count{stream="down"}'),
+        ("transcoder", 'parley_transcoder_queue_wait_seconds_count{stream="up"}'),
+        ("transcoder", "parley_transcoder_decode_seconds_count"),
+        ("realtime_bridge", 'parley_bridge_queue_wait_seconds_count{stream="pcm"}'),
+        ("realtime_bridge", 'parley_bridge_turns_total{outcome="heard"}'),
+        ("realtime_bridge", "parley_bridge_turn_seconds_count"),
+    ],
+)
+def test_every_service_counts(talked: Talked, service: Service, counted: str) -> None:
+    """And nothing waited for less than nothing on one machine's clock."""
+    samples = [line.rpartition(" ") for line in talked.metrics[service].splitlines() if not line.startswith("#")]
+    values = {name: float(value) for name, _, value in samples}
+    assert values[counted] >= 1
+    assert [name for name, value in values.items() if "skewed" in name and value] == []
