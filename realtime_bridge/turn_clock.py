@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from realtime_bridge import server_events as hear
 from realtime_bridge.metrics import Metrics
@@ -18,6 +19,8 @@ from streams.errors import StreamError
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.sessions import Session, now_ms
+
+Outcome = Literal["heard", "unheard", "unanswered"]
 
 
 class TurnClock:
@@ -87,7 +90,8 @@ class TurnClock:
 
     def _count(self, timed: turns.Timed) -> None:
         took = stages(timed)
-        outcome = "unanswered" if timed.first_delta_ms is None else "unheard" if timed.first_byte_ms is None else "heard"
+        outcome: Outcome = "heard" if timed.first_byte_ms is not None else "unheard"
+        outcome = "unanswered" if timed.first_delta_ms is None else outcome
         self._metrics.turns.labels(outcome).inc()
         for stage, ms in took.items():
             if 0 <= ms <= LONGEST_WAIT_S * 1000:
