@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from runtime.metrics import CONTENT_TYPE, WAIT_BUCKETS_S, QueueWait
+from runtime.metrics import CONTENT_TYPE, QueueWaits
 from runtime.metrics import Metrics as ProcessMetrics
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -41,17 +41,9 @@ class Metrics(ProcessMetrics):
             buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
             registry=self.registry,
         )
-        waits = Histogram(
-            "parley_gateway_queue_wait_seconds",
+        waits = QueueWaits(
+            "parley_gateway",
             "From the moment when a bridge (down) or a transcoder (play) has said something to a gateway's taking it.",
-            ["stream"],
-            buckets=WAIT_BUCKETS_S,
-            registry=self.registry,
+            self.registry,
         )
-        skewed = Counter(
-            "parley_gateway_queue_waits_skewed",
-            "Waits that cannot be, because two machines' clocks differ; they are not among the others.",
-            ["stream"],
-            registry=self.registry,
-        )
-        self.down_wait, self.play_wait = QueueWait(waits, skewed, "down"), QueueWait(waits, skewed, "play")
+        self.down_wait, self.play_wait = waits.of("down"), waits.of("play")

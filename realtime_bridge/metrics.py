@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from runtime.metrics import WAIT_BUCKETS_S, QueueWait
 from runtime.metrics import Metrics as ProcessMetrics
+from runtime.metrics import QueueWaits
 
 TURN_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Between half a second and a whole one a listener begins to notice, so there they are fine."""
@@ -49,20 +49,12 @@ class Metrics(ProcessMetrics):
         self.breaks = Counter(
             "parley_bridge_upstream_breaks", "Sockets to the model that broke in mid-session.", registry=self.registry
         )
-        waits = Histogram(
-            "parley_bridge_queue_wait_seconds",
+        waits = QueueWaits(
+            "parley_bridge",
             "From the moment when a gateway or a transcoder has said something (pcm) to the bridge's taking it.",
-            ["stream"],
-            buckets=WAIT_BUCKETS_S,
-            registry=self.registry,
+            self.registry,
         )
-        waits_skewed = Counter(
-            "parley_bridge_queue_waits_skewed",
-            "Waits that cannot be, because two machines' clocks differ; they are not among the others.",
-            ["stream"],
-            registry=self.registry,
-        )
-        self.pcm_wait = QueueWait(waits, waits_skewed, "pcm")
+        self.pcm_wait = waits.of("pcm")
 
     def count_sessions(self, sessions: Callable[[], int]) -> None:
         """Ask this how many there are."""

@@ -10,19 +10,16 @@ import errno
 import hmac
 import logging
 import os
-from collections.abc import AsyncIterator
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from runtime.errors import PortBusy, StartError
 
@@ -56,21 +53,61 @@ class Metrics:
 
 
 class QueueWait:
-    """How long the entries of one stream waited, from being given to be stored to being taken, for a histogram.
+    """How long the entries of one stream waited, from being given to be stored to being taken. Call it with each.
 
-    Two machines' clocks may differ: a wait of less than nothing is not observed, but counted as skewed. Between two
+    Two machines' clocks may differ: a wait of less than nothing is not counted among the others, but as skewed. Between two
     processes of one machine it is exact.
     """
 
-    def __init__(self, histogram: Histogram, skewed: Counter, stream: str) -> None:
-        self._observe = histogram.labels(stream).observe
-        self._skewed = skewed.labels(stream).inc
+    __slots__ = ("counts", "seconds", "skewed")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(WAIT_BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.skewed = 0
 
     def __call__(self, waited_s: float) -> None:
         if 0.0 <= waited_s <= LONGEST_WAIT_S:
-            self._observe(waited_s)
+            self.counts[bisect_left(WAIT_BUCKETS_S, waited_s)] += 1
+            self.seconds += waited_s
         else:
-            self._skewed()
+            self.skewed += 1
+
+
+class QueueWaits(Collector):
+    """The waits of all streams that a service reads, as a histogram and a counter of what is skewed.
+
+    Not the library's own Histogram: that takes 2.4 µs for each entry of audio, this 0.6 µs (on one machine, one after the other).
+    """
+
+    labels = ("stream",)
+
+    def __init__(self, prefix: str, what: str, registry: CollectorRegistry) -> None:
+        """`prefix`: of the metrics' names."""
+        self._prefix, self._what = prefix, what
+        self._streams: dict[str, QueueWait] = {}
+        registry.register(self)
+
+    def of(self, stream: str) -> QueueWait:
+        """One more stream."""
+        return self._streams.setdefault(stream, QueueWait())
+
+    def describe(self) -> tuple[HistogramMetricFamily, CounterMetricFamily]:
+        """Both, without a value."""
+        skewed = "Waits that cannot be, because two machines' clocks differ; they are not among the others."
+        return (
+            HistogramMetricFamily(f"{self._prefix}_queue_wait_seconds", self._what, labels=self.labels),
+            CounterMetricFamily(f"{self._prefix}_queue_waits_skewed", skewed, labels=self.labels),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Both, as they are now."""
+        waits, skewed = self.describe()
+        bounds = [*map(str, WAIT_BUCKETS_S), "+Inf"]
+        for stream, wait in self._streams.items():
+            waits.add_metric([stream], list(zip(bounds, accumulate(wait.counts), strict=True)), wait.seconds)
+            skewed.add_metric([stream], wait.skewed)
+        yield from (waits, skewed)
 
 
 def may_read(authorization: str, token: str) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from runtime.metrics import WAIT_BUCKETS_S, QueueWait
 from runtime.metrics import Metrics as ProcessMetrics
+from runtime.metrics import QueueWaits
 
 
 class Metrics(ProcessMetrics):
@@ -28,20 +28,12 @@ class Metrics(ProcessMetrics):
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
             registry=self.registry,
         )
-        waits = Histogram(
-            "parley_transcoder_queue_wait_seconds",
+        waits = QueueWaits(
+            "parley_transcoder",
             "From the moment when a gateway (up) or a bridge (down) has said something to the transcoder's taking it.",
-            ["stream"],
-            buckets=WAIT_BUCKETS_S,
-            registry=self.registry,
+            self.registry,
         )
-        skewed = Counter(
-            "parley_transcoder_queue_waits_skewed",
-            "Waits that cannot be, because two machines' clocks differ; they are not among the others.",
-            ["stream"],
-            registry=self.registry,
-        )
-        self.up_wait, self.down_wait = QueueWait(waits, skewed, "up"), QueueWait(waits, skewed, "down")
+        self.up_wait, self.down_wait = waits.of("up"), waits.of("down")
 
     def count_sessions(self, sessions: Callable[[], int]) -> None:
         """Ask this how many there are."""

@@ -24,6 +24,7 @@ from realtime_bridge import budget
 from realtime_bridge.metrics import Metrics as BridgeMetrics
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.verdicts import FATAL_CODES
+from runtime.metrics import QueueWaits
 from runtime.settings import Settings
 from streams import down, keys, pcm, turns, up
 from transcoder.errors import MediaError
@@ -158,10 +159,10 @@ def test_every_metric_is_explained() -> None:
     exposed: dict[str, set[str]] = {}
     for metrics in (GatewayMetrics(), TranscoderMetrics(), BridgeMetrics()):
         for collector in metrics.registry._collector_to_names:
-            if isinstance(collector, MetricWrapperBase):
-                (family,) = collector.describe()
-                name = family.name + ("_total" if family.type == "counter" else "")
-                exposed[name] = set(collector._labelnames)
+            if isinstance(collector, MetricWrapperBase | QueueWaits):
+                labels = collector.labels if isinstance(collector, QueueWaits) else collector._labelnames
+                for family in collector.describe():
+                    exposed[family.name + ("_total" if family.type == "counter" else "")] = set(labels)
     assert documented == exposed
 
 

@@ -15,6 +15,7 @@ from gateway.errors import DoorError
 from gateway.metrics import Metrics as GatewayMetrics
 from realtime_bridge.metrics import Metrics as BridgeMetrics
 from realtime_bridge.turn_clock import Outcome
+from runtime.metrics import QueueWaits
 from transcoder.errors import MediaError
 from transcoder.metrics import Metrics as TranscoderMetrics
 
@@ -34,11 +35,13 @@ def series() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for metrics in (GatewayMetrics(), TranscoderMetrics(), BridgeMetrics()):
         for collector in metrics.registry._collector_to_names:
-            for family in collector.describe() if isinstance(collector, MetricWrapperBase) else collector.collect():
-                labels = set(getattr(collector, "_labelnames", ()))
+            labels = collector.labels if isinstance(collector, QueueWaits) else getattr(collector, "_labelnames", ())
+            for family in (
+                collector.describe() if isinstance(collector, MetricWrapperBase | QueueWaits) else collector.collect()
+            ):
                 endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
                 for ending in endings:
-                    found[family.name + ending] = labels | ({"le"} if ending == "_bucket" else set())
+                    found[family.name + ending] = set(labels) | ({"le"} if ending == "_bucket" else set())
     return found
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runtime.embedded import free_port
 from runtime.errors import PortBusy, StartError
-from runtime.metrics import Metrics, QueueWait, exposed, may_read
+from runtime.metrics import LONGEST_WAIT_S, WAIT_BUCKETS_S, Metrics, QueueWaits, exposed, may_read
 from runtime.settings import Settings
 
 TOKEN = "a-token-of-metrics"
@@ -81,11 +81,24 @@ def test_only_the_token_itself_will_do() -> None:
 def test_a_wait_that_cannot_be_is_counted_apart() -> None:
     """Two machines' clocks differ: neither less than nothing nor an hour is a wait."""
     metrics = Metrics()
-    waits = Histogram("parley_test_wait_seconds", "Waits.", ["stream"], registry=metrics.registry)
-    skewed = Counter("parley_test_skewed", "Others.", ["stream"], registry=metrics.registry)
-    wait = QueueWait(waits, skewed, "up")
+    wait = QueueWaits("parley_test", "Waits.", metrics.registry).of("up")
     for waited_s in (0.0, 0.002, -0.004, 3_600.0):
         wait(waited_s)
     exposition = metrics.exposition().decode()
-    assert 'parley_test_wait_seconds_count{stream="up"} 2.0' in exposition
-    assert 'parley_test_skewed_total{stream="up"} 2.0' in exposition
+    assert 'parley_test_queue_wait_seconds_count{stream="up"} 2.0' in exposition
+    assert 'parley_test_queue_waits_skewed_total{stream="up"} 2.0' in exposition
+
+
+def test_waits_are_the_histogram_that_the_library_would_make_of_them() -> None:
+    """Each on the right side of each bound."""
+    ours, theirs = Metrics(), Metrics()
+    wait = QueueWaits("parley_test", "Waits.", ours.registry).of("up")
+    name = "parley_test_queue_wait_seconds"
+    histogram = Histogram(name, "Waits.", ["stream"], buckets=WAIT_BUCKETS_S, registry=theirs.registry).labels("up")
+    for waited_s in (0.0, *WAIT_BUCKETS_S, 0.003, 0.0501, 11.0, LONGEST_WAIT_S):
+        wait(waited_s)
+        histogram.observe(waited_s)
+    mine, expected = (
+        {line for line in metrics.exposition().decode().splitlines() if line.startswith(name)} for metrics in (ours, theirs)
+    )
+    assert mine == expected
