@@ -42,6 +42,7 @@ from gateway.playhead import Playhead
 from gateway.reaching import Reaching
 from gateway.stopping import Stopping
 from gateway.uplink import Uplink
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down
 from streams.attach import ATTACH_RENEW_S, presence, say_alive
@@ -404,7 +405,9 @@ class Connection:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._leave())
             tasks.create_task(self.wire.close(over))
-        lasted = time.monotonic() - self._since
+        lasted, now_ms = time.monotonic() - self._since, time.time() * 1000
+        about = {"door": self.door, "code": over.code}
+        traces.span(self.session.sid, "connection", now_ms - lasted * 1000, now_ms, about)
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
     async def _leave(self) -> None:

@@ -32,6 +32,7 @@ from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.spoken import START
 from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.turn_clock import TurnClock
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down, keys
 from streams.attach import presence, say_failed
@@ -97,6 +98,7 @@ class SessionBridge:
         self._accounting: Accounting
         self._ledger: Ledger
         self._times: TurnClock
+        self._door = ""
 
     def leave(self) -> None:
         """Fall silent, and let another bridge have the session; `run` returns soon after."""
@@ -140,12 +142,14 @@ class SessionBridge:
         if not await self._lease.acquire_within(LEASE_MS / 1000 + 1):
             self._log.info("another bridge has this session")
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
+        begun_ms = now_ms()
         try:
             return await self._came_to_its_end(await self._why_it_ended())
         except StreamUnavailable as error:
             self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
             return False
         finally:
+            traces.span(self._session.sid, "bridge", begun_ms, now_ms())
             await self._lease.release()
             if self._lines is not None:
                 await self._lines.closed()
@@ -246,6 +250,7 @@ class SessionBridge:
             r.metrics,
         )
         self._lines = Lines(shared, r.settings, r.personas, r.http, memory)
+        self._door = rebuilt.opened.door
         self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": epoch})
         await self._accounting.look()  # whose user has used up the day is not dialled for
@@ -260,6 +265,8 @@ class SessionBridge:
         self._log.info("bridging ends", extra={"reason": reason})
         if self._opened.is_set():
             self._times.close()
+            about = {"reason": reason, "door": self._door}
+            traces.span(self._session.sid, "session", self._accounting.started_ms, now_ms(), about, traces.ROOT)
             await self._say_the_last_word(reason, sentence)
             await self._accounting.keep()
         line = None if self._lines is None else self._lines.current

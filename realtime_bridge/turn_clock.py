@@ -11,7 +11,8 @@ from typing import Literal
 
 from realtime_bridge import server_events as hear
 from realtime_bridge.metrics import Metrics
-from realtime_bridge.turn_times import TurnTimes, stages
+from realtime_bridge.turn_times import STAGES, TurnTimes, stages
+from runtime import traces
 from runtime.logs import SessionLogger
 from runtime.metrics import LONGEST_WAIT_S
 from streams import pcm, timing, turns
@@ -98,6 +99,7 @@ class TurnClock:
                 self._metrics.stage.labels(stage).observe(ms / 1000)
             else:
                 self._metrics.skewed.labels(stage).inc()
+        self._trace(timed, outcome)
         extra: dict[str, object] = {"item": timed.item, "response": timed.response}
         if timed.said_ms is not None and timed.first_byte_ms is not None:
             total_ms = timed.first_byte_ms - timed.said_ms
@@ -105,6 +107,20 @@ class TurnClock:
                 self._metrics.turn.observe(total_ms / 1000)
             extra["turn_ms"] = total_ms
         self._log.info("a turn was %s", outcome, extra=extra | {f"{stage}_ms": ms for stage, ms in took.items()})
+
+    def _trace(self, timed: turns.Timed, outcome: Outcome) -> None:
+        """The turn, and its stages in it."""
+        marks = timed.said_ms, timed.committed_ms, timed.first_delta_ms, timed.first_byte_ms, timed.playback_ms
+        known = [at_ms for at_ms in marks if at_ms is not None]
+        if not known:
+            return
+        about = {"item": timed.item, "response": timed.response, "outcome": outcome}
+        turn = traces.span(self._session.sid, "turn", min(known), max(known), about)
+        if turn is not None:
+            ends = dict(zip(STAGES, marks[1:], strict=True))
+            for stage, ms in stages(timed).items():
+                if (end_ms := ends[stage]) is not None:
+                    traces.span(self._session.sid, stage, end_ms - ms, end_ms, parent=turn)
 
     def _arm(self) -> None:
         deadline_ms = self._times.deadline_ms

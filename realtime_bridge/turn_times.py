@@ -36,6 +36,10 @@ PLAYED_WITHIN_MS = 3_000
 """A client that says when it plays has said so by then."""
 
 
+STAGES = ("commit", "model", "delivery", "playback")
+"""Each ends with the time of its place among those of a turn."""
+
+
 @dataclass(slots=True)
 class _Turn:
     item: str
@@ -142,12 +146,7 @@ class TurnTimes:
 
 def stages(timed: turns.Timed) -> dict[str, int]:
     """What each stage took, of those that are known, in ms: by the names that logs and metrics have for them."""
-    marks = (
-        ("commit", timed.committed_ms),
-        ("model", timed.first_delta_ms),
-        ("delivery", timed.first_byte_ms),
-        ("playback", timed.playback_ms),
-    )
+    marks = zip(STAGES, (timed.committed_ms, timed.first_delta_ms, timed.first_byte_ms, timed.playback_ms), strict=True)
     found: dict[str, int] = {}
     before = timed.said_ms
     for name, at_ms in marks:

@@ -55,6 +55,13 @@ class Settings(BaseSettings):
         " them then gives them to other machines, too.",
     )
 
+    traces: str | None = Field(
+        None,
+        alias="PARLEY_TRACES",
+        description="`otlp` sends OpenTelemetry traces, one a session, to where `OTEL_EXPORTER_OTLP_ENDPOINT` says;"
+        " `file:` and a path writes them there. Needs `parley[otel]`.",
+    )
+
     drain_s: float = Field(
         5.0,
         ge=0,
@@ -68,6 +75,13 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("traces")
+    @classmethod
+    def _traces(cls, value: str | None) -> str | None:
+        if value is not None and value != "otlp" and not value.removeprefix("file:").startswith("/"):
+            raise ValueError("must be `otlp`, or `file:` with an absolute path, such as file:/tmp/traces.jsonl")
+        return value
 
     @field_validator("redis_url")
     @classmethod

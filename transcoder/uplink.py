@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams import checkpoint, pcm, turns, up
 from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
@@ -24,7 +25,7 @@ from streams.hub import Hub
 from streams.ids import ZERO, EntryId, piece
 from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
 from streams.producer import Assigned, Producer
-from streams.sessions import Session
+from streams.sessions import Session, now_ms
 from streams.sources import is_chunked
 from transcoder.chunks import Chunks, Sound
 from transcoder.continuous import ContinuousResampler
@@ -282,6 +283,7 @@ class UplinkTranscoder:
     # ── whole recordings ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _file(self, file: up.File) -> list[Message]:
+        begun_ms = now_ms()
         try:
             with self._metrics.decode.time():
                 decoded = await self._pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
@@ -294,9 +296,11 @@ class UplinkTranscoder:
             self._metrics.refused.labels(error.code).inc()
             self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
             return [pcm.MediaError(code=error.code, message=str(error))]
+        info = decoded.source
+        about: dict[str, traces.Value] = {"container": info.container, "codec": info.codec, "bytes": len(file.data)}
+        traces.span(self._session.sid, "decode", begun_ms, now_ms(), about)
         samples = len(decoded.pcm) // BYTES_PER_SAMPLE
         self._bucket.take(decoded.source.duration_s, self._now())
-        info = decoded.source
         what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
         missing_ms = round(1000 * (info.duration_s - samples / SAMPLE_RATE))
         missing_ms = max(missing_ms, 0) + decoded.lost_packets * LOST_PACKET_MS

@@ -8,12 +8,13 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams.errors import Replaced, StreamUnavailable
 from streams.hub import Hub
 from streams.keys import PlayCodec
 from streams.play import open_plays
-from streams.sessions import LINGER_MS, Session
+from streams.sessions import LINGER_MS, Session, now_ms
 from transcoder.metrics import Metrics
 from transcoder.play import Play
 from transcoder.recording import Recordings
@@ -78,6 +79,7 @@ class SessionTranscoder:
         """Transcode until the session ends; True then."""
         self._task = asyncio.current_task()
         self._log.info("transcoding begins")
+        begun_ms = now_ms()
         try:
             is_over = await self._work()
             self._log.info("transcoding ends")
@@ -87,6 +89,8 @@ class SessionTranscoder:
                 raise
             self._log.info("this transcoder leaves the session to another")
             return False
+        finally:
+            traces.span(self._session.sid, "transcode", begun_ms, now_ms())
 
     def leave(self) -> None:
         """Leave off. What is not done stays in `up` and `down` for whoever comes next."""

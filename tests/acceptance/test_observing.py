@@ -36,8 +36,9 @@ class Talked:
     lines: dict[Service, list[dict[str, Any]]]
     """their logs"""
     raw: str
-    """the same, as it was written"""
+    """the same, and their traces, as they were written"""
     metrics: dict[Service, str]
+    spans: list[dict[str, Any]]
 
 
 async def talk(url: str, user: str) -> dict[str, Any]:
@@ -74,8 +75,10 @@ async def metrics_of(fleet: Fleet) -> dict[Service, str]:
 
 
 @pytest.fixture(scope="module")
-def talked() -> Iterator[Talked]:
+def talked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talked]:
+    traces = tmp_path_factory.mktemp("traces") / "spans.jsonl"
     settings = {
+        "PARLEY_TRACES": f"file:{traces}",
         "LOG_LEVEL": "DEBUG",
         "PARLEY_LOG_FORMAT": "json",
         "PARLEY_METRICS_PORT": "0",
@@ -98,7 +101,8 @@ def talked() -> Iterator[Talked]:
             for member in fleet.members
         }
         raw = "".join(line for member in fleet.members for line in member.lines)
-        yield Talked(document, lines, raw, metrics)
+        written = traces.read_text()
+        yield Talked(document, lines, raw + written, metrics, [msgspec.json.decode(line) for line in written.splitlines()])
 
 
 def test_the_conversation_was_had(talked: Talked) -> None:
@@ -153,3 +157,32 @@ def test_every_service_counts(talked: Talked, service: Service, counted: str) ->
     values = {name: float(value) for name, _, value in samples}
     assert values[counted] >= 1
     assert [name for name, value in values.items() if "skewed" in name and value] == []
+
+
+def test_a_session_is_one_trace_through_all_services(talked: Talked) -> None:
+    """By its own id: whoever knows the one has the other."""
+    sid = talked.document["id"]
+    assert {span["context"]["trace_id"] for span in talked.spans} == {f"0x{sid}"}
+    by_service: dict[str, list[str]] = {}
+    for span in talked.spans:
+        by_service.setdefault(span["resource"]["attributes"]["service.name"], []).append(span["name"])
+    assert {service: sorted(set(names)) for service, names in by_service.items()} == {
+        "parley-gateway": ["connection"],
+        "parley-transcoder": ["decode", "transcode"],
+        "parley-realtime_bridge": ["bridge", "commit", "delivery", "model", "session", "turn"],
+    }
+
+
+def test_every_span_hangs_on_the_sessions_own(talked: Talked) -> None:
+    """Which is as long as the session; the stages of a turn hang on their turn, and are in it."""
+    by_id = {span["context"]["span_id"]: span for span in talked.spans}
+    (root,) = [span for span in talked.spans if span["parent_id"] is None]
+    assert root["name"] == "session"
+    assert root["attributes"]["reason"] == talked.document["reason"]
+    stages = [span for span in talked.spans if span["name"] in ("commit", "model", "delivery")]
+    assert {by_id[span["parent_id"]]["name"] for span in stages} == {"turn"}
+    for span in stages:
+        turn = by_id[span["parent_id"]]
+        assert turn["start_time"] <= span["start_time"] <= span["end_time"] <= turn["end_time"]
+    others = [span for span in talked.spans if span is not root and span not in stages]
+    assert {by_id[span["parent_id"]]["name"] for span in others} == {"session"}
