@@ -101,7 +101,7 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
-	    --extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	    --extra embedded --extra otel --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) tests/contract/sdks/node_modules .parley .pytest_cache .mypy_cache .ruff_cache .hypothesis dist *.egg-info

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.status import Status
@@ -170,7 +170,20 @@ def make_plan(options: UpOptions, settings: CommandSettings, directory: Path, po
         here = {"HOST": settings.host, "PORT": str(port)}
         services.append(ChildSpec(name, _module("gateway"), {**common, **here}, "green", stop_order=_STOP_GATEWAY))
         urls.append(http_url(settings.host, port))
-    return Plan(server, tuple(services), tuple(urls), simulated)
+    return Plan(server, _with_metrics(services, settings.metrics_port), tuple(urls), simulated)
+
+
+def _with_metrics(services: list[ChildSpec], port: int | None) -> tuple[ChildSpec, ...]:
+    """Each that has metrics with a port for them: the next ones from this one on."""
+    if not port:
+        return tuple(services)
+    have = [spec for spec in services if spec.stop_order in (_STOP_GATEWAY, _STOP_WORKERS)]
+    return tuple(
+        replace(spec, environment={**spec.environment, "PARLEY_METRICS_PORT": str(port + have.index(spec))})
+        if spec in have
+        else spec
+        for spec in services
+    )
 
 
 def _serves(port: int, pid: int) -> bool:

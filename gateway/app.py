@@ -63,6 +63,7 @@ from gateway.transports.headers import protocols
 from gateway.uploads import Uploads
 from runtime import notify
 from runtime.errors import PortBusy, StartError
+from runtime.metrics import exposed
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ def create_app(settings: GatewaySettings) -> web.Application:
         api,
         admin,
     )
-    app.add_routes([*health.routes(), *(route for door in doors for route in door.routes())])
+    app.add_routes(health.routes(with_metrics=settings.metrics_port is None))
+    app.add_routes(route for door in doors for route in door.routes())
     app.on_response_prepare.append(tell_browsers)
     return app
 
@@ -170,6 +172,12 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     Raises SettingsError, StartError when Redis is not fit, PortBusy when somebody else listens there.
     """
     app = create_app(settings)
+    async with exposed(app[METRICS], settings), _served(app, settings) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _served(app: web.Application, settings: GatewaySettings) -> AsyncIterator[str]:
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     try:
         await runner.setup()

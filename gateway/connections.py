@@ -39,9 +39,12 @@ from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
 from gateway.place import Place
 from gateway.playhead import Playhead
+from gateway.reaching import Reaching
 from gateway.stopping import Stopping
 from gateway.uplink import Uplink
+from runtime import traces
 from runtime.logs import SessionLogger
+from streams import down
 from streams.attach import ATTACH_RENEW_S, presence, say_alive
 from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
@@ -130,7 +133,8 @@ class Connection:
         self.heard = place.after
         """of `down`: what the door has been given so far, or had before"""
         self.playhead = Playhead(rate_of(codec))
-        self._read_from(Downlink(backend, session, after=place.after, codec=codec))
+        self._reaching = Reaching(backend, session, self.log)
+        self._read_from(Downlink(backend, session, after=place.after, codec=codec), codec)
         self.stopping = Stopping(backend, session, self.playhead, self.log)
         self.stopping.drop = self.void
         self.on_void: Callable[[str], None] = lambda item: None
@@ -182,13 +186,18 @@ class Connection:
         except StreamUnavailable as error:
             raise Unavailable from error
         void = self.downlink.void
-        self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec))
+        self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec), codec)
         self.downlink.void |= void
         self.playhead.rate = rate_of(codec)
 
-    def _read_from(self, downlink: Downlink) -> None:
+    def _read_from(self, downlink: Downlink, codec: PlayCodec | None) -> None:
         self.downlink = downlink
-        downlink.on_entry = self.playhead.read
+        downlink.on_wait(self.metrics.down_wait if codec is None else self.metrics.play_wait)
+        downlink.on_entry = self._read
+
+    def _read(self, entry: EntryId, message: down.DownMessage) -> None:
+        self.playhead.read(entry, message)
+        self._reaching.read(entry, message)
 
     def void(self, item: str) -> None:
         """Nobody wants to hear this item any more: neither what waits of it nor what still comes."""
@@ -237,7 +246,7 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as tasks:
                 ours = self._speak(), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
-                for way in (*ways, *ours):
+                for way in (*ways, *ours, self._reaching.run()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
             first = group.exceptions[0]
@@ -267,6 +276,11 @@ class Connection:
         if self.arrivals.confirm(entry):
             self._arriving.set()
 
+    def played(self, word: Played) -> None:
+        """The client itself says how far it has played."""
+        self.stopping.played(word)
+        self._reaching.played(word)
+
     def said(self, entry: EntryId) -> None:
         """All that an entry of `down` has to say is in the outbox."""
         if not self.outbox.mark(entry):
@@ -275,6 +289,7 @@ class Connection:
     def _wrote(self, entry: EntryId, size: int = 0, heard_at: float | None = None) -> bool:
         self._arriving.set()
         self.playhead.wrote(entry, asyncio.get_running_loop().time(), heard_at)
+        self._reaching.wrote(entry)
         return self.arrivals.wrote(entry, size)
 
     async def _ask_what_arrived(self) -> None:
@@ -322,7 +337,7 @@ class Connection:
             case "stop" if (stop := read(Stop, argument)) is not None:
                 self.stopping.stop(stop)
             case "played" if (played := read(Played, argument)) is not None:
-                self.stopping.played(played)
+                self.played(played)
             case "answered":
                 await say_alive(self._backend.redis, self.session, argument)
             case "missed":
@@ -399,7 +414,9 @@ class Connection:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._leave())
             tasks.create_task(self.wire.close(over))
-        lasted = time.monotonic() - self._since
+        lasted, now_ms = time.monotonic() - self._since, time.time() * 1000
+        about = {"door": self.door, "code": over.code}
+        traces.span(self.session.sid, "connection", now_ms - lasted * 1000, now_ms, about)
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
     async def _leave(self) -> None:

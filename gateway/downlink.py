@@ -33,6 +33,10 @@ class Downlink:
         self._stream = session.keys.down if codec is None else session.keys.play(codec)
         self._consumer = Consumer(backend.redis, backend.bus, self._stream, down.decoder, after=after)
 
+    def on_wait(self, waited: Callable[[float], None]) -> None:
+        """Call this with how long each entry waited in the stream for us, in seconds."""
+        self._consumer.on_wait = waited
+
     @property
     def is_bridged(self) -> bool:
         """Whether a bridge has ever said a word in this session."""

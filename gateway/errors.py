@@ -16,6 +16,7 @@ DoorError
 │   ├── TooManyTries          "too_many_tries"    wrong keys, one after the other         429, fault: the client; recoverable
 │   ├── TooManyWatchers       "too_many_watchers" operators that look on at once          503, recoverable
 │   ├── NoSuchGateway         "no_such_gateway"   none of this name is there              404, fault: the client
+│   ├── MetricsNotGiven       "metrics_not_given" to this machine only, or by a token   403, fault: the client
 │   ├── ForBackend            "for_backend"       a device's token is not enough        403, fault: the client
 │   ├── ForbiddenOrigin       "forbidden_origin"  the page is none of ours              403, fault: the client
 │   ├── SlowDown              "slow_down"         speech, faster than it is spoken     429, fault: the client; recoverable
@@ -226,6 +227,14 @@ class NoSuchGateway(RequestRefused):
 
     code = "no_such_gateway"
     status = 404
+
+
+class MetricsNotGiven(RequestRefused):
+    """Metrics are given to this machine only. Its operator gives them to others by PARLEY_METRICS_TOKEN, or at a port of
+    their own."""
+
+    code = "metrics_not_given"
+    status = 403
 
 
 class ForBackend(RequestRefused):

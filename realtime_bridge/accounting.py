@@ -94,6 +94,11 @@ class Accounting:
         self._said_unpriced: set[str] = set()
         self._note(Meter(self._bill, *self._models).lost(rebuilt.untold, now))  # with the bridge before
 
+    @property
+    def started_ms(self) -> int:
+        """When the session began, by Unix time."""
+        return self._started_ms
+
     def metered(self, upstream: Upstream) -> Metered:
         """A fresh upstream socket."""
         meter = Meter(self._bill, *self._models)

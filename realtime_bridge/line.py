@@ -31,11 +31,13 @@ from realtime_bridge.effects import (
 )
 from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.ledger import Ledger
+from realtime_bridge.metrics import Metrics
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.playback import Heard
 from realtime_bridge.postponed import put_off
 from realtime_bridge.spoken import Position
 from realtime_bridge.tool_calls import ToolCaller
+from realtime_bridge.turn_clock import TurnClock
 from realtime_bridge.upstream import Upstream
 from runtime.logs import SessionLogger
 from streams import down, pcm, stopping
@@ -87,6 +89,8 @@ class Shared:
     caller: ToolCaller
     """of functions; a call outlives the line on which the model asked for it"""
     user: str
+    times: TurnClock
+    metrics: Metrics
 
 
 class Line:
@@ -136,6 +140,7 @@ class Line:
         await self._write_what_waits()
         async for received in self.upstream:
             self._metered.heard(received.event)
+            self._shared.times.from_model(received.event)
             self._perform(self.conversation.received(received.event, received.raw, _now()))
             if self.conversation.ready:
                 break
@@ -186,7 +191,9 @@ class Line:
         await self._ready.wait()
         k, hub = self._session.keys, self._hub
         async with Consumer(hub.redis, hub.bus, k.pcm, pcm.decoder, after=self._handled) as entries:
+            entries.on_wait = self._shared.metrics.pcm_wait
             async for entry in entries:
+                self._shared.times.said(entry.id, entry.message, entries.since_us)
                 await self._outbox.room()
                 self._handled = entry.id
                 self._shared.accounting.said(entry.message)
@@ -196,6 +203,7 @@ class Line:
         """What the model says → the conversation."""
         async for received in self.upstream:
             self._metered.heard(received.event)
+            self._shared.times.from_model(received.event)
             self._perform(self.conversation.received(received.event, received.raw, _now()))
             if self.conversation.ready and not self._ready.is_set():
                 self._ready.set()
@@ -282,6 +290,7 @@ class Line:
                 case Record(message=note):
                     self.noted += 1
                     self._ledger.record(note)
+                    self._shared.times.noted(note)
                 case Reappend() | Trim():
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):

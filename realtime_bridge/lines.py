@@ -116,6 +116,8 @@ class Lines:
 
     async def _after(self, line: Line, why: Exception) -> Line:
         """The next line."""
+        if isinstance(why, UpstreamError):
+            self._shared.metrics.breaks.inc()
         match why:
             case FreshSocketWanted():
                 self._log.info("a fresh upstream socket is wanted")

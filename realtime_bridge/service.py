@@ -10,12 +10,14 @@ import socket
 import aiohttp
 
 from realtime_bridge.accounting import load_prices
+from realtime_bridge.metrics import Metrics
 from realtime_bridge.session_bridge import Resources, SessionBridge, kept
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.signing import signing_keys
 from realtime_bridge.webhooks import Webhooks
 from runtime.errors import StartError
 from runtime.heartbeat import heart
+from runtime.metrics import exposed
 from runtime.notify import ready
 from streams.deliveries import Deliveries
 from streams.dispatch import Assignments
@@ -62,10 +64,11 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
     if settings.is_simulated:
         logger.warning("NO MODEL IS BEHIND THIS: the simulator answers. Set OPENAI_API_KEY to talk to a real one")
     try:
-        async with open_hub(settings.redis_url) as hub, _upstream_client() as http:
+        metrics = Metrics()
+        async with open_hub(settings.redis_url) as hub, _upstream_client() as http, exposed(metrics, settings):
             assignments = Assignments(hub, "bridge", owner)
             await assignments.open()
-            resources = Resources(settings, personas, hub, http, owner, prices)
+            resources = Resources(settings, personas, hub, http, owner, prices, metrics)
             workforce = Workforce(
                 assignments,
                 lambda assignment: SessionBridge(assignment, resources),
@@ -73,6 +76,7 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
                 beat,
                 settings.drain_s,
             )
+            metrics.count_sessions(lambda: workforce.sessions)
             chores = [asyncio.create_task(_reap(Sessions(hub.redis, kept(settings, hub.redis))), name="reap")]
             if settings.webhook_url is not None and settings.webhook_secret is not None:
                 keys = signing_keys(settings.webhook_secret.get_secret_value())

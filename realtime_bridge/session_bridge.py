@@ -24,12 +24,15 @@ from realtime_bridge.ledger import Ledger
 from realtime_bridge.line import Finished, LeaseLost, Shared
 from realtime_bridge.lines import Lines
 from realtime_bridge.memory import Memory
+from realtime_bridge.metrics import Metrics
 from realtime_bridge.personas import Personas
 from realtime_bridge.postponed import put_off
 from realtime_bridge.prices import Prices
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.spoken import START
 from realtime_bridge.tool_calls import ToolCaller, Webhook
+from realtime_bridge.turn_clock import TurnClock
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down, keys
 from streams.attach import presence, say_failed
@@ -59,6 +62,7 @@ class Resources:
     owner: str
     """this process, in leases and epochs"""
     prices: Prices = field(default_factory=partial(load_prices, None))
+    metrics: Metrics = field(default_factory=Metrics)
     webhook: Webhook = field(init=False)
     """where function calls go"""
 
@@ -93,6 +97,8 @@ class SessionBridge:
         self._lines: Lines | None = None
         self._accounting: Accounting
         self._ledger: Ledger
+        self._times: TurnClock
+        self._door = ""
 
     def leave(self) -> None:
         """Fall silent, and let another bridge have the session; `run` returns soon after."""
@@ -136,12 +142,14 @@ class SessionBridge:
         if not await self._lease.acquire_within(LEASE_MS / 1000 + 1):
             self._log.info("another bridge has this session")
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
+        begun_ms = now_ms()
         try:
             return await self._came_to_its_end(await self._why_it_ended())
         except StreamUnavailable as error:
             self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
             return False
         finally:
+            traces.span(self._session.sid, "bridge", begun_ms, now_ms())
             await self._lease.release()
             if self._lines is not None:
                 await self._lines.closed()
@@ -156,6 +164,7 @@ class SessionBridge:
                     ("renew", self._renew()),
                     ("tools", self._caller.run()),
                     ("account", self._account()),
+                    ("times", self._hear_times()),
                     ("told", self._wait_to_be_told()),
                     ("retire", self._retire()),
                 ):
@@ -185,6 +194,7 @@ class SessionBridge:
             case _Left():
                 self._log.info("this bridge leaves the session to another")
                 if self._opened.is_set():
+                    self._times.close()
                     with put_off(self._log, "store what was used last"):
                         await self._ledger.flush()
                 return False
@@ -216,6 +226,7 @@ class SessionBridge:
         if is_takeover:
             self._ledger.say(down.Reconnecting())
         r = self._r
+        self._times = TurnClock(r.hub, self._session, self._ledger.record, r.metrics, self._log)
         self._accounting = Accounting(
             r.hub.redis,
             self._session,
@@ -235,8 +246,11 @@ class SessionBridge:
             self._accounting,
             self._caller,
             rebuilt.opened.user,
+            self._times,
+            r.metrics,
         )
         self._lines = Lines(shared, r.settings, r.personas, r.http, memory)
+        self._door = rebuilt.opened.door
         self._opened.set()
         self._log.info("bridging begins", extra={"door": rebuilt.opened.door, "epoch": epoch})
         await self._accounting.look()  # whose user has used up the day is not dialled for
@@ -250,6 +264,9 @@ class SessionBridge:
         """Tell the client, and free what the session held."""
         self._log.info("bridging ends", extra={"reason": reason})
         if self._opened.is_set():
+            self._times.close()
+            about = {"reason": reason, "door": self._door}
+            traces.span(self._session.sid, "session", self._accounting.started_ms, now_ms(), about, traces.ROOT)
             await self._say_the_last_word(reason, sentence)
             await self._accounting.keep()
         line = None if self._lines is None else self._lines.current
@@ -299,6 +316,10 @@ class SessionBridge:
     async def _account(self) -> None:
         await self._opened.wait()
         await self._accounting.run()
+
+    async def _hear_times(self) -> None:
+        await self._opened.wait()
+        await self._times.run()
 
     def _tell_of_limit(self, verdict: budget.Verdict) -> None:
         match verdict:

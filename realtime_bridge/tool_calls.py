@@ -21,6 +21,7 @@ from realtime_bridge.personas import Personas
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.signing import signed_headers, signing_keys
 from realtime_bridge.tools import failure
+from runtime import traces
 from runtime.logs import SessionLogger
 
 TRIES = 3
@@ -109,7 +110,9 @@ class ToolCaller:
             output = await self._output(call, user)
         except _NoOutput as none:
             error, output = none.code, failure(none.code, none.message)
-        took_ms = round((time.monotonic() - begun) * 1000)
+        took_ms, now_ms = round((time.monotonic() - begun) * 1000), time.time() * 1000
+        about = {"tool": call.name, "outcome": error or "answered"}
+        traces.span(self._sid, "function", now_ms - took_ms, now_ms, about)
         extra = {"tool": call.name, "call": call.call_id, "took_ms": took_ms, "outcome": error or "answered"}
         if error is None:
             self._log.info("a function has answered", extra=extra)

@@ -1,8 +1,9 @@
 """Log records: a sentence for people, keys for machines.
 
 Everything that belongs to a session carries it: `logger.info("…", extra={"sid": sid})`, or a `SessionLogger` that does so by
-itself. Speech, transcripts and tokens never stand in a record. What other libraries write may hold an address or a header
-with a token in it: whatever looks like one is blacked out in every line, also in tracebacks.
+itself; what only names one of its streams gets it here. Speech, transcripts and tokens never stand in a record. What other
+libraries write may hold an address or a header with a token in it: whatever looks like one is blacked out in every line,
+also in tracebacks.
 """
 
 from __future__ import annotations
@@ -27,6 +28,19 @@ _SECRETS = re.compile(
 def without_secrets(line: str) -> str:
     """With `…` for each token, ticket and key."""
     return _SECRETS.sub(r"\1…", line)
+
+
+_SID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+"""A session's id, as it stands in the names of its keys and tasks; nothing else in a line looks like one."""
+
+
+class SessionNamed(logging.Filter):
+    """Gives a record that speaks of a session, by the name of a stream or a task, that session's `sid`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "sid") and (found := _SID.search(record.getMessage())) is not None:
+            record.sid = found[0]
+        return True
 
 
 class SessionLogger(logging.LoggerAdapter[logging.Logger]):
@@ -77,5 +91,6 @@ def configure(level: str, style: Literal["text", "json"]) -> None:
     """Send all records to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    handler.addFilter(SessionNamed())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import uvloop
 
-from runtime import logs
+from runtime import logs, traces
 from runtime.child import die_with_parent
 from runtime.errors import ParleyError
 from runtime.notify import stopping
@@ -34,6 +34,7 @@ def run_service(name: str, settings_class: type[S], main: Callable[[S, asyncio.E
     try:
         settings = settings_class.load()
         logs.configure(settings.log_level, settings.log_format)
+        traces.configure(name, settings.traces)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_stopped(name, settings, main))
     except ParleyError as error:
@@ -45,6 +46,8 @@ def run_service(name: str, settings_class: type[S], main: Callable[[S, asyncio.E
             raise
         print(f"{name}: {_leaves(known)[0]}", file=sys.stderr, flush=True)
         sys.exit(1)
+    finally:
+        traces.close()
     sys.exit(0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import SettingsError
@@ -36,6 +36,32 @@ class Settings(BaseSettings):
         "text", alias="PARLEY_LOG_FORMAT", description="`text` for people, `json` for machines: a record a line."
     )
 
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        alias="PARLEY_METRICS_PORT",
+        description="The port at which a process gives its metrics, at `/metrics`; 0 = any free one. `parley up` counts from"
+        " here. Not set: a gateway gives them at its own port, to this machine only; other services give none.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", alias="PARLEY_METRICS_HOST", description="The address that belongs to `PARLEY_METRICS_PORT`."
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        alias="PARLEY_METRICS_TOKEN",
+        description="Who asks for metrics shows this as a bearer token, 16 characters or more; a gateway without a port for"
+        " them then gives them to other machines, too.",
+    )
+
+    traces: str | None = Field(
+        None,
+        alias="PARLEY_TRACES",
+        description="`otlp` sends OpenTelemetry traces, one a session, to where `OTEL_EXPORTER_OTLP_ENDPOINT` says;"
+        " `file:` and a path writes them there. Needs `parley[otel]`.",
+    )
+
     drain_s: float = Field(
         5.0,
         ge=0,
@@ -49,6 +75,13 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("traces")
+    @classmethod
+    def _traces(cls, value: str | None) -> str | None:
+        if value is not None and value != "otlp" and not value.removeprefix("file:").startswith("/"):
+            raise ValueError("must be `otlp`, or `file:` with an absolute path, such as file:/tmp/traces.jsonl")
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -164,7 +164,7 @@ async def _say(redis: Redis, session: Session, what: str, argument: str) -> None
 def read_control(data: bytes) -> tuple[str, str]:
     """What was said on a control channel, and its argument.
 
-    `attached`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping`.
+    `attached`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping` and `streams.timing`.
     """
     try:
         what, argument = msgpack.unpackb(data, raw=False)

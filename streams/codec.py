@@ -97,6 +97,27 @@ def encode(message: Message) -> Fields:
     return _layout(type(message)).encode(message)
 
 
+AT = b"at_us"
+SINCE = b"since_us"
+
+
+def stamp(now_us: int, since_us: int | None = None) -> Fields:
+    """The fields that say when an entry was given to be stored, in microseconds since 1970; they belong to no message.
+
+    `since_us`: when that was given to be stored which it was made of, where it is another process's work.
+    """
+    return [AT, b"%d" % now_us] if since_us is None else [AT, b"%d" % now_us, SINCE, b"%d" % since_us]
+
+
+def stamps(fields: dict[bytes, bytes]) -> tuple[int, int]:
+    """When an entry was given to be stored, and what it was made of, in microseconds since 1970; 0: it does not say."""
+    try:
+        at = int(fields.get(AT, 0))
+        return at, int(fields[SINCE]) if SINCE in fields else at
+    except ValueError:
+        return 0, 0
+
+
 class Decoder(Generic[M]):
     """Reads the entries of one stream: a closed union of messages."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgpack
@@ -18,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.bus import Bus
-from streams.codec import Decoder
+from streams.codec import Decoder, stamps
 from streams.errors import MalformedEntry, Over, StreamUnavailable
 from streams.ids import ZERO, EntryId
 from streams.messages import Message
@@ -116,6 +117,12 @@ class Consumer(Generic[M]):
         """the id up to which entries have been given out"""
         self.reads = 0
         """how often the stream itself was read: before what comes from a read there may be a hole, where it was trimmed"""
+        self.since_us = 0
+        """when the last entry that was given out was said, by its writer's clock: microseconds since 1970, 0: unknown"""
+        self.on_wait: Callable[[float], None] | None = None
+        """called with how long each entry has waited, in seconds by two machines' clocks. Of those that have come since this
+        reader had all that was there before it: that had waited for a reader, and not in a queue"""
+        self._has_caught_up = False
         self._redis, self._bus, self._decoder = redis, bus, decoder
         self._heard: deque[list[Any]] = deque()
         self._behind = True
@@ -155,6 +162,7 @@ class Consumer(Generic[M]):
                 for entry_id, fields in page:
                     if (entry := self._accept(EntryId.parse(entry_id), fields)) is not None:
                         yield entry
+                self._has_caught_up = self._has_caught_up or not self._behind
             elif self._heard:
                 for entry in self._take(self._heard.popleft()):
                     yield entry
@@ -182,6 +190,9 @@ class Consumer(Generic[M]):
         if entry_id <= self.last:
             return None
         self.last = entry_id
+        at_us, self.since_us = stamps(fields)
+        if self.on_wait is not None and at_us and self._has_caught_up:
+            self.on_wait(time.time() - at_us / 1_000_000)
         return _decode(self.stream, self._decoder, entry_id, fields)
 
     async def _read(self) -> _Page:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ class _Waiting:
     last: int
     message: Message
     fields: codec.Fields
+    stamp: codec.Fields
+    """when the first of them was given to be stored; it is among the fields"""
     stored: list[asyncio.Future[EntryId]] = field(default_factory=list)
     frozen: bool = False
     """sent once: from now on it is resent as it is, and nothing joins it"""
@@ -190,8 +193,10 @@ class Producer:
         """The number that the next message gets."""
         return self._next
 
-    def append(self, message: Message) -> asyncio.Future[EntryId]:
+    def append(self, message: Message, *, since_us: int | None = None) -> asyncio.Future[EntryId]:
         """Queue a message; the future gives the id it is stored under (of a resend: the stream's last id).
+
+        It is stamped with the time (`codec.stamp`). `since_us`: when what it was made of was stamped.
 
         The future may be dropped: a failure is also raised by the next `append` and by `flush`.
         Raises what ended this producer before (Over, Replaced, Fenced, StreamUnavailable), or StreamFull.
@@ -207,11 +212,12 @@ class Producer:
         if tail is not None and joined is not None:
             self._waiting_bytes -= tail.size
             tail.message, tail.last, tail.fields = joined, number, codec.encode(joined)
-            tail.fields += (b"first", b"%d" % tail.first)
+            tail.fields += (b"first", b"%d" % tail.first, *tail.stamp)
             tail.stored.append(future)
             self._waiting_bytes += tail.size
         else:
-            waiting = _Waiting(number, number, message, codec.encode(message), [future])
+            stamp = codec.stamp(time.time_ns() // 1000, since_us)
+            waiting = _Waiting(number, number, message, [*codec.encode(message), *stamp], stamp, [future])
             self._waiting_bytes += waiting.size
             self._queue.append(waiting)
         if self._pump is None:

@@ -52,6 +52,19 @@ class Tool(Turn, frozen=True, tag="tool"):
     """the client has run it, and not the deployment"""
 
 
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one turn took: see `turns.Timed`."""
+
+    item: str | None = None
+    response: str | None = None
+    answer: str | None = None
+    said_ms: int | None = None
+    committed_ms: int | None = None
+    first_delta_ms: int | None = None
+    first_byte_ms: int | None = None
+    playback_ms: int | None = None
+
+
 class Line(msgspec.Struct, frozen=True):
     """Said before the session began, as the client told it."""
 
@@ -79,6 +92,8 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     instructions: str | None = None
     """of the app's backend, where they are in force"""
     history: tuple[Line, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    """of the turns, in the order in which they were over"""
     usage: Usage | None = None
     """what the model's server has taken for it; None: it has told of nothing"""
     usd: str | None = None
@@ -121,9 +136,15 @@ def transcript(
         persona=told.persona,
         instructions=told.instructions,
         history=tuple(Line(line.role, line.content) for line in opened.history),
+        timings=tuple(_timing(entry) for entry in entries if isinstance(entry, turns.Timed)),
         usage=usage,
         usd=None if usage is None else usage.usd,
     )
+
+
+def _timing(timed: turns.Timed) -> Timing:
+    times = timed.said_ms, timed.committed_ms, timed.first_delta_ms, timed.first_byte_ms, timed.playback_ms
+    return Timing(timed.item or None, timed.response or None, timed.answer or None, *times)
 
 
 class _Told:

@@ -27,6 +27,7 @@ __all__ = [
     "Removed",
     "SessionChanged",
     "SystemSaid",
+    "Timed",
     "ToolAnswered",
     "ToolCalled",
     "TurnMode",
@@ -215,6 +216,30 @@ class Used(Message, frozen=True, tag="used"):
     """billionths of a dollar; None: there is no price for this model"""
 
 
+class Timed(Message, frozen=True, tag="timed"):
+    """How long one turn took, when all that will be known of it is. Each time is Unix time in ms; None: not known, or never.
+
+    `said_ms`, `first_byte_ms` and `playback_ms` are of the gateway's clock, the others of the bridge's.
+    """
+
+    item: str
+    """what the user said"""
+    response: str
+    """whose sound came first; empty: none has come"""
+    answer: str
+    """its item"""
+    said_ms: int | None = None
+    """the last of what the user said was at the gateway"""
+    committed_ms: int | None = None
+    """the model had it as an item"""
+    first_delta_ms: int | None = None
+    """the first sound of the answer was at the bridge"""
+    first_byte_ms: int | None = None
+    """and on the client's wire"""
+    playback_ms: int | None = None
+    """the client began to play it, as it says"""
+
+
 TurnsMessage = (
     Opened
     | EpochTaken
@@ -231,6 +256,7 @@ TurnsMessage = (
     | ToolCalled
     | ToolAnswered
     | Used
+    | Timed
 )
 
 decoder: Decoder[TurnsMessage] = Decoder(TurnsMessage)

@@ -81,6 +81,11 @@ class Workforce:
             await self._end_all()
 
     @property
+    def sessions(self) -> int:
+        """That are worked on, also those whose client is away."""
+        return len(self._running)
+
+    @property
     def _free(self) -> int:
         """Sessions whose client is away cost next to nothing: they do not keep others out."""
         return self._capacity - sum(work.is_busy for _, work in self._running.values())

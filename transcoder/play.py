@@ -18,6 +18,7 @@ from streams.play import coding_of, sample_rate
 from streams.producer import Assigned, Producer
 from streams.sessions import Session, Sessions
 from streams.trim import trim
+from transcoder.metrics import Metrics
 from transcoder.play_parts import CodedPart, PcmPart, PlayPart
 
 PRIME_ENTRIES = 128
@@ -97,8 +98,8 @@ class PlayEncoder:
 class Play:
     """One play stream of a session, from where it ends to the session's end."""
 
-    def __init__(self, session: Session, hub: Hub, codec: PlayCodec, log: SessionLogger) -> None:
-        self._hub, self._log = hub, log
+    def __init__(self, session: Session, hub: Hub, codec: PlayCodec, log: SessionLogger, metrics: Metrics) -> None:
+        self._hub, self._log, self._metrics = hub, log, metrics
         self._down, self._stream = session.keys.down, session.keys.play(codec)
         self._session, self._sessions = session, Sessions(hub.redis)
         self._codec: PlayCodec = codec
@@ -121,6 +122,7 @@ class Play:
             if last is None:
                 return
             self._consumer = Consumer(self._hub.redis, self._hub.bus, self._down, down.decoder, after=last)
+            self._consumer.on_wait = self._metrics.down_wait
             async with self._consumer as entries:
                 async for entry in entries:
                     await self._pass_on(entry)

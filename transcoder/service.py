@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from runtime.errors import StartError
 from runtime.heartbeat import heart
+from runtime.metrics import exposed
 from runtime.notify import ready
 from streams.dispatch import Assignment, Assignments
 from streams.errors import ServerUnfit, StreamUnavailable
@@ -16,6 +17,7 @@ from streams.hub import open_hub
 from streams.workforce import Workforce
 from transcoder.errors import DecoderFailed
 from transcoder.lifetime import Lifetime
+from transcoder.metrics import Metrics
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.settings import TranscoderSettings
@@ -37,12 +39,15 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
             await assignments.open()
             recordings = Recordings(settings.recordings)
             stack.callback(recordings.close)
-            resources = Resources(hub, pool, recordings, streams)
+            metrics = Metrics()
+            resources = Resources(hub, pool, recordings, streams, metrics)
 
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)
 
             workforce = Workforce(assignments, start, settings.max_sessions, beat, settings.drain_s)
+            metrics.count_sessions(lambda: workforce.sessions)
+            await stack.enter_async_context(exposed(metrics, settings))
             ready()
             await workforce.run(stop)
     except (StreamUnavailable, ServerUnfit, DecoderFailed) as error:

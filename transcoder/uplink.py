@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams import checkpoint, pcm, turns, up
 from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
@@ -24,7 +25,7 @@ from streams.hub import Hub
 from streams.ids import ZERO, EntryId, piece
 from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
 from streams.producer import Assigned, Producer
-from streams.sessions import Session
+from streams.sessions import Session, now_ms
 from streams.sources import is_chunked
 from transcoder.chunks import Chunks, Sound
 from transcoder.continuous import ContinuousResampler
@@ -32,6 +33,7 @@ from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 from transcoder.errors import DecoderFailed, MediaError, TooLong, UnsupportedMedia
 from transcoder.framer import cut
 from transcoder.limits import DecodedSeconds
+from transcoder.metrics import Metrics
 from transcoder.progress import Progress
 from transcoder.rates import MAX_PCM_RATE, MIN_PCM_RATE
 from transcoder.recording import Recording, Recordings
@@ -68,7 +70,9 @@ class UplinkTranscoder:
         *,
         stays: Callable[[], bool],
         streams: StreamPool | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._session, self._hub, self._pool, self._log, self._stays = session, hub, pool, log, stays
         self._recordings = recordings
         self._recording: Recording | None = None
@@ -80,6 +84,8 @@ class UplinkTranscoder:
         self._chunks = Chunks(streams, self._progress, self._bucket, self._now)
         self._charged = ZERO
         """the last entry whose decoded seconds were counted"""
+        self._since_us = 0
+        """when the entry that is transcoded was said"""
         self._deaths = (ZERO, 0)
         """the last entry that a decoder child died of, and how many did"""
         self._there = ZERO
@@ -105,12 +111,13 @@ class UplinkTranscoder:
         hub, k = self._hub, self._session.keys
         begin = await self._begin()
         async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
+            entries.on_wait = self._metrics.up_wait
             last, reads = begin, 0
             async for entry in entries:
                 if entries.reads != reads:
                     reads = entries.reads
                     await self._check_for_a_hole(last)
-                last = entry.id
+                last, self._since_us = entry.id, entries.since_us
                 try:
                     await self._transcode(entry)
                 except _BeginAgain:
@@ -197,6 +204,7 @@ class UplinkTranscoder:
         try:
             self._chunks.open(source)
         except UnsupportedMedia as error:
+            self._metrics.refused.labels(error.code).inc()
             return [pcm.MediaError(code=error.code, message=str(error))]
         if self._progress.rate is not None:
             return []
@@ -267,6 +275,7 @@ class UplinkTranscoder:
             if sound.missing_ms > 1:
                 made.append(pcm.Gap(missing_ms=sound.missing_ms, filled=True))
             if sound.error is not None:
+                self._metrics.refused.labels(sound.error.code).inc()
                 self._log.info("a stream has ended: %s", sound.error.code)
                 made.append(pcm.MediaError(code=sound.error.code, message=str(sound.error)))
         return made
@@ -274,18 +283,24 @@ class UplinkTranscoder:
     # ── whole recordings ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _file(self, file: up.File) -> list[Message]:
+        begun_ms = now_ms()
         try:
-            decoded = await self._pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
+            with self._metrics.decode.time():
+                decoded = await self._pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
         except TooLong as error:
+            self._metrics.refused.labels(error.code).inc()
             wait_s = self._bucket.wait_s(error.found_s, self._now())
             self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
             return [pcm.MediaError(code=error.code, message=str(error.fits_in(wait_s)))]
         except MediaError as error:
+            self._metrics.refused.labels(error.code).inc()
             self._log.info("a recording was refused: %s", error.code, extra={"bytes": len(file.data)})
             return [pcm.MediaError(code=error.code, message=str(error))]
+        info = decoded.source
+        about: dict[str, traces.Value] = {"container": info.container, "codec": info.codec, "bytes": len(file.data)}
+        traces.span(self._session.sid, "decode", begun_ms, now_ms(), about)
         samples = len(decoded.pcm) // BYTES_PER_SAMPLE
         self._bucket.take(decoded.source.duration_s, self._now())
-        info = decoded.source
         what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
         missing_ms = round(1000 * (info.duration_s - samples / SAMPLE_RATE))
         missing_ms = max(missing_ms, 0) + decoded.lost_packets * LOST_PACKET_MS
@@ -304,7 +319,7 @@ class UplinkTranscoder:
         for k, message in enumerate(pieces):
             if (entry_id := piece(source, k)) > self._there:
                 self._ids.assign(self._pcm.next_number, entry_id)
-                self._pcm.append(message)
+                self._pcm.append(message, since_us=self._since_us or None)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

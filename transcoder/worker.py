@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from runtime import traces
 from runtime.logs import SessionLogger
 from streams.errors import Replaced, StreamUnavailable
 from streams.hub import Hub
 from streams.keys import PlayCodec
 from streams.play import open_plays
-from streams.sessions import LINGER_MS, Session
+from streams.sessions import LINGER_MS, Session, now_ms
+from transcoder.metrics import Metrics
 from transcoder.play import Play
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
@@ -39,13 +41,14 @@ class Resources:
     """None: nothing is recorded"""
     streams: StreamPool | None = None
     """None: streams of chunks are not taken"""
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class SessionTranscoder:
     """Transcodes for one session, both ways."""
 
     def __init__(self, session: Session, resources: Resources) -> None:
-        self._session, self._hub = session, resources.hub
+        self._session, self._hub, self._metrics = session, resources.hub, resources.metrics
         self._log = SessionLogger(logger, session.sid)
         self._plays: dict[PlayCodec, tuple[Play, asyncio.Task[None]]] = {}
         self._uplink = UplinkTranscoder(
@@ -56,6 +59,7 @@ class SessionTranscoder:
             self._log,
             stays=lambda: bool(self._plays),
             streams=resources.streams,
+            metrics=resources.metrics,
         )
         self._look = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
@@ -74,12 +78,19 @@ class SessionTranscoder:
     async def run(self) -> bool:
         """Transcode until the session ends; True then."""
         self._task = asyncio.current_task()
+        self._log.info("transcoding begins")
+        begun_ms = now_ms()
         try:
-            return await self._work()
+            is_over = await self._work()
+            self._log.info("transcoding ends")
+            return is_over
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
+            self._log.info("this transcoder leaves the session to another")
             return False
+        finally:
+            traces.span(self._session.sid, "transcode", begun_ms, now_ms())
 
     def leave(self) -> None:
         """Leave off. What is not done stays in `up` and `down` for whoever comes next."""
@@ -132,7 +143,7 @@ class SessionTranscoder:
             return
         for codec in there:
             if codec not in self._plays:
-                play = Play(self._session, self._hub, codec, self._log)
+                play = Play(self._session, self._hub, codec, self._log, self._metrics)
                 self._plays[codec] = play, group.create_task(play.run(), name=f"{codec} {self._session.sid}")
 
     def heard(self, data: bytes) -> None:

@@ -182,7 +182,7 @@ def _take(client: Client, said: wire.Said, formats: Formats = NONE) -> None:
                 client.played = did
                 client.has_played.set()
                 if said.at is not None:
-                    client.connection.stopping.played(said.at)
+                    client.connection.played(said.at)
             if useq is not None and client.numbering is not None:
                 _take_numbered(client, client.numbering, useq, None)
         case _ if client.numbering is None:

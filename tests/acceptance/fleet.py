@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,11 @@ class Member:
 class Fleet:
     """Starts processes and ends them."""
 
-    def __init__(self, redis_url: str, base_url: str, grace_s: float = 60.0) -> None:
+    def __init__(
+        self, redis_url: str, base_url: str, grace_s: float = 60.0, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`settings`: of all processes, on top of the others."""
+        self._settings = settings or {}
         self.redis_url = redis_url
         self.redis = Redis.from_url(redis_url)
         self._directory = tempfile.TemporaryDirectory()
@@ -100,6 +104,7 @@ class Fleet:
             "PARLEY_GRACE_S": str(self._grace_s),
             "PARLEY_DECODERS": "1",
             "PARLEY_RECORDINGS": str(self.recordings),
+            **self._settings,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", service],
@@ -123,7 +128,7 @@ class Fleet:
         assert member.process.stderr is not None
         for line in member.process.stderr:
             member.lines.append(line)
-            if match := re.search(r"listens on http(\S+)", line):
+            if match := re.search(r'listens on http([^\s"]+)', line):
                 member.url = "ws" + match[1]
                 member.listens.set()
 
@@ -144,8 +149,8 @@ class Fleet:
     def _with_pid(self, pid: str) -> Member | None:
         return next((member for member in self.members if str(member.process.pid) == pid), None)
 
-    def close(self) -> None:
-        """End all of them."""
+    def stop(self) -> None:
+        """End all of them, and have all that they have said."""
         for member in self.members:
             if member.is_alive:
                 with contextlib.suppress(ProcessLookupError):
@@ -159,6 +164,10 @@ class Fleet:
                 member.process.wait()
         for reader in self._readers:
             reader.join()
+
+    def close(self) -> None:
+        """End all of them, and forget them."""
+        self.stop()
         for member in self.members:
             assert member.process.stderr is not None
             member.process.stderr.close()

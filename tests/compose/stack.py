@@ -95,7 +95,7 @@ class Stack:
         return {gateway: sum(self._samples(gateway, door)) for gateway in self.of("gateway")}
 
     def _samples(self, gateway: str, door: str) -> Iterator[float]:
-        fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+        fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
         for family in text_string_to_metric_families(self.docker("exec", gateway, "python", "-c", fetch)):
             for sample in family.samples:
                 is_one = sample.name in ("parley_gateway_connections", "parley_gateway_messages_total")

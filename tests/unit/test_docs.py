@@ -1,24 +1,41 @@
-"""The documentation names what is there: files, settings, keys, messages, metrics, limits."""
+"""The documentation names what is there: files, settings, keys, messages, metrics, error codes, limits."""
 
 from __future__ import annotations
 
+import ast
+import pkgutil
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import Any, cast, get_args
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
+import gateway
+import transcoder
 from cli.settings import CommandSettings
-from gateway.metrics import Metrics
+from gateway.errors import DoorError
+from gateway.metrics import Metrics as GatewayMetrics
 from gateway.settings import GatewaySettings
+from realtime_bridge import budget
+from realtime_bridge.metrics import Metrics as BridgeMetrics
 from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.verdicts import FATAL_CODES
+from runtime.metrics import QueueWaits
 from runtime.settings import Settings
 from streams import down, keys, pcm, turns, up
+from transcoder.errors import MediaError
+from transcoder.metrics import Metrics as TranscoderMetrics
 from transcoder.settings import TranscoderSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md"]
+ERRORS = ROOT / "docs" / "errors.md"
+OBSERVABILITY = ROOT / "docs" / "observability.md"
 STREAMS = ROOT / "docs" / "streams.md"
 CLASSES: tuple[type[Settings], ...] = (GatewaySettings, BridgeSettings, TranscoderSettings, CommandSettings)
 
@@ -133,9 +150,96 @@ def test_every_answer_of_the_append_script_is_explained() -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    exposed = set(re.findall(r"^# TYPE (parley_\w+)", Metrics().exposition().decode(), re.MULTILINE))
-    documented = {row for row in rows((ROOT / "docs" / "operations.md").read_text(), 1) if row.startswith("parley_")}
+    """Of all services, with its labels; and none that is not there."""
+    documented = {
+        row.split("|")[1].strip(" `"): set(BACKTICKS.findall(row.split("|")[2]))
+        for row in OBSERVABILITY.read_text().splitlines()
+        if row.startswith("| `parley_")
+    }
+    exposed: dict[str, set[str]] = {}
+    for metrics in (GatewayMetrics(), TranscoderMetrics(), BridgeMetrics()):
+        for collector in metrics.registry._collector_to_names:
+            if isinstance(collector, MetricWrapperBase | QueueWaits):
+                labels = collector.labels if isinstance(collector, QueueWaits) else collector._labelnames
+                for family in collector.describe():
+                    exposed[family.name + ("_total" if family.type == "counter" else "")] = set(labels)
     assert documented == exposed
+
+
+def table_of(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading of the page of errors."""
+    section = ERRORS.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def import_all(package: ModuleType) -> None:
+    """So that all its errors are known."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+
+
+def every_subclass(root: type[Any]) -> Iterator[type[Any]]:
+    for cls in root.__subclasses__():
+        yield cls
+        yield from every_subclass(cls)
+
+
+def test_every_error_of_the_gateway_is_explained() -> None:
+    """With how it is told, whose fault it is, and whether to try again."""
+    import_all(gateway)
+    expected: dict[str, list[str]] = {}
+    for cls in every_subclass(DoorError):
+        if "code" in vars(cls):
+            numbers = ("HTTP", getattr(cls, "status", None)), ("close", getattr(cls, "close_code", None))
+            told = ", ".join(f"{how} {number}" for how, number in numbers if isinstance(number, int))
+            error = cast(type[DoorError], cls)
+            expected[f"`{error.code}`"] = [told, error.fault, "yes" if error.recoverable else "no"]
+    rows = {code: row for code, *row, _ in table_of("Gateway")}
+    assert rows == expected
+
+
+def test_every_error_of_the_transcoder_is_explained() -> None:
+    import_all(transcoder)
+    rows = {code: row for code, *row, _ in table_of("Transcoder")}
+    errors = [cast(type[MediaError], cls) for cls in every_subclass(MediaError)]
+    assert rows == {f"`{cls.code}`": [cls.fault, "yes" if cls.recoverable else "no"] for cls in errors}
+
+
+def literal_codes(package: str, calls: set[str]) -> set[str]:
+    """What stands as `code`, or first, in calls of these."""
+    found: set[str] = set()
+    for path in (ROOT / package).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in calls:
+                values = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "code")]
+                found |= {
+                    value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)
+                }
+    return found
+
+
+def test_every_error_of_the_bridge_is_explained() -> None:
+    """Whatever is written down in the code; what a model's server invents nobody can list."""
+    limits = {budget.USAGE_LIMIT, budget.USAGE_LIMIT_NEAR, budget.SESSION_TOO_LONG, budget.SESSION_ENDS_SOON, budget.IDLE}
+    said = literal_codes("realtime_bridge", {"Failed", "Notice", "UpstreamRefused", "UpstreamUnavailable", "_end"})
+    documented = {code for row in table_of("Bridge") for code in BACKTICKS.findall(row[0])}
+    assert documented - {"http_<status>", "close_<code>"} == said | limits | set(FATAL_CODES)
+
+
+def test_every_error_of_a_function_call_is_explained() -> None:
+    tools = (ROOT / "docs" / "tools.md").read_text().partition("## What you answer")[2].partition("\n## ")[0]
+    documented = {code for row in rows(tools, 1) for code in re.findall(r"^([a-z_]+)$|\"code\": \"([a-z_]+)\"", row)}
+    assert {one or other for one, other in documented} == literal_codes("realtime_bridge", {"_NoOutput", "failure"})
+
+
+def test_every_mistake_that_the_openai_door_tells_is_named() -> None:
+    named = set(BACKTICKS.findall(ERRORS.read_text().partition("\nThe OpenAI door says")[2].partition("\n\n")[0]))
+    assert named == literal_codes("gateway/doors", {"Mistake"})
 
 
 def test_bounds_are_named_as_in_the_code() -> None:

@@ -153,23 +153,34 @@ class Parley(System):
 
 @asynccontextmanager
 async def parley(
-    redis: EmbeddedServer, options: Options, *, keep_s: float = 3600.0, tells: bool = True, tokens: bool = False, **more: Any
+    redis: EmbeddedServer,
+    options: Options,
+    *,
+    keep_s: float = 3600.0,
+    tells: bool = True,
+    tokens: bool = False,
+    bridge: dict[str, Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[Parley]:
     """`tells`: the app's backend is told of ends; `tokens`: clients show tokens, but at the doors of the contracts;
-    `more`: settings of the gateways."""
+    `bridge`, `more`: settings of the bridge, and of the gateways."""
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(app_backend())
         simulator = await stack.enter_async_context(running(options))
         shared: dict[str, Any] = {"REDIS_URL": redis.url, "PARLEY_KEEP_S": keep_s, "PARLEY_TRANSCRIPTION_MODEL": "t"}
         if tells:
             shared["PARLEY_WEBHOOK_URL"] = backend.url
-        bridge = BridgeSettings(
-            OPENAI_BASE_URL=simulator.base_url, OPENAI_API_KEY="k", PARLEY_WEBHOOK_SECRET=SECRET, **shared
+        bridging = BridgeSettings(
+            OPENAI_BASE_URL=simulator.base_url,
+            OPENAI_API_KEY="k",
+            PARLEY_WEBHOOK_SECRET=SECRET,
+            **shared,
+            **(bridge or {}),
         )
         secret: dict[str, Any] = {"JWT_SECRET": TOKENS} if tokens else {}
         gateway = GatewaySettings(PORT=0, PARLEY_API_KEYS=f"{KEY} {OTHER_KEY}", **secret, **shared, **more)
         stop = asyncio.Event()
-        serve = asyncio.create_task(bridge_service.serve(bridge, stop))
+        serve = asyncio.create_task(bridge_service.serve(bridging, stop))
         stack.push_async_callback(asyncio.wait_for, serve, LIMIT_S)
         stack.callback(stop.set)
         stops = [await stack.enter_async_context(AsyncExitStack()) for _ in range(2)]

@@ -169,14 +169,16 @@ async def test_a_session_is_told_while_it_lasts_and_kept_when_it_has_ended(
                 sid
             ]
         ended = await whole.api.document(sid, has_ended)
-        later = {name: ended[name] for name in ("reason", "ended_ms", "usage", "usd")}
+        later = {name: ended[name] for name in ("reason", "ended_ms", "timings", "usage", "usd")}
         assert ended == {**live, "status": "ended", **later}
         assert (ended["usage"]["responses"], ended["usage"]["transcriptions"]) == (1, 1)
         assert ended["reason"] == "client_left"
         assert live["opened_ms"] <= ended["ended_ms"] <= time.time() * 1000
         assert 3_500_000 < await redis.pttl(SessionKeys(sid).kept) <= 3_600_000
         (line,) = (await whole.api.ask("GET", "/v1/sessions?user=anonymous")).body["sessions"]
-        assert line == {key: value for key, value in ended.items() if key not in ("turns", "persona", "usage", "usd")}
+        assert line == {
+            key: value for key, value in ended.items() if key not in ("turns", "persona", "timings", "usage", "usd")
+        }
         (told,) = await whole.backend.hears(1)
         assert told.event["type"] == "session.ended"
         assert told.event["data"] == ended

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.app import serving
 from gateway.settings import GatewaySettings
-from runtime.embedded import EmbeddedServer
+from runtime.embedded import EmbeddedServer, free_port
 from tests.contract.doors.stage import LIMIT_S, Stage
 
 
@@ -73,3 +73,47 @@ async def test_a_plain_request_to_the_door_is_refused(stage: Stage) -> None:
     async with stage.http.get(f"{stage.url}/ws-mobile/ann") as response:
         assert response.status == 400
     assert await stage.redis.keys("*") == []
+
+
+TOKEN = "a-token-of-metrics"
+
+
+async def _metrics(http: aiohttp.ClientSession, url: str, **headers: str) -> int:
+    async with http.get(f"{url}/metrics", headers=headers) as response:
+        text = await response.text()
+        assert ("parley_gateway_connections" in text) == (response.status == 200)
+        return response.status
+
+
+async def test_metrics_are_for_this_machine_only(stage: Stage) -> None:
+    """Whoever comes by way of a proxy comes from elsewhere, whatever it says."""
+    assert await _metrics(stage.http, stage.url) == 200
+    assert await _metrics(stage.http, stage.url, **{"X-Forwarded-For": "203.0.113.7"}) == 403
+    assert await _metrics(stage.http, stage.url, **{"X-Forwarded-For": "127.0.0.1"}) == 403
+    assert await _metrics(stage.http, stage.url, Forwarded="for=127.0.0.1") == 403
+
+
+async def test_a_proxy_that_is_trusted_says_who_asks_for_metrics(redis_server: EmbeddedServer) -> None:
+    settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url, PARLEY_TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8")
+    async with serving(settings) as url, aiohttp.ClientSession() as http:
+        assert await _metrics(http, url) == 200
+        assert await _metrics(http, url, **{"X-Forwarded-For": "203.0.113.7"}) == 403
+        assert await _metrics(http, url, **{"X-Forwarded-For": "203.0.113.7, 10.1.2.3"}) == 403
+
+
+async def test_whoever_has_the_token_gets_metrics_from_anywhere(redis_server: EmbeddedServer) -> None:
+    """And nobody else does."""
+    settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url, PARLEY_METRICS_TOKEN=TOKEN)
+    async with serving(settings) as url, aiohttp.ClientSession() as http:
+        assert await _metrics(http, url) == 403
+        shown = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.7"}
+        assert await _metrics(http, url, **shown) == 200
+
+
+async def test_metrics_may_have_a_port_of_their_own(redis_server: EmbeddedServer) -> None:
+    """Then clients' port has none."""
+    port = free_port()
+    settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url, PARLEY_METRICS_PORT=port)
+    async with serving(settings) as url, aiohttp.ClientSession() as http:
+        assert await _metrics(http, url) == 404
+        assert await _metrics(http, f"http://127.0.0.1:{port}") == 200

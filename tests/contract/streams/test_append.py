@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgpack
@@ -51,7 +52,10 @@ async def test_what_is_stored_is_heard_with_the_id_before_it(redis: Redis, write
         heard = await ear.all()
     born, *_ = await ids(redis, session.keys.up)
     assert [message[:2] for message in heard] == [[bytes(first), bytes(born)], [bytes(second), bytes(first)]]
-    assert heard[0][2] == [b"kind", b"text", b"text", b"hello", b"role", b'"user"', b"respond", b"1"]
+    *body, stamped, at_us = heard[0][2]
+    assert body == [b"kind", b"text", b"text", b"hello", b"role", b'"user"', b"respond", b"1"]
+    assert stamped == b"at_us"
+    assert abs(time.time() - int(at_us) / 1_000_000) < 60
 
 
 async def test_a_large_entry_rings_without_its_body(redis: Redis, writer: Writer, session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgpack
 import pytest
@@ -186,3 +187,37 @@ async def test_reading_once_passes_over_what_does_not_read_too(redis: Redis, ses
     for fields in ({"kind": "from the future"}, {"kind": "text", "text": "good"}):
         await redis.xadd(session.keys.up, fields)  # type: ignore[arg-type]
     assert [entry.message for entry in await read(redis, session.keys.up, up.decoder)][1:] == [Text("good")]
+
+
+async def test_a_reader_is_told_how_long_what_comes_has_waited(
+    redis: Redis, writer: Writer, bus: Bus, session: Session
+) -> None:
+    """Not of what was there before it: that has waited for a reader."""
+    producer = Producer(writer, session.keys.up, Marked("c"))
+    await producer.append(Text("1"))
+    before_us = time.time_ns() // 1000
+    async with Consumer(redis, bus, session.keys.up, up.decoder) as consumer:
+        waits: list[float] = []
+        consumer.on_wait = waits.append
+        assert await texts(consumer, 1) == ["1"]
+        reading = asyncio.create_task(texts(consumer, 1))
+        await asyncio.sleep(0)
+        await producer.append(Text("2"))
+        assert await reading == ["2"]
+        assert before_us <= consumer.since_us <= time.time_ns() // 1000
+        assert len(waits) == 1
+        assert 0.0 <= waits[0] <= (time.time_ns() // 1000 - before_us) / 1_000_000
+
+
+async def test_what_was_made_of_something_says_when_that_was_said(
+    redis: Redis, writer: Writer, bus: Bus, session: Session
+) -> None:
+    """And what an older Parley has stored does not say when it was."""
+    async with Consumer(redis, bus, session.keys.up, up.decoder) as consumer:
+        await Producer(writer, session.keys.up, Marked("c")).append(Text("1"), since_us=1_234)
+        assert await texts(consumer, 1) == ["1"]
+        assert consumer.since_us == 1_234
+        await redis.xadd(session.keys.up, {"kind": "text", "text": "1", "role": '"user"', "respond": "1"})
+        consumer.missed()
+        assert await texts(consumer, 1) == ["1"]
+        assert consumer.since_us == 0

@@ -14,7 +14,7 @@ from runtime.ports import HeldPorts
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HOST", "PORT"):
+    for name in ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "HOST", "PORT", "PARLEY_METRICS_PORT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -83,3 +83,12 @@ def test_port_0_means_any_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan()
     assert made.services[-1].environment["PORT"] != "0"
     assert made.urls == (f"http://127.0.0.1:{made.services[-1].environment['PORT']}",)
+
+
+def test_each_process_has_a_port_of_its_own_for_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the one that is set on; any free one, or none, is the same for all."""
+    monkeypatch.setenv("PARLEY_METRICS_PORT", "9464")
+    ports = {spec.name: spec.environment.get("PARLEY_METRICS_PORT") for spec in plan(UpOptions(bridges=2)).services}
+    assert ports == {"simulator": None, "transcoder": "9464", "bridge-1": "9465", "bridge-2": "9466", "gateway": "9467"}
+    monkeypatch.setenv("PARLEY_METRICS_PORT", "0")
+    assert not any("PARLEY_METRICS_PORT" in spec.environment for spec in plan().services)

@@ -8,7 +8,7 @@ import sys
 import msgspec
 import pytest
 
-from runtime.logs import JsonFormatter, SessionLogger, TextFormatter, without_secrets
+from runtime.logs import JsonFormatter, SessionLogger, SessionNamed, TextFormatter, without_secrets
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -53,6 +53,23 @@ def test_a_session_is_on_each_record_of_its_logger() -> None:
     """Beside what the call adds."""
     logger = SessionLogger(logging.getLogger("test"), "ab12")
     assert logger.process("said", {"extra": {"turn": 3}}) == ("said", {"extra": {"sid": "ab12", "turn": 3}})
+
+
+SID = "89e0ab0ac030d6efdb1c461337ebdf98"
+
+
+@pytest.mark.parametrize(
+    ("made", "sid"),
+    [
+        (record("%s: %s", f"parley:{{{SID}}}:down", "no answer"), SID),
+        (record("%s failed", f"session {SID}"), SID),
+        (record("%s failed", f"session {SID}", sid="ab12"), "ab12"),
+        (record("all is well, says %s", f"{SID}{SID}"), None),
+    ],
+)
+def test_a_session_is_on_each_record_that_names_one_of_its_streams(made: logging.LogRecord, sid: str | None) -> None:
+    assert SessionNamed().filter(made)
+    assert getattr(made, "sid", None) == sid
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
