@@ -29,7 +29,8 @@ FRAME = 480
 
 AT_ONCE = "?paced=0"
 """An answer as it is generated. At the pace of its listener the next recording, sent as soon as an echo as long as itself
-was heard, would begin where the one before has ended, as slices of one speech do."""
+was heard, would begin where the one before has ended, as slices of one speech do. On a busy machine it may all the same:
+every other recording is shorter by a quarter or more, which slices are not."""
 
 
 def assert_is_echo(audio: bytes, clip: Clip) -> None:
@@ -47,7 +48,7 @@ async def test_recordings_come_back_exactly(stack: Stack, source: str, layout: s
         for rate in RATES:
             for bit_rate in BIT_RATES:
                 for moov_first in (False, True):
-                    samples = rate * 3 // 4 + 391 * BIT_RATES.index(bit_rate) + moov_first
+                    samples = rate * (2 if moov_first else 3) // 4 + 391 * BIT_RATES.index(bit_rate) + moov_first
                     clip = make_clip(
                         source, rate=rate, layout=layout, bit_rate=bit_rate, samples=samples, moov_first=moov_first
                     )
@@ -88,7 +89,7 @@ async def test_every_20_ms_of_declared_pcm_comes_back_to_its_user(stack: Stack) 
     async def talk(user: int) -> None:
         async with calling(stack.url, f"pcm-{user}", f"{AT_ONCE}&input_format=pcm16") as phone:
             for turn in range(3):
-                frames = coded(user, 40 + 7 * user + turn)
+                frames = coded(user, (40 + 7 * user) // (1 + turn % 2) + turn)
                 answer = await phone.ask(frames.tobytes())
                 assert answer.errors == []
                 back = np.frombuffer(answer.audio, np.int16).reshape(-1, FRAME)
