@@ -24,10 +24,13 @@ class Kind:
     """whose process; None for the clients' lines"""
     seconds: float = 0.0
     """how long it lasts"""
+    is_half: bool = False
+    """it befalls half of all processes of the service at once"""
 
     @property
     def name(self) -> str:
         lasts = f" {self.seconds:g} s" if self.seconds else ""
+        lasts += " half" if self.is_half else ""
         return f"{self.service} {self.how}{lasts}" if self.service else f"{self.how}{lasts}"
 
 
@@ -39,7 +42,8 @@ LINE = (
 PROCESS = tuple(
     kind for service in SERVICES for kind in (Kind("kill", service), Kind("stop", service, 6.0), Kind("restart", service))
 )
-KINDS = {kind.name: kind for kind in (*LINE, *PROCESS)}
+HALF = (Kind("kill", "bridge", is_half=True),)
+KINDS = {kind.name: kind for kind in (*LINE, *PROCESS, *HALF)}
 
 
 @dataclass(frozen=True, slots=True)

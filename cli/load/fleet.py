@@ -9,11 +9,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import redis.asyncio
+from redis.asyncio import Redis
 
 from cli.load.faults import SERVICES, Fault, Service
 from cli.restarts import Restart, RestartPolicy
@@ -38,30 +38,35 @@ class _Always(RestartPolicy):
 class Fleet:
     """Who runs, and how to break it."""
 
-    def __init__(self, children: list[Child], urls: list[str], redis_url: str) -> None:
-        self.urls, self.redis_url = urls, redis_url
+    def __init__(self, children: list[Child], urls: list[str], redis: Redis) -> None:
+        self.urls, self.redis = urls, redis
         self._children = children
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, service: Service) -> list[Child]:
         return [child for child in self._children if child.spec.name.startswith(service)]
 
-    def breaks(self, fault: Fault) -> tuple[str, str | None]:
-        """Do it; the name of whom it befell, and a gateway's address."""
+    def befallen(self, fault: Fault) -> list[Child]:
+        """Whom it befalls."""
         service = fault.kind.service
         assert service is not None
         all_of = self.of(service)
         ready = [child for child in all_of if child.ready.is_set()] or all_of
-        child = ready[fault.victim % len(ready)]
-        process = child.process
-        if process is not None and process.returncode is None:
+        first, count = fault.victim % len(ready), max(1, len(all_of) // 2) if fault.kind.is_half else 1
+        return [*ready[first:], *ready[:first]][:count]
+
+    def breaks(self, fault: Fault, children: Sequence[Child]) -> str | None:
+        """Do it to them; a gateway's address."""
+        for process in (child.process for child in children):
+            if process is None or process.returncode is not None:
+                continue
             process.send_signal(_SIGNALS[fault.kind.how])
             if fault.kind.how == "stop":
                 task = asyncio.create_task(_wake(process, fault.kind.seconds))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        port = child.spec.environment.get("PORT")
-        return child.spec.name, f"http://127.0.0.1:{port}" if port else None
+        port = children[0].spec.environment.get("PORT")
+        return f"http://127.0.0.1:{port}" if port else None
 
     async def awake(self) -> None:
         """Everybody runs."""
@@ -78,9 +83,8 @@ class Fleet:
 
     async def keys_without_ttl(self) -> set[str]:
         """Keys that would stay for ever, but for the three that should (`docs/streams.md`)."""
-        async with redis.asyncio.from_url(self.redis_url, decode_responses=True) as client:
-            keys = [key async for key in client.scan_iter(count=1000)]
-            lasting = {key for key in keys if await client.ttl(key) == -1}
+        keys = [key.decode() async for key in self.redis.scan_iter(count=1000)]
+        lasting = {key for key in keys if await self.redis.ttl(key) == -1}
         return {key for key in lasting if key != "parley:sessions" and not key.startswith("parley:dispatch:")}
 
     def descriptors(self) -> dict[str, int]:
@@ -92,8 +96,10 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: float = 60.0) -> AsyncIterator[Fleet]:
-    """So many of each service, ready. Raises StartError, ServerError."""
+async def fleet(
+    base_url: str, each: int, log: Path | None = None, grace_s: float = 60.0, bridges: int | None = None
+) -> AsyncIterator[Fleet]:
+    """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError."""
     lines = None if log is None else log.open("w")
 
     def show(spec: ChildSpec, line: str) -> None:
@@ -105,11 +111,15 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
             lines.write(f"{sentence}\n")
 
     try:
-        async with EmbeddedServer() as redis, Supervisor(show, say, _Always) as supervisor:
+        async with (
+            EmbeddedServer() as server,
+            Supervisor(show, say, _Always) as supervisor,
+            Redis(port=server.port) as redis,
+        ):
             with HeldPorts() as ports:
                 common = {
                     **{name: "" for name in os.environ if name.startswith(_OURS)},
-                    "REDIS_URL": redis.url,
+                    "REDIS_URL": server.url,
                     "OPENAI_BASE_URL": base_url,
                     "OPENAI_API_KEY": "simulator",
                     "HOST": "127.0.0.1",
@@ -121,7 +131,7 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
                 }
                 specs, urls = [], []
                 for service in SERVICES:
-                    for number in range(1, each + 1):
+                    for number in range(1, (bridges if bridges and service == "bridge" else each) + 1):
                         variables = dict(common)
                         if service == "gateway":
                             variables["PORT"] = str(port := ports.take())
@@ -130,7 +140,7 @@ async def fleet(base_url: str, each: int, log: Path | None = None, grace_s: floa
                         order = 0 if service == "gateway" else 1
                         specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
                 await supervisor.start(specs)
-                yield Fleet(supervisor.children, urls, redis.url)
+                yield Fleet(supervisor.children, urls, redis)
                 for child in supervisor.children:
                     if child.process is not None and child.process.returncode is None:
                         child.process.send_signal(signal.SIGCONT)

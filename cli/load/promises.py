@@ -131,6 +131,8 @@ def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
         yield f"{figures.down_doubled} frames were heard again, up to {_ms(figures.down_repeat_ms)} after a break"
     if figures.down_reordered:
         yield f"{figures.down_reordered} times frames were heard out of order"
+    if figures.interleaved:
+        yield f"{figures.interleaved} times an answer was heard in the middle of another"
     if figures.down_broken and not figures.breaks:
         yield f"{figures.down_broken} places in what was heard are damaged"
     if promise.tells == "down" and figures.announced != figures.down_gaps:

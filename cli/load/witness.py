@@ -25,6 +25,10 @@ class Witness:
         self.ledgers: dict[int, Ledger] = {}
         self.continued = 0
         """times that it was asked to go on with an answer that broke: it has nothing more to say then"""
+        self.bridged_twice = 0
+        """times that a socket asked for a session which another socket had asked for since"""
+        self._sockets: dict[int, list[str]] = {}
+        """of each session, in the order in which they came; the last one has it"""
 
     def outputs(self, question: Question) -> tuple[Output, ...]:
         heard = question.utterance
@@ -39,16 +43,25 @@ class Witness:
         owner = self.ledgers.get(max(set(names), key=names.count)) if names else None
         if owner is not None:
             owner.ask(frames, reader.broken)
+            self._asked_by(owner.session, question.session)
         elif not frames:
-            self._recognise(heard.audio)
+            self._recognise(heard.audio, question.session)
         return (Speech(f"I heard {heard.length}.", heard.audio, heard.format),)
 
-    def _recognise(self, audio: bytes) -> None:
+    def _asked_by(self, session: int, socket: str) -> None:
+        sockets = self._sockets.setdefault(session, [])
+        if socket not in sockets:
+            sockets.append(socket)
+        elif socket != sockets[-1]:
+            self.bridged_twice += 1
+
+    def _recognise(self, audio: bytes, socket: str) -> None:
         """What was compressed belongs to whom it sounds like."""
         samples = sound.samples(audio)
         for ledger in self.ledgers.values():
             if ledger.is_coded and (found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:])):
                 ledger.ask([Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)], 0)
+                self._asked_by(ledger.session, socket)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import pytest
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import KINDS, PROCESS, Kind
 from cli.load.fleet import Fleet, fleet
-from cli.load.report import sentences
+from cli.load.report import sentences, takeovers
 from cli.load.run import Plan, Result, Run
 from cli.load.witness import Witness, model
 
@@ -26,17 +26,18 @@ SOAK_SESSIONS = int(os.environ.get("PARLEY_SOAK_SESSIONS", str(len(CLASSES))))
 QUICK_S = 9.0
 RACY = ("cut", "half-open 1 s", "gateway kill", "transcoder kill", "bridge kill")
 """The others take long by their nature: they are run with `PARLEY_ROUNDS`, and at most five times."""
-QUICK = ("none", "bridge kill")
+QUICK = ("none",)
+HALF_SESSIONS = 100 if ROUNDS > 1 else 2 * len(CLASSES)
 FEW = 5
 GROWTH_MB = 40.0
 """What a process may grow in a soak: allocators keep what they had at the height of it."""
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[tuple[Fleet, Witness]]:
+async def stage(bridges: int = 2) -> AsyncIterator[tuple[Fleet, Witness]]:
     """Two of each service, and a model that can be looked into."""
     witness = Witness()
-    async with model(witness, 2.0) as base_url, fleet(base_url, 2) as ships:
+    async with model(witness, 2.0) as base_url, fleet(base_url, 2, bridges=bridges) as ships:
         yield ships, witness
 
 
@@ -59,6 +60,20 @@ async def test_every_class_is_kept_its_promise(kind: str) -> None:
             plan = Plan(clients=tuple(CLASSES), kinds=broken, seconds=QUICK_S, every_s=6.0, seed=seed)
             result = await kept(plan, ships, witness)
             assert bool(result.faults) == bool(broken)
+
+
+@pytest.mark.timeout(240)
+async def test_half_of_all_bridges_die_at_once() -> None:
+    """No session stays without one or gets two, no answer is heard in the middle of another, and nothing is lost."""
+    clients = tuple(list(CLASSES)[place % len(CLASSES)] for place in range(HALF_SESSIONS))
+    kind, pause_s = KINDS["bridge kill half"], 8.0 if HALF_SESSIONS > 50 else 0.3
+    async with stage(bridges=4) as (ships, witness):
+        plan = Plan(clients=clients, kinds=(kind,), seconds=12 + pause_s, every_s=8 + pause_s, bridges=4, pause_s=pause_s)
+        result = await kept(plan, ships, witness)
+    print(*takeovers([result]), sep="\n")
+    assert len(result.faults) == 1
+    assert len(result.takeovers) >= HALF_SESSIONS // 4
+    assert [taken.sid for taken in result.takeovers if taken.owned_s is None] == []
 
 
 @pytest.mark.timeout(120 + 60 * (SOAK_MINUTES + 2))

@@ -27,6 +27,7 @@ BREAKS: dict[str, dict[str, float]] = {
     "the end of 1 answers": {"cut_off": 1, "cut_off_ms": 20},
     "were heard again": {"down_doubled": 1, "down_repeat_ms": NEVER_MS},
     "were heard out of order": {"down_reordered": 1},
+    "in the middle of another": {"interleaved": 1},
     "places in what was heard": {"down_broken": 1},
     "gaps were announced": {"announced": 1},
 }
