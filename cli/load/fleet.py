@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +23,8 @@ from runtime.embedded import EmbeddedServer
 from runtime.ports import HeldPorts
 
 BACK_AFTER_S = 1.0
+TELL_WITHIN_S = 10.0
+_TASKS = re.compile(r"\b(\d+) tasks: ")
 _MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "restart": signal.SIGTERM}
 _OURS = ("PARLEY_", "OPENAI_", "REDIS_URL", "JWT_", "LOG_")
@@ -41,6 +44,7 @@ class Fleet:
     def __init__(self, children: list[Child], urls: list[str], redis: Redis) -> None:
         self.urls, self.redis = urls, redis
         self._children = children
+        self._tasks_of: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, service: Service) -> list[Child]:
@@ -75,24 +79,30 @@ class Fleet:
 
     def memory_mb(self) -> dict[str, float]:
         """Resident, of each process that runs."""
+        return {name: _resident_mb(pid) for name, pid in self.pids().items()}
+
+    def pids(self) -> dict[str, int]:
+        """Of those that run, by their name."""
         return {
-            child.spec.name: _resident_mb(child.process.pid)
+            child.spec.name: child.process.pid
             for child in self._children
             if child.process is not None and child.process.returncode is None
         }
 
-    async def keys_without_ttl(self) -> set[str]:
-        """Keys that would stay for ever, but for the three that should (`docs/streams.md`)."""
-        keys = [key.decode() async for key in self.redis.scan_iter(count=1000)]
-        lasting = {key for key in keys if await self.redis.ttl(key) == -1}
-        return {key for key in lasting if key != "parley:sessions" and not key.startswith("parley:dispatch:")}
+    async def tasks(self) -> dict[str, int]:
+        """How many each process has. Raises TimeoutError when one does not say it."""
+        self._tasks_of.clear()
+        for pid in self.pids().values():
+            os.kill(pid, signal.SIGUSR1)
+        async with asyncio.timeout(TELL_WITHIN_S):
+            while len(self._tasks_of) < len(self._children):  # noqa: ASYNC110 - lines of other processes
+                await asyncio.sleep(0.02)
+        return dict(self._tasks_of)
 
-    def descriptors(self) -> dict[str, int]:
-        return {
-            child.spec.name: len(os.listdir(f"/proc/{child.process.pid}/fd"))
-            for child in self._children
-            if child.process is not None and child.process.returncode is None
-        }
+    def wrote(self, name: str, line: str) -> None:
+        """A process has written this."""
+        if told := _TASKS.search(line):
+            self._tasks_of[name] = int(told[1])
 
 
 @asynccontextmanager
@@ -102,7 +112,11 @@ async def fleet(
     """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError."""
     lines = None if log is None else log.open("w")
 
+    ships: Fleet | None = None
+
     def show(spec: ChildSpec, line: str) -> None:
+        if ships is not None:
+            ships.wrote(spec.name, line)
         if lines is not None:
             lines.write(f"{spec.name} │ {line}\n")
 
@@ -140,7 +154,8 @@ async def fleet(
                         order = 0 if service == "gateway" else 1
                         specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
                 await supervisor.start(specs)
-                yield Fleet(supervisor.children, urls, redis)
+                ships = Fleet(supervisor.children, urls, redis)
+                yield ships
                 for child in supervisor.children:
                     if child.process is not None and child.process.returncode is None:
                         child.process.send_signal(signal.SIGCONT)

@@ -69,9 +69,12 @@ def takeovers(results: Sequence[Result]) -> Iterator[str]:
         owned = _worst((run, taken.at_s, taken.owned_s) for run, taken in ours)
         heard = _worst((run, taken.at_s, taken.heard_s) for run, taken in ours)
         orphans = sum(taken.is_orphan for _, taken in ours)
+        due = [taken for _, taken in ours if taken.is_due and not taken.is_over]
+        unheard = sum(taken.heard_s is None for taken in due)
         yield (
             f"{cause}: {len(owned)} kills, {len(ours)} sessions, {orphans} orphans; taken over after {_spread(owned)};"
-            f" first audio, where some was due ({len(heard)} kills), after {_spread(heard)}"
+            f" first audio, where some was due ({len(heard)} kills, {len(due)} sessions, {unheard} never heard),"
+            f" after {_spread(heard)}"
         )
 
 

@@ -40,6 +40,8 @@ class Takeover:
     """after the kill another worker had it"""
     heard_s: float | None = None
     """after the kill its first audio was there; None where nothing was due"""
+    is_due: bool = False
+    """something was"""
     is_over: bool = False
     """the session ended before"""
 
@@ -105,6 +107,8 @@ class Watch:
                 if owner and owner != each.owner and each.takeover.owned_s is None:
                     each.takeover.owned_s = now
             await (self._look_at_bridges if self.service == "bridge" else self._look_at_transcoders)(waiting, since)
+        for each in self.seen:
+            each.takeover.is_due = bool(each.is_due)
         return [each.takeover for each in self.seen]
 
     async def _owners(self, sids: list[str]) -> list[str]:

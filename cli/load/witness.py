@@ -14,6 +14,8 @@ from simulator.options import Options
 from simulator.server import running
 
 DELTA_MS = 100
+_NOTHING = bytes(9_600)
+"""200 ms of silence: something of the new bridge's to be heard, and no frame."""
 LATEST = 64
 """Blocks of a client that may be in an utterance: four turns."""
 
@@ -34,7 +36,7 @@ class Witness:
         heard = question.utterance
         if heard is None:
             self.continued += 1
-            return (Speech("I have heard nothing."),)
+            return (Speech("I have heard nothing.", _NOTHING),)
         reader = FrameReader()
         frames = reader.feed(heard.audio)
         reader.finish()

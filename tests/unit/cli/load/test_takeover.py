@@ -39,9 +39,9 @@ def result(*taken: Takeover, twice: int = 0) -> Result:
 
 def test_of_each_kill_the_slowest_counts() -> None:
     first = [Takeover("bridge kill", 4.0, str(n), owned_s=seconds, heard_s=None) for n, seconds in enumerate((1.0, 3.0))]
-    (said,) = takeovers([result(*first), result(Takeover("bridge kill", 4.0, "x", owned_s=2.0, heard_s=2.5))])
+    (said,) = takeovers([result(*first), result(Takeover("bridge kill", 4.0, "x", owned_s=2.0, heard_s=2.5, is_due=True))])
     assert "2 kills, 3 sessions, 0 orphans; taken over after 2.00 s (p50), 3.00 s (p95)" in said
-    assert "(1 kills), after 2.50 s" in said
+    assert "(1 kills, 1 sessions, 0 never heard), after 2.50 s" in said
 
 
 def test_who_has_nobody_is_an_orphan_unless_the_session_is_over() -> None:
