@@ -74,7 +74,7 @@ def takeovers(results: Sequence[Result]) -> Iterator[str]:
         yield (
             f"{cause}: {len(owned)} kills, {len(ours)} sessions, {orphans} orphans; taken over after {_spread(owned)};"
             f" first audio, where some was due ({len(heard)} kills, {len(due)} sessions, {unheard} never heard),"
-            f" after {_spread(heard)}"
+            f" after {_spread(heard)}; looked for at least every {max(taken.blur_s for _, taken in ours):.2f} s"
         )
 
 

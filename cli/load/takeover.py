@@ -42,6 +42,8 @@ class Takeover:
     """after the kill its first audio was there; None where nothing was due"""
     is_due: bool = False
     """something was"""
+    blur_s: float = 0.0
+    """the longest time in which nobody looked: this process was busy otherwise, and both may have been earlier by so much"""
     is_over: bool = False
     """the session ended before"""
 
@@ -96,11 +98,14 @@ class Watch:
     async def follow(self, killed_s: float) -> list[Takeover]:
         """Until all have been taken over, and heard of where something was due. `killed_s`: on the run's clock."""
         loop = asyncio.get_running_loop()
-        since = loop.time()
+        since, looked = loop.time(), 0.0
         for each in self.seen:
             each.takeover.at_s = killed_s
         while (waiting := [each for each in self.seen if not each.is_settled]) and loop.time() < since + LIMIT_S:
             await asyncio.sleep(LOOK_EVERY_S)
+            looked, before = loop.time() - since, looked
+            for each in waiting:
+                each.takeover.blur_s = max(each.takeover.blur_s, looked - before)
             owners = await self._owners([each.takeover.sid for each in waiting])
             now = loop.time() - since
             for each, owner in zip(waiting, owners, strict=True):
