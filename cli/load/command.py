@@ -116,7 +116,7 @@ async def _stage(plan: Plan, options: LoadOptions) -> AsyncIterator[tuple[Sequen
 
 
 def _fleet(base_url: str, plan: Plan, log: Path | None) -> AbstractAsyncContextManager[Fleet]:
-    return fleet(base_url, plan.each, log, bridges=plan.bridges)
+    return fleet(base_url, plan.each, log, bridges=plan.bridges, kinds=plan.kinds)
 
 
 async def _shown(ours: Run, console: Console) -> Result:

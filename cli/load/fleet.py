@@ -11,18 +11,22 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from cli.load.faults import SERVICES, Fault, Service
+from cli.load.far import Line
+from cli.load.faults import SERVICES, SLOW_MS, Fault, Kind, Service
 from cli.restarts import Restart, RestartPolicy
 from cli.supervisor import Child, ChildSpec, Supervisor
 from runtime.embedded import EmbeddedServer
 from runtime.ports import HeldPorts
 
 BACK_AFTER_S = 1.0
+SLOW_LOSS = 0.02
+"""Of what is said to a server that is far away: it is said again, a moment later."""
+_KEEPS = ("--appendonly", "yes", "--appendfsync", "everysec")
 TELL_WITHIN_S = 10.0
 _TASKS = re.compile(r"\b(\d+) tasks: ")
 _MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
@@ -41,8 +45,12 @@ class _Always(RestartPolicy):
 class Fleet:
     """Who runs, and how to break it."""
 
-    def __init__(self, children: list[Child], urls: list[str], redis: Redis) -> None:
+    def __init__(
+        self, children: list[Child], urls: list[str], redis: Redis, server: EmbeddedServer, far: Line | None
+    ) -> None:
+        """`redis` is this process's own way to the server; `far`: that of all others, where it can be made a long one."""
         self.urls, self.redis = urls, redis
+        self._server, self._far = server, far
         self._children = children
         self._tasks_of: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,6 +62,7 @@ class Fleet:
         """Whom it befalls."""
         service = fault.kind.service
         assert service is not None
+        assert service != "redis"
         all_of = self.of(service)
         ready = [child for child in all_of if child.ready.is_set()] or all_of
         first, count = fault.victim % len(ready), max(1, len(all_of) // 2) if fault.kind.is_half else 1
@@ -71,6 +80,23 @@ class Fleet:
                 task.add_done_callback(self._tasks.discard)
         port = children[0].spec.environment.get("PORT")
         return f"http://127.0.0.1:{port}" if port else None
+
+    async def break_redis(self, kind: Kind) -> None:
+        """Until it is over."""
+        match kind.how:
+            case "restart":
+                self._server.kill()
+                await asyncio.sleep(kind.seconds)
+                await self._server.start_async()
+            case "full":
+                await self.redis.config_set("maxmemory", 1)
+                await asyncio.sleep(kind.seconds)
+                await self.redis.config_set("maxmemory", 0)
+            case _:
+                assert self._far is not None
+                self._far.delay_s, self._far.loss = SLOW_MS / 2000, SLOW_LOSS
+                await asyncio.sleep(kind.seconds)
+                self._far.delay_s = self._far.loss = 0.0
 
     async def awake(self) -> None:
         """Everybody runs."""
@@ -107,9 +133,17 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    base_url: str, each: int, log: Path | None = None, grace_s: float = 60.0, bridges: int | None = None
+    base_url: str,
+    each: int,
+    log: Path | None = None,
+    grace_s: float = 60.0,
+    bridges: int | None = None,
+    kinds: Sequence[Kind] = (),
 ) -> AsyncIterator[Fleet]:
-    """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError."""
+    """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError.
+
+    `kinds`: what shall go wrong, as far as something has to be prepared for it.
+    """
     lines = None if log is None else log.open("w")
 
     ships: Fleet | None = None
@@ -125,15 +159,17 @@ async def fleet(
             lines.write(f"{sentence}\n")
 
     try:
-        async with (
-            EmbeddedServer() as server,
-            Supervisor(show, say, _Always) as supervisor,
-            Redis(port=server.port) as redis,
-        ):
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(EmbeddedServer(*(_KEEPS if any(map(_is_restart, kinds)) else ())))
+            far = None
+            if any(kind.how == "slow" for kind in kinds):  # all that is said passes through this process
+                far = await stack.enter_async_context(Line(server.url, delay_s=0.0).open())
+            supervisor = await stack.enter_async_context(Supervisor(show, say, _Always))
+            redis = await stack.enter_async_context(Redis(port=server.port))
             with HeldPorts() as ports:
                 common = {
                     **{name: "" for name in os.environ if name.startswith(_OURS)},
-                    "REDIS_URL": server.url,
+                    "REDIS_URL": server.url if far is None else far.url,
                     "OPENAI_BASE_URL": base_url,
                     "OPENAI_API_KEY": "simulator",
                     "HOST": "127.0.0.1",
@@ -154,7 +190,7 @@ async def fleet(
                         order = 0 if service == "gateway" else 1
                         specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
                 await supervisor.start(specs)
-                ships = Fleet(supervisor.children, urls, redis)
+                ships = Fleet(supervisor.children, urls, redis, server, far)
                 yield ships
                 for child in supervisor.children:
                     if child.process is not None and child.process.returncode is None:
@@ -162,6 +198,10 @@ async def fleet(
     finally:
         if lines is not None:
             lines.close()
+
+
+def _is_restart(kind: Kind) -> bool:
+    return kind.service == "redis" and kind.how == "restart"
 
 
 async def _wake(process: asyncio.subprocess.Process, seconds: float) -> None:

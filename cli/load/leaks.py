@@ -10,10 +10,13 @@ from pathlib import Path
 
 from cli.load.fleet import Fleet
 from streams import keys
+from streams.hub import READ_CONNECTIONS
 from streams.sessions import LINGER_MS
 
 SLACK = 6
-"""A pool keeps half a dozen connections, and a task for some; a leak is one a session."""
+"""Half a dozen of anything may be there for a moment; a leak is one a session."""
+POOL = READ_CONNECTIONS + 6
+"""Connections to Redis that a process keeps at most, as its pools grow: these are not counted with its descriptors."""
 GROWTH_MB = 40.0
 """Allocators keep what they had at the height of it."""
 SETTLED_WITHIN_S = 100.0
@@ -27,7 +30,9 @@ class Held:
     tasks: int
     threads: int
     descriptors: int
+    """but for connections to Redis"""
     sockets: int
+    """of these"""
     children: int
     memory_mb: float
 
@@ -51,9 +56,10 @@ async def holdings(ships: Fleet) -> Holdings:
     """As it is now. Raises TimeoutError when a process does not answer."""
     tasks, redis = await ships.tasks(), ships.redis
     ttls = {key.decode(): await redis.pttl(key) async for key in redis.scan_iter(count=1000)}
+    pooled = _connections_to(int(redis.get_connection_kwargs()["port"]))
     lasting = {key for key, ttl in ttls.items() if ttl == -1}
     return Holdings(
-        {name: _held(pid, tasks[name], ships.memory_mb()[name]) for name, pid in ships.pids().items()},
+        {name: _held(pid, tasks[name], ships.memory_mb()[name], pooled) for name, pid in ships.pids().items()},
         len(await redis.client_list()),
         (await redis.info("memory"))["used_memory"] / (1 << 20),
         await redis.zcard(keys.SESSIONS),
@@ -79,8 +85,8 @@ def leaks(before: Holdings, after: Holdings) -> Iterator[str]:
                 yield f"{name} has {getattr(held, what)} {what}, and had {getattr(was, what)}"
         if held.memory_mb > was.memory_mb + GROWTH_MB:
             yield f"{name} has grown from {was.memory_mb:.0f} to {held.memory_mb:.0f} MB"
-    if after.connections > before.connections + SLACK * len(after.processes):
-        yield f"Redis has {after.connections} connections, and had {before.connections}"
+    if after.connections > POOL * len(after.processes):
+        yield f"Redis has {after.connections} connections, more than {POOL} a process"
     if after.redis_mb > before.redis_mb + GROWTH_MB:
         yield f"Redis has grown from {before.redis_mb:.0f} to {after.redis_mb:.0f} MB"
     if after.sessions:
@@ -104,8 +110,15 @@ async def settled(ships: Fleet, before: Holdings | None = None) -> Holdings:
         await asyncio.sleep(1.0)
 
 
-def _held(pid: int, tasks: int, memory_mb: float) -> Held:
-    descriptors = [_target(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+def _connections_to(port: int) -> frozenset[str]:
+    """As descriptors name them."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return frozenset(f"socket:[{row[9]}]" for row in rows if int(row[2].rpartition(":")[2], 16) == port)
+
+
+def _held(pid: int, tasks: int, memory_mb: float, pooled: frozenset[str]) -> Held:
+    every = [_target(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    descriptors = [target for target in every if target not in pooled]
     threads = os.listdir(f"/proc/{pid}/task")
     children = [child for thread in threads for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
     sockets = sum(target.startswith("socket:") for target in descriptors)

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias, get_args
 from cli.load.faults import Kind
 from cli.load.ledger import NEVER_MS, Figures
 
-Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge"]
-"""What went wrong: nothing, the client's line, or a process of this kind."""
+Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge", "redis"]
+"""What went wrong: nothing, the client's line, a process of this kind, or the server that all of them meet in."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 Tells: TypeAlias = Literal["nothing", "down", "up"]

@@ -163,13 +163,23 @@ class Run:
                     caller = self.callers[fault.victim]
                     lines.create_task(self._break_line(caller, fault.kind))
                     continue
+                if fault.kind.service == "redis":
+                    lines.create_task(self._break_redis(fault.kind))
+                    continue
                 await self._break_processes(fault, lines)
+
+    async def _break_redis(self, kind: Kind) -> None:
+        assert self._ships is not None
+        self._happened(kind.name)
+        for caller in self.callers:
+            caller.broken(kind.name, until=self.now + kind.seconds + START_S)
+        await self._ships.break_redis(kind)
 
     async def _break_processes(self, fault: Fault, watches: asyncio.TaskGroup) -> None:
         assert self._ships is not None
         children = self._ships.befallen(fault)
         watch = None
-        if fault.kind.how == "kill" and fault.kind.service != "gateway" and fault.kind.service is not None:
+        if fault.kind.how == "kill" and fault.kind.service in ("bridge", "transcoder"):
             pids = {child.process.pid for child in children if child.process is not None}
             watch = Watch(self._ships.redis, fault.kind.service, pids)
             await watch.begin(fault.kind.name)
