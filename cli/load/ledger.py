@@ -19,7 +19,8 @@ FRAME_MS = 20
 
 
 FIND_OUT_S = 0.25
-"""A client's other connections find out a moment later that they are dead."""
+"""A client's other connections find out a moment later that they are dead, and what is written into one meanwhile is lost,
+too. The watch's next upload begins 200 ms after the one before has ended, and has to be dialled."""
 
 
 @dataclass

@@ -220,7 +220,7 @@ class Run:
 
     def _session(self, client: str, caller: Caller) -> Session:
         figures = judge(caller.ledger)
-        promise = loosest(client, self.plan.kinds)
+        promise = loosest(client, self.plan.kinds, self.plan.speed)
         complaints = list(broken(promise, figures))
         if caller.over is not None:
             complaints.append(f"the session ended: {caller.over}")
