@@ -75,6 +75,7 @@ _CLIENTS: dict[str, Promise] = {
     "watch": _FIELD_STREAM,
     "watch-by-id": _FIELD_BY_ID,
     "ios": _FIELD_STREAM,
+    "ios-16k": _FIELD_STREAM,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cli.load.doors.coded import MobileM4a, Web
 from cli.load.doors.door import Door
 from cli.load.doors.ios import Ios
+from cli.load.doors.ios_narrow import Ios16
 from cli.load.doors.mobile import Mobile
 from cli.load.doors.openai import OpenAi, OpenAiHttp
 from cli.load.doors.packed import MobileAac, WebOpus
@@ -22,4 +23,5 @@ CLASSES: dict[str, type[Door]] = {
     "watch": Watch,
     "watch-by-id": WatchById,
     "ios": Ios,
+    "ios-16k": Ios16,
 }
