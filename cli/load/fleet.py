@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -58,15 +58,16 @@ class Fleet:
     def of(self, service: Service) -> list[Child]:
         return [child for child in self._children if child.spec.name.startswith(service)]
 
-    def befallen(self, fault: Fault) -> list[Child]:
-        """Whom it befalls."""
+    def befallen(self, fault: Fault, busy: Collection[int] = ()) -> list[Child]:
+        """Whom it befalls: of those that are ready the `busy` first (process ids). The death of others shows nothing."""
         service = fault.kind.service
         assert service is not None
         assert service != "redis"
         all_of = self.of(service)
         ready = [child for child in all_of if child.ready.is_set()] or all_of
         first, count = fault.victim % len(ready), max(1, len(all_of) // 2) if fault.kind.is_half else 1
-        return [*ready[first:], *ready[:first]][:count]
+        in_turn = [*ready[first:], *ready[:first]]
+        return sorted(in_turn, key=lambda child: child.process is None or child.process.pid not in busy)[:count]
 
     def breaks(self, fault: Fault, children: Sequence[Child]) -> str | None:
         """Do it to them; a gateway's address."""

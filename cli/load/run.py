@@ -177,11 +177,13 @@ class Run:
 
     async def _break_processes(self, fault: Fault, watches: asyncio.TaskGroup) -> None:
         assert self._ships is not None
-        children = self._ships.befallen(fault)
-        watch = None
+        watch, busy = None, set[int]()
         if fault.kind.how == "kill" and fault.kind.service in ("bridge", "transcoder"):
-            pids = {child.process.pid for child in children if child.process is not None}
-            watch = Watch(self._ships.redis, fault.kind.service, pids)
+            watch = Watch(self._ships.redis, fault.kind.service)
+            busy = await watch.busy()
+        children = self._ships.befallen(fault, busy)
+        if watch is not None:
+            watch.pids = {child.process.pid for child in children if child.process is not None}
             await watch.begin(fault.kind.name)
         url = self._ships.breaks(fault, children)
         if watch is not None:

@@ -75,14 +75,13 @@ class Watch:
 
     redis: Redis
     service: Service
-    pids: Collection[int]
+    pids: Collection[int] = ()
     """who will die"""
     seen: list[_Seen] = field(default_factory=list)
 
     async def begin(self, cause: str) -> None:
         """Which sessions they have, and whether they owe them anything."""
-        sids = [cast(bytes, sid).decode() for sid in await self.redis.zrange(keys.SESSIONS, 0, -1)]
-        owners = await self._owners(sids)
+        sids, owners = await self._everybody()
         theirs = [(sid, owner) for sid, owner in zip(sids, owners, strict=True) if _pid(owner) in self.pids]
         self.seen = [_Seen(Takeover(cause, 0.0, sid), owner) for sid, owner in theirs]
         if self.service == "bridge":
@@ -94,6 +93,15 @@ class Watch:
             for each, turns, down in zip(self.seen, found[::2], found[1::2], strict=True):
                 each.is_due = answer_is_due([fields.get(b"kind", b"").decode() for _, fields in turns])
                 each.epoch = EntryId.parse(down[0][0]).left if down else 0
+
+    async def busy(self) -> set[int]:
+        """Processes that have sessions."""
+        return {_pid(owner) for owner in (await self._everybody())[1]}
+
+    async def _everybody(self) -> tuple[list[str], list[str]]:
+        """All sessions, and who has them."""
+        sids = [cast(bytes, sid).decode() for sid in await self.redis.zrange(keys.SESSIONS, 0, -1)]
+        return sids, await self._owners(sids)
 
     async def follow(self, killed_s: float) -> list[Takeover]:
         """Until all have been taken over, and heard of where something was due. `killed_s`: on the run's clock."""
