@@ -17,6 +17,7 @@ from runtime.child import die_with_parent
 from runtime.errors import ParleyError
 from runtime.notify import stopping
 from runtime.settings import Settings
+from runtime.tasks import tell_on_signal
 
 S = TypeVar("S", bound=Settings)
 
@@ -63,6 +64,7 @@ async def _until_stopped(name: str, settings: S, main: Callable[[S, asyncio.Even
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, stop.set)
+    tell_on_signal()
     logger.info("%s starts (pid %d)", name, os.getpid())
     await main(settings, stop)
     stopping()

@@ -42,6 +42,8 @@ class Question:
     """outputs of functions since the assistant said something"""
     waits: bool = False
     """a call has no output yet"""
+    session: str = ""
+    """the id of the session that is asked"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Session:
         self._agenda = Agenda()
         self._outbox = Outbox(ids)
         self._listener = Listener(ids, self.config, is_live=self._is_live)
-        self._speaker = Speaker(options, ids, self._outbox, self._agenda, self.conversation, self._response_done)
+        self._speaker = Speaker(options, ids, self._outbox, self._agenda, self.conversation, self._response_done, self.id)
         self._idle_since = 0
         """counts what ends a wait for the user, so that an idle timeout planned before it is void"""
         self._outbox.emit({"type": "session.created", "session": self.config.wire})

@@ -33,6 +33,7 @@ class Speaker:
         agenda: Agenda,
         conversation: Conversation,
         on_done: Callable[[Response, float], None],
+        session: str,
     ) -> None:
         self.unanswered: Utterance | None = None
         """what the user said last, until a response takes it"""
@@ -45,6 +46,7 @@ class Speaker:
         self._ids, self._outbox, self._agenda = ids, outbox, agenda
         self._conversation = conversation
         self._on_done = on_done
+        self._session = session
         self._active: Response | None = None
         self._aside: dict[str, Response] = {}
         self._read_before = Tokens()
@@ -71,7 +73,8 @@ class Speaker:
         utterance = _last_heard(context) if "input" in request else self.unanswered
         may_call = _effective(config, request, "tool_choice") != "none"
         fails = next(self._fails, None)
-        outputs = () if fails else self._answer.outputs(Question(utterance, may_call, *_answered_calls(context)))
+        question = Question(utterance, may_call, *_answered_calls(context), self._session)
+        outputs = () if fails else self._answer.outputs(question)
         if not aside and any(isinstance(output, Speech) for output in outputs):
             self.unanswered = None
         response_id = self._ids.new("resp")

@@ -7,6 +7,7 @@
 -- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
 -- ARGV[1]  how the id is made:
 --   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any
+--   made     ARGV[2] id, ARGV[3] an id that must be there, or one behind it: whoever does the same work may be ahead; '' for any
 --   numbered ARGV[2] gen, ARGV[3] first, ARGV[4] last number of the client's events in this entry; id <gen>-<last * 4096>
 --   marked   ARGV[2] writer, ARGV[3] first, ARGV[4] last count of its events in this entry; id <newest gen>-*
 -- ARGV[5]  bytes up to which the message carries the entry itself; a larger one is a ring without body
@@ -41,11 +42,15 @@ if not tip then return {'over', ''} end
 -- What id may this entry take, seen from `tip`? Returns the id, or nil and the answer.
 local function take_id()
   local left, right = split(tip)
-  if scheme == 'exact' then
+  if scheme == 'exact' or scheme == 'made' then
     local wanted_left, wanted_right = split(ARGV[2])
     if wanted_left < left then return nil, {'newer', tip} end
     if wanted_left == left and wanted_right <= right then return nil, {'stored', tip} end
-    if ARGV[3] ~= '' and ARGV[3] ~= tip then return nil, {'want', tip} end
+    if ARGV[3] ~= '' and ARGV[3] ~= tip then
+      local before_left, before_right = split(ARGV[3])
+      local is_ahead = left > before_left or (left == before_left and right > before_right)
+      if scheme == 'exact' or not is_ahead then return nil, {'want', tip} end
+    end
     return ARGV[2]
   elseif scheme == 'numbered' then
     local gen, first, last = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -43,6 +43,10 @@ class ClusterClient(RedisCluster):
     def pipeline(self, transaction: Any | None = None, shard_hint: Any | None = None) -> ClusterPipeline:
         return cast(ClusterPipeline, cast(Any, _Pipeline)(self))  # of its base's abstract attributes redis-py sets none
 
+    async def keys(self, pattern: Any = "*", **options: Any) -> Any:
+        """Of all nodes; redis-py asks one of them."""
+        return await super().keys(pattern, **{"target_nodes": self.PRIMARIES, **options})
+
     async def look_again(self) -> None:
         """Ask the nodes who they are and what they have. Raises RedisError, OSError."""
         await self.initialize()

@@ -128,6 +128,12 @@ class Consumer(Generic[M]):
         self._behind = True
         """there may be entries that no message has brought"""
         self._wake = asyncio.Event()
+        self._is_left = False
+
+    def leave(self) -> None:
+        """End the iteration where it would wait for the next entry. Another one goes on there."""
+        self._is_left = True
+        self._wake.set()
 
     async def __aenter__(self) -> Consumer[M]:
         await self._bus.subscribe(self.stream, self)
@@ -166,6 +172,9 @@ class Consumer(Generic[M]):
             elif self._heard:
                 for entry in self._take(self._heard.popleft()):
                     yield entry
+            elif self._is_left:
+                self._is_left = False
+                return
             else:
                 self._wake.clear()
                 await self._wake.wait()

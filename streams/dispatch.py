@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 BLOCK_MS = 5_000
 """How long one XREADGROUP waits for work."""
 
-ORPHAN_MS: dict[keys.Role, int] = {"bridge": 4_000, "transcoder": 3_000}
-"""A session that its worker has not kept for so long is anybody's."""
+ORPHAN_MS: dict[keys.Role, int] = {"bridge": 4_000, "transcoder": 2_000}
+"""A session that its worker has not kept for so long is anybody's. It is found up to a second later, and begun within
+another half: so a transcoder's are heard of again within 4 s. What one does that was only slow is stored once."""
 
 KEEP_EVERY_S = 1.0
 """How often a worker keeps its sessions."""

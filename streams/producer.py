@@ -136,21 +136,27 @@ class Chained(Scheme):
 
 
 class Assigned(Scheme):
-    """Ids that follow from what the work was made of (`streams.ids.piece`): work done twice is refused once."""
+    """Ids that follow from what the work was made of (`streams.ids.piece`): work done twice is refused once.
 
-    def __init__(self) -> None:
+    `last`: what the stream holds at least. A server that has lost it wants that first: the work is to be done again from
+    where it stands now (Wanted).
+    """
+
+    def __init__(self, last: EntryId | None = None) -> None:
         self._ids: dict[int, EntryId] = {}
+        self.last = last
 
     def assign(self, number: int, entry_id: EntryId) -> None:
         """The id of the producer's event `number`; call it before `append`."""
         self._ids[number] = entry_id
 
     def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        before = self._ids.get(first - 1)  # of what is stored nothing is known: others may have written since
-        return (b"exact", str(self._ids[last]), str(before) if before else b"", b"")
+        before = self._ids.get(first - 1, self.last)
+        return (b"made", str(self._ids[last]), str(before) if before else b"", b"")
 
     def stored(self, last: int) -> None:
-        self._ids.pop(last, None)
+        if (entry_id := self._ids.pop(last, None)) is not None:
+            self.last = entry_id
 
     def last_of(self, where: bytes) -> int | None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from streams import codec, down, keys, turns, up
 from streams.connection import text
@@ -148,6 +149,9 @@ class Sessions:
                 await self._delete(session)
                 return Creation(Session(text(winner), session.at), created=False)
         except (RedisError, OSError) as error:
+            if isinstance(error, ResponseError):  # one node of a Cluster is full, another has the half of it
+                with contextlib.suppress(RedisError, OSError):
+                    await self._delete(session)
             raise StreamUnavailable(f"no session could be created: {error}") from error
         return Creation(session, created=True)
 

@@ -10,7 +10,7 @@ from runtime.logs import SessionLogger
 from streams import down
 from streams.coding import ANY, Coding
 from streams.consumer import Consumer, Entry, last_id, read_back
-from streams.errors import Over, StreamUnavailable
+from streams.errors import Over, StreamUnavailable, Wanted
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
 from streams.keys import PlayCodec
@@ -18,6 +18,7 @@ from streams.play import coding_of, sample_rate
 from streams.producer import Assigned, Producer
 from streams.sessions import Session, Sessions
 from streams.trim import trim
+from transcoder.losses import has_lost
 from transcoder.metrics import Metrics
 from transcoder.play_parts import CodedPart, PcmPart, PlayPart
 
@@ -104,8 +105,8 @@ class Play:
         self._session, self._sessions = session, Sessions(hub.redis)
         self._codec: PlayCodec = codec
         self._encoder = PlayEncoder(codec)
-        self._ids = Assigned()
-        self._producer = Producer(hub.writer, self._stream, self._ids)
+        self._ids: Assigned
+        self._producer: Producer
         self._consumer: Consumer[down.DownMessage] | None = None
         self._looked_at = 0
         self._written = 0
@@ -118,18 +119,35 @@ class Play:
     async def run(self) -> None:
         """Fill it. Raises Replaced when another transcoder is ahead in it, StreamUnavailable."""
         try:
-            last = await self._prime()
-            if last is None:
-                return
-            self._consumer = Consumer(self._hub.redis, self._hub.bus, self._down, down.decoder, after=last)
-            self._consumer.on_wait = self._metrics.down_wait
-            async with self._consumer as entries:
-                async for entry in entries:
-                    await self._pass_on(entry)
-                    if isinstance(entry.message, down.Ended):
-                        return
+            while not await self._fill():
+                self._log.warning("Redis has lost what was made of the model's speech; it is made again")
         except Over:
             self._log.info("what is said to the client is gone")
+
+    async def _fill(self) -> bool:
+        """From where the stream ends; False when that is not there any more."""
+        last = await self._prime()
+        if last is None:
+            return True
+        self._ids = Assigned(last)
+        self._producer = Producer(self._hub.writer, self._stream, self._ids)
+        self._consumer = Consumer(self._hub.redis, self._hub.bus, self._down, down.decoder, after=last)
+        self._consumer.on_wait = self._metrics.down_wait
+        async with self._consumer as entries:
+            while not await has_lost(self._hub.redis, self._stream, self._ids.last):
+                async for entry in entries:
+                    try:
+                        await self._pass_on(entry)
+                    except Wanted:
+                        return False
+                    if isinstance(entry.message, down.Ended):
+                        return True
+        return False
+
+    def doubt(self) -> None:
+        """The server may not have all any more that was written to it: look, when there is nothing else to do."""
+        if self._consumer is not None:
+            self._consumer.leave()
 
     async def _prime(self) -> EntryId | None:
         """Where to go on, the resamplers and encoders about as whoever came so far left them; None when all is said."""

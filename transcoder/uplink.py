@@ -20,7 +20,7 @@ from runtime import traces
 from runtime.logs import SessionLogger
 from streams import checkpoint, pcm, turns, up
 from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
-from streams.errors import Over, Replaced, StreamUnavailable
+from streams.errors import Over, Replaced, StreamUnavailable, Wanted
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId, piece
 from streams.messages import Clear, ClientEvent, Commit, End, Instructions, Message, SetPersona, Text
@@ -33,6 +33,7 @@ from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 from transcoder.errors import DecoderFailed, MediaError, TooLong, UnsupportedMedia
 from transcoder.framer import cut
 from transcoder.limits import DecodedSeconds
+from transcoder.losses import has_lost
 from transcoder.metrics import Metrics
 from transcoder.progress import Progress
 from transcoder.rates import MAX_PCM_RATE, MIN_PCM_RATE
@@ -54,7 +55,8 @@ _DEADLY = "the server cannot decode this recording; begin a new one"
 
 
 class _BeginAgain(Exception):
-    """The child is gone that knew the stream: go on where the checkpoint is, as if another worker had died."""
+    """The child is gone that knew the stream, or the server has lost what was made: go on where the checkpoint is, as if
+    another worker had died."""
 
 
 class UplinkTranscoder:
@@ -78,6 +80,7 @@ class UplinkTranscoder:
         self._recording: Recording | None = None
         self._ids = Assigned()
         self._pcm = Producer(hub.writer, session.keys.pcm, self._ids)
+        self._entries: Consumer[up.UpMessage] | None = None
         self._bucket = DecodedSeconds(self._now())
         self._progress = Progress(checkpoint.START)
         self._stream_pool = streams
@@ -98,7 +101,7 @@ class UplinkTranscoder:
         try:
             await self._open_recording()
             while not await self._follow():
-                self._log.warning("a decoder child is gone; its stream goes on in another one")
+                pass
         except Over:
             self._log.info("the session's streams are gone")
         finally:
@@ -111,27 +114,42 @@ class UplinkTranscoder:
         hub, k = self._hub, self._session.keys
         begin = await self._begin()
         async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
+            self._entries = entries
             entries.on_wait = self._metrics.up_wait
             last, reads = begin, 0
-            async for entry in entries:
-                if entries.reads != reads:
-                    reads = entries.reads
-                    await self._check_for_a_hole(last)
-                last, self._since_us = entry.id, entries.since_us
-                try:
-                    await self._transcode(entry)
-                except _BeginAgain:
-                    return False
-                await self._pcm.flush()
-                self._progress.done(entry.id)
-                await self._save()
-                if isinstance(entry.message, End) and not self._stays():
-                    return True
-        return True
+            while not await has_lost(hub.redis, k.pcm, self._ids.last):
+                async for entry in entries:
+                    if entries.reads != reads:
+                        reads = entries.reads
+                        await self._check_for_a_hole(last)
+                    last, self._since_us = entry.id, entries.since_us
+                    try:
+                        await self._transcode(entry)
+                        await self._pcm.flush()
+                    except _BeginAgain:
+                        self._log.warning("a decoder child is gone; its stream goes on in another one")
+                        return False
+                    except Wanted:
+                        return self._lost_work()
+                    self._progress.done(entry.id)
+                    await self._save()
+                    if isinstance(entry.message, End) and not self._stays():
+                        return True
+        return self._lost_work()
+
+    def _lost_work(self) -> bool:
+        self._log.warning("Redis has lost what was made of the client's speech; it is made again")
+        return False
+
+    def doubt(self) -> None:
+        """The server may not have all any more that was written to it: look, when there is nothing else to do."""
+        if self._entries is not None:
+            self._entries.leave()
 
     async def _begin(self) -> EntryId:
         """Where the transcoder before this one stood; the entry of `up` to go on behind."""
-        redis, k = self._hub.redis, self._session.keys
+        hub, k = self._hub, self._session.keys
+        redis = hub.redis
         start = await checkpoint.load(redis, self._session)
         self._progress, self._resampler = Progress(start), None
         await self._chunks.drop()
@@ -139,7 +157,8 @@ class UplinkTranscoder:
         there = await last_id(redis, k.pcm)
         if there is None:
             raise Over(k.pcm)
-        self._there = there
+        self._there, self._ids = there, Assigned(there)
+        self._pcm = Producer(hub.writer, k.pcm, self._ids)
         return start.entry
 
     async def _open_recording(self) -> None:
@@ -185,7 +204,7 @@ class UplinkTranscoder:
                 self._append(entry.id, await self._chunk(entry.id, data))
             case up.File() as file:
                 rest = self._end_utterance()
-                self._append(entry.id, [*rest, *await self._file(file)])
+                self._append(entry.id, [*rest, *await self._file(entry.id, file)])
             case up.GenOpened() as opened:
                 rest = [*self._end_utterance(), *await self._end_stream(entry.id)]
                 self._append(entry.id, [*rest, opened, *self._new_source(opened.source)])
@@ -282,11 +301,14 @@ class UplinkTranscoder:
 
     # ── whole recordings ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _file(self, file: up.File) -> list[Message]:
+    async def _file(self, entry: EntryId, file: up.File) -> list[Message]:
         begun_ms = now_ms()
+        is_charged = entry <= self._charged
+        self._charged = max(self._charged, entry)
+        max_seconds = self._bucket.capacity_s if is_charged else self._bucket.available(self._now())
         try:
             with self._metrics.decode.time():
-                decoded = await self._pool.decode_file(file.data, max_seconds=self._bucket.available(self._now()))
+                decoded = await self._pool.decode_file(file.data, max_seconds=max_seconds)
         except TooLong as error:
             self._metrics.refused.labels(error.code).inc()
             wait_s = self._bucket.wait_s(error.found_s, self._now())
@@ -300,7 +322,8 @@ class UplinkTranscoder:
         about: dict[str, traces.Value] = {"container": info.container, "codec": info.codec, "bytes": len(file.data)}
         traces.span(self._session.sid, "decode", begun_ms, now_ms(), about)
         samples = len(decoded.pcm) // BYTES_PER_SAMPLE
-        self._bucket.take(decoded.source.duration_s, self._now())
+        if not is_charged:
+            self._bucket.take(decoded.source.duration_s, self._now())
         what = f"{info.container} {info.codec} {info.sample_rate} Hz {info.channels} ch"
         missing_ms = round(1000 * (info.duration_s - samples / SAMPLE_RATE))
         missing_ms = max(missing_ms, 0) + decoded.lost_packets * LOST_PACKET_MS

@@ -151,5 +151,8 @@ class SessionTranscoder:
         self._look.set()
 
     def missed(self) -> None:
-        """Somebody may have."""
+        """Somebody may have; and the server may not have all any more that was written to it."""
         self._look.set()
+        self._uplink.doubt()
+        for play, _ in self._plays.values():
+            play.doubt()

@@ -17,6 +17,8 @@ PIECE = 2
 """Frames in one message: 40 ms."""
 QUIET_S = 10.0
 """When nothing was heard for so long, nothing comes any more: a takeover takes six seconds."""
+TOLD_WITHIN_S = 2.0
+"""After a break whoever speaks on is told what is missing; nobody leaves before."""
 _REDIAL_S = (0.1, 0.4)
 _LOST = (ConnectionError, aiohttp.ClientError, TimeoutError)
 
@@ -99,7 +101,7 @@ class Caller:
 
     async def _talk(self, until: float, pause_s: float) -> None:
         await self._connected()
-        while self.door.now() < until:
+        while self.door.now() < max([until, *((each.end or 0.0) + TOLD_WITHIN_S for each in self.ledger.breaks)]):
             if not await self._turn(10 * self._random.randint(3, 8)):
                 await self._be_silent(self._random.uniform(0.5, 1.5) * pause_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -41,6 +41,8 @@ class LoadOptions:
     every_s: float
     seeds: tuple[int, ...]
     each: int
+    bridges: int | None
+    pause_s: float
     speed: float
     json: Path | None
     log: Path | None
@@ -54,6 +56,8 @@ def run(options: LoadOptions) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_runs(plan, options, console))
     console.print(report.table(report.total(results)))
+    for sentence in report.takeovers(results):
+        console.print(sentence, soft_wrap=True)
     for sentence in (sentence for result in results for sentence in report.sentences(result)):
         console.print(sentence, style=None if sentence.startswith(" ") else "red", soft_wrap=True, markup=False)
     if options.json is not None:
@@ -81,6 +85,8 @@ def plan_of(options: LoadOptions) -> Plan:
         seed=options.seeds[0],
         speed=options.speed,
         each=options.each,
+        bridges=options.bridges,
+        pause_s=options.pause_s,
     )
 
 
@@ -105,8 +111,12 @@ async def _stage(plan: Plan, options: LoadOptions) -> AsyncIterator[tuple[Sequen
         yield options.urls, None, None
         return
     witness = Witness()
-    async with model(witness, plan.speed) as base_url, fleet(base_url, plan.each, options.log) as ships:
+    async with model(witness, plan.speed) as base_url, _fleet(base_url, plan, options.log) as ships:
         yield ships.urls, ships, witness
+
+
+def _fleet(base_url: str, plan: Plan, log: Path | None) -> AbstractAsyncContextManager[Fleet]:
+    return fleet(base_url, plan.each, log, bridges=plan.bridges, kinds=plan.kinds)
 
 
 async def _shown(ours: Run, console: Console) -> Result:

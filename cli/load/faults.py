@@ -10,9 +10,14 @@ from typing import Literal, TypeAlias, get_args
 Service: TypeAlias = Literal["gateway", "transcoder", "bridge"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
-How: TypeAlias = Literal["kill", "stop", "restart", "cut", "half-open", "stall"]
+Target: TypeAlias = Service | Literal["redis"]
+
+How: TypeAlias = Literal["kill", "stop", "restart", "full", "slow", "cut", "half-open", "stall"]
 """kill: SIGKILL · stop: SIGSTOP, later SIGCONT · restart: SIGTERM · cut: a reset, both ways · half-open: all bytes are
-dropped, then the client's side is reset, the gateway's never · stall: bytes wait, none is dropped"""
+dropped, then the client's side is reset, the gateway's never · stall: bytes wait, none is dropped. Of Redis, restart:
+SIGKILL, and again with its append-only file · full: nothing more can be stored · slow: 200 ms to each answer"""
+
+SLOW_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +25,18 @@ class Kind:
     """One kind of fault, as the command line and the page of promises call it."""
 
     how: How
-    service: Service | None = None
+    service: Target | None = None
     """whose process; None for the clients' lines"""
     seconds: float = 0.0
     """how long it lasts"""
+    is_half: bool = False
+    """it befalls half of all processes of the service at once"""
 
     @property
     def name(self) -> str:
         lasts = f" {self.seconds:g} s" if self.seconds else ""
+        lasts = f" {SLOW_MS} ms" if self.how == "slow" else lasts
+        lasts += " half" if self.is_half else ""
         return f"{self.service} {self.how}{lasts}" if self.service else f"{self.how}{lasts}"
 
 
@@ -39,7 +48,9 @@ LINE = (
 PROCESS = tuple(
     kind for service in SERVICES for kind in (Kind("kill", service), Kind("stop", service, 6.0), Kind("restart", service))
 )
-KINDS = {kind.name: kind for kind in (*LINE, *PROCESS)}
+HALF = (Kind("kill", "bridge", is_half=True),)
+REDIS = (Kind("restart", "redis", 1.0), Kind("full", "redis", 2.0), Kind("slow", "redis", 4.0))
+KINDS = {kind.name: kind for kind in (*LINE, *PROCESS, *HALF, *REDIS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import redis.asyncio
+from redis.asyncio import Redis
 
-from cli.load.faults import SERVICES, Fault, Service
+from cli.load.far import Line
+from cli.load.faults import SERVICES, SLOW_MS, Fault, Kind, Service
 from cli.restarts import Restart, RestartPolicy
 from cli.supervisor import Child, ChildSpec, Supervisor
 from runtime.embedded import EmbeddedServer
 from runtime.ports import HeldPorts
 
 BACK_AFTER_S = 1.0
+SLOW_LOSS = 0.02
+"""Of what is said to a server that is far away: it is said again, a moment later."""
+_KEEPS = ("--appendonly", "yes", "--appendfsync", "everysec")
+TELL_WITHIN_S = 10.0
+_TASKS = re.compile(r"\b(\d+) tasks: ")
 _MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "restart": signal.SIGTERM}
 _OURS = ("PARLEY_", "OPENAI_", "REDIS_URL", "JWT_", "LOG_")
@@ -38,14 +45,19 @@ class _Always(RestartPolicy):
 class Fleet:
     """Who runs, and how to break it."""
 
-    def __init__(self, children: list[Child], urls: list[str], redis: EmbeddedServer) -> None:
-        self.urls, self.redis_url, self._redis_pid = urls, redis.url, redis.process.pid
+    def __init__(
+        self, children: list[Child], urls: list[str], redis: Redis, server: EmbeddedServer, far: Line | None
+    ) -> None:
+        """`redis` is this process's own way to the server; `far`: that of all others, where it can be made a long one."""
+        self.urls, self.redis = urls, redis
+        self._server, self._far = server, far
         self._children = children
+        self._tasks_of: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def pids(self) -> dict[str, list[int]]:
-        """By service; `redis` and, where it has its own, `model` are among them."""
-        found: dict[str, list[int]] = {"redis": [self._redis_pid]}
+    def pids_by_service(self) -> dict[str, list[int]]:
+        """`redis` and, where it has its own, `model` are among them."""
+        found: dict[str, list[int]] = {"redis": [self._server.process.pid]}
         for child in self._children:
             if child.process is not None and child.process.returncode is None:
                 found.setdefault(child.spec.name.rpartition("-")[0], []).append(child.process.pid)
@@ -54,22 +66,46 @@ class Fleet:
     def of(self, service: Service) -> list[Child]:
         return [child for child in self._children if child.spec.name.startswith(service)]
 
-    def breaks(self, fault: Fault) -> tuple[str, str | None]:
-        """Do it; the name of whom it befell, and a gateway's address."""
+    def befallen(self, fault: Fault, busy: Collection[int] = ()) -> list[Child]:
+        """Whom it befalls: of those that are ready the `busy` first (process ids). The death of others shows nothing."""
         service = fault.kind.service
         assert service is not None
+        assert service != "redis"
         all_of = self.of(service)
         ready = [child for child in all_of if child.ready.is_set()] or all_of
-        child = ready[fault.victim % len(ready)]
-        process = child.process
-        if process is not None and process.returncode is None:
+        first, count = fault.victim % len(ready), max(1, len(all_of) // 2) if fault.kind.is_half else 1
+        in_turn = [*ready[first:], *ready[:first]]
+        return sorted(in_turn, key=lambda child: child.process is None or child.process.pid not in busy)[:count]
+
+    def breaks(self, fault: Fault, children: Sequence[Child]) -> str | None:
+        """Do it to them; a gateway's address."""
+        for process in (child.process for child in children):
+            if process is None or process.returncode is not None:
+                continue
             process.send_signal(_SIGNALS[fault.kind.how])
             if fault.kind.how == "stop":
                 task = asyncio.create_task(_wake(process, fault.kind.seconds))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        port = child.spec.environment.get("PORT")
-        return child.spec.name, f"http://127.0.0.1:{port}" if port else None
+        port = children[0].spec.environment.get("PORT")
+        return f"http://127.0.0.1:{port}" if port else None
+
+    async def break_redis(self, kind: Kind) -> None:
+        """Until it is over."""
+        match kind.how:
+            case "restart":
+                self._server.kill()
+                await asyncio.sleep(kind.seconds)
+                await self._server.start_async()
+            case "full":
+                await self.redis.config_set("maxmemory", 1)
+                await asyncio.sleep(kind.seconds)
+                await self.redis.config_set("maxmemory", 0)
+            case _:
+                assert self._far is not None
+                self._far.delay_s, self._far.loss = SLOW_MS / 2000, SLOW_LOSS
+                await asyncio.sleep(kind.seconds)
+                self._far.delay_s = self._far.loss = 0.0
 
     async def awake(self) -> None:
         """Everybody runs."""
@@ -78,38 +114,55 @@ class Fleet:
 
     def memory_mb(self) -> dict[str, float]:
         """Resident, of each process that runs."""
+        return {name: _resident_mb(pid) for name, pid in self.pids().items()}
+
+    def pids(self) -> dict[str, int]:
+        """Of those that run, by their name."""
         return {
-            child.spec.name: _resident_mb(child.process.pid)
+            child.spec.name: child.process.pid
             for child in self._children
             if child.process is not None and child.process.returncode is None
         }
 
-    async def keys_without_ttl(self) -> set[str]:
-        """Keys that would stay for ever, but for the three that should (`docs/streams.md`)."""
-        async with redis.asyncio.from_url(self.redis_url, decode_responses=True) as client:
-            keys = [key async for key in client.scan_iter(count=1000)]
-            lasting = {key for key in keys if await client.ttl(key) == -1}
-        return {key for key in lasting if key != "parley:sessions" and not key.startswith("parley:dispatch:")}
+    async def tasks(self) -> dict[str, int]:
+        """How many each process has. Raises TimeoutError when one does not say it."""
+        self._tasks_of.clear()
+        for pid in self.pids().values():
+            os.kill(pid, signal.SIGUSR1)
+        async with asyncio.timeout(TELL_WITHIN_S):
+            while len(self._tasks_of) < len(self._children):  # noqa: ASYNC110 - lines of other processes
+                await asyncio.sleep(0.02)
+        return dict(self._tasks_of)
 
-    def descriptors(self) -> dict[str, int]:
-        return {
-            child.spec.name: len(os.listdir(f"/proc/{child.process.pid}/fd"))
-            for child in self._children
-            if child.process is not None and child.process.returncode is None
-        }
+    def wrote(self, name: str, line: str) -> None:
+        """A process has written this."""
+        if told := _TASKS.search(line):
+            self._tasks_of[name] = int(told[1])
 
 
 @asynccontextmanager
 async def fleet(
-    base_url: str | None, each: int, log: Path | None = None, grace_s: float = 60.0, *, answers: Sequence[str] = ()
+    base_url: str | None,
+    each: int,
+    log: Path | None = None,
+    grace_s: float = 60.0,
+    *,
+    bridges: int | None = None,
+    kinds: Sequence[Kind] = (),
+    answers: Sequence[str] = (),
 ) -> AsyncIterator[Fleet]:
-    """So many of each service, ready. Raises StartError, ServerError.
+    """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError.
 
-    Without a base URL they have a simulator of their own, in a process that takes `answers` as its options.
+    `kinds`: what shall go wrong, as far as something has to be prepared for it. Without a base URL they have a simulator of
+    their own, in a process that takes `answers` as its options.
     """
     lines = None if log is None else log.open("w")
 
+    ships: Fleet | None = None
+
     def show(spec: ChildSpec, line: str) -> None:
+        if ships is not None:
+            ships.wrote(spec.name, line)
         if lines is not None:
             lines.write(f"{spec.name} │ {line}\n")
 
@@ -118,7 +171,13 @@ async def fleet(
             lines.write(f"{sentence}\n")
 
     try:
-        async with EmbeddedServer() as redis, Supervisor(show, say, _Always) as supervisor:
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(EmbeddedServer(*(_KEEPS if any(map(_is_restart, kinds)) else ())))
+            far = None
+            if any(kind.how == "slow" for kind in kinds):  # all that is said passes through this process
+                far = await stack.enter_async_context(Line(server.url, delay_s=0.0).open())
+            supervisor = await stack.enter_async_context(Supervisor(show, say, _Always))
+            redis = await stack.enter_async_context(Redis(port=server.port))
             with HeldPorts() as ports:
                 specs, urls = list[ChildSpec](), list[str]()
                 if base_url is None:
@@ -128,7 +187,7 @@ async def fleet(
                     specs.append(ChildSpec("model-1", command, stop_order=2))
                 common = {
                     **{name: "" for name in os.environ if name.startswith(_OURS)},
-                    "REDIS_URL": redis.url,
+                    "REDIS_URL": server.url if far is None else far.url,
                     "OPENAI_BASE_URL": base_url,
                     "OPENAI_API_KEY": "simulator",
                     "HOST": "127.0.0.1",
@@ -139,7 +198,7 @@ async def fleet(
                     "PARLEY_TRANSCRIPTION_MODEL": "none",
                 }
                 for service in SERVICES:
-                    for number in range(1, each + 1):
+                    for number in range(1, (bridges if bridges and service == "bridge" else each) + 1):
                         variables = dict(common)
                         if service == "gateway":
                             variables["PORT"] = str(port := ports.take())
@@ -148,13 +207,18 @@ async def fleet(
                         order = 0 if service == "gateway" else 1
                         specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
                 await supervisor.start(specs)
-                yield Fleet(supervisor.children, urls, redis)
+                ships = Fleet(supervisor.children, urls, redis, server, far)
+                yield ships
                 for child in supervisor.children:
                     if child.process is not None and child.process.returncode is None:
                         child.process.send_signal(signal.SIGCONT)
     finally:
         if lines is not None:
             lines.close()
+
+
+def _is_restart(kind: Kind) -> bool:
+    return kind.service == "redis" and kind.how == "restart"
 
 
 async def _wake(process: asyncio.subprocess.Process, seconds: float) -> None:

@@ -19,7 +19,8 @@ FRAME_MS = 20
 
 
 FIND_OUT_S = 0.25
-"""A client's other connections find out a moment later that they are dead."""
+"""A client's other connections find out a moment later that they are dead, and what is written into one meanwhile is lost,
+too. The watch's next upload begins 200 ms after the one before has ended, and has to be dialled."""
 
 
 @dataclass
@@ -127,6 +128,8 @@ class Figures:
     down_repeat_ms: int
     """the most that was repeated after one break; infinite when nothing was broken"""
     down_reordered: int
+    interleaved: int
+    """times that what is heard went back into the middle of an answer: once after a break is no such time"""
     down_broken: int
     shift: int
     """samples by which what is heard was moved at most, in a coded stream"""
@@ -174,6 +177,7 @@ def judge(ledger: Ledger) -> Figures:
         down_doubled=sum(repeats.values()),
         down_repeat_ms=max((count * FRAME_MS if at >= 0 else NEVER_MS for at, count in repeats.items()), default=0),
         down_reordered=_descents(firsts),
+        interleaved=_interleaved(ledger),
         down_broken=ledger.broken_down,
         shift=max(map(abs, ledger.shifts), default=0),
         foreign=ledger.foreign_up + ledger.foreign_down,
@@ -222,6 +226,24 @@ def _descents(numbers: Sequence[int]) -> int:
     return sum(later < earlier for earlier, later in pairwise(numbers))
 
 
+def _interleaved(ledger: Ledger) -> int:
+    begins = {utterance[0] for utterance in ledger.asked if utterance}
+    excused = {-1}  # what comes before any break has no excuse
+    count = 0
+    for (_, before), (at, number) in pairwise(ledger.heard):
+        if number > before or number in begins:
+            continue
+        after = _latest_break(ledger.breaks, at)
+        count += after in excused
+        excused.add(after)
+    return count
+
+
+def _latest_break(breaks: Sequence[Break], at: float) -> int:
+    """Its place; -1 before any."""
+    return max((place for place, each in enumerate(breaks) if each.begin <= at), default=-1)
+
+
 def _runs(lost: Sequence[int], due: Sequence[int]) -> list[list[int]]:
     """Lost ones that stood side by side in what was due."""
     place = {number: at for at, number in enumerate(due)}
@@ -253,5 +275,5 @@ def _repeats(ledger: Ledger, times_asked: Counter[int]) -> Counter[int]:
     for at, number in ledger.heard:
         heard[number] += 1
         if heard[number] > max(1, times_asked[number]):
-            repeats[max((place for place, each in enumerate(ledger.breaks) if each.begin <= at), default=-1)] += 1
+            repeats[_latest_break(ledger.breaks, at)] += 1
     return repeats

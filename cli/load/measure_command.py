@@ -91,7 +91,7 @@ async def _stage(options: MeasureOptions) -> AsyncIterator[tuple[Sequence[str], 
             yield options.urls, Scraped(http, options.urls)
         return
     async with fleet(None, options.each, options.log, answers=_THINKS) as ships:
-        yield ships.urls, Watched(ships.pids())
+        yield ships.urls, Watched(ships.pids_by_service())
 
 
 def _show(console: Console, result: Measured) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -58,6 +59,42 @@ def sentences(result: Result) -> Iterator[str]:
             yield f"{session.client} (session {session.number}, seed {result.plan.seed}): {complaint}."
         if session.broken:
             yield from (f"    {each}" for each in (*session.lost, *session.breaks, *session.troubles[:5]))
+
+
+def takeovers(results: Sequence[Result]) -> Iterator[str]:
+    """How long sessions were without a worker, by the kind of fault: of each kill the session that waited longest."""
+    every = [(at, taken) for at, result in enumerate(results) for taken in result.takeovers]
+    for cause in dict.fromkeys(taken.cause for _, taken in every):
+        ours = [(run, taken) for run, taken in every if taken.cause == cause]
+        owned = _worst((run, taken.at_s, taken.owned_s) for run, taken in ours)
+        heard = _worst((run, taken.at_s, taken.heard_s) for run, taken in ours)
+        orphans = sum(taken.is_orphan for _, taken in ours)
+        due = [taken for _, taken in ours if taken.is_due and not taken.is_over]
+        unheard = sum(taken.heard_s is None for taken in due)
+        yield (
+            f"{cause}: {len(owned)} kills, {len(ours)} sessions, {orphans} orphans; taken over after {_spread(owned)};"
+            f" first audio, where some was due ({len(heard)} kills, {len(due)} sessions, {unheard} never heard),"
+            f" after {_spread(heard)}; looked for at least every {max(taken.blur_s for _, taken in ours):.2f} s"
+        )
+
+
+def _worst(samples: Iterable[tuple[int, float, float | None]]) -> list[float]:
+    worst: dict[tuple[int, float], float] = {}
+    for run, at_s, seconds in samples:
+        if seconds is not None:
+            worst[run, at_s] = max(seconds, worst.get((run, at_s), 0.0))
+    return sorted(worst.values())
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{percentile(values, 50):.2f} s (p50), {percentile(values, 95):.2f} s (p95), {max(values):.2f} s (longest)"
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest of them that so many hundredths do not exceed; `values` in order."""
+    return values[max(0, math.ceil(len(values) * part / 100) - 1)]
 
 
 def total(results: Sequence[Result]) -> list[Session]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from cli.load.fleet import BACK_AFTER_S, Fleet
 from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
 from cli.load.line import Line
 from cli.load.promises import broken, cause, loosest
+from cli.load.takeover import LIMIT_S, Takeover, Watch
 from cli.load.witness import Witness
 
 START_S = 1.0
@@ -41,6 +42,8 @@ class Plan:
     """of the model's answers, times real time"""
     each: int = 2
     """processes of each service"""
+    bridges: int | None = None
+    """another number of these"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Result:
     """times that the model was asked to go on with an answer that broke"""
     memory_mb: dict[str, float] = field(default_factory=dict)
     """of each process at the end"""
+    takeovers: tuple[Takeover, ...] = ()
+    """each session whose worker was killed"""
+    bridged_twice: int = 0
+    """times that a socket to the model was asked for a session that another one had already"""
 
     @property
     def is_kept(self) -> bool:
@@ -78,10 +85,16 @@ class Result:
     @property
     def broken(self) -> tuple[str, ...]:
         """What can be said of all sessions together only: the model does not know whose answer it goes on with."""
+        return tuple(self._broken())
+
+    def _broken(self) -> Iterator[str]:
         cut_off = sum(session.figures.cut_off for session in self.sessions)
-        if cut_off <= self.continued or not any(cause(kind) == "bridge" for kind in self.plan.kinds):
-            return ()
-        return (f"{cut_off} answers broke off, and the model was asked to go on with {self.continued}",)
+        if cut_off > self.continued and any(cause(kind) == "bridge" for kind in self.plan.kinds):
+            yield f"{cut_off} answers broke off, and the model was asked to go on with {self.continued}"
+        if self.bridged_twice:
+            yield f"{self.bridged_twice} times the model was asked by two bridges in turn for one session"
+        if orphans := sum(takeover.is_orphan for takeover in self.takeovers):
+            yield f"{orphans} sessions had no worker {LIMIT_S:.0f} s after theirs was killed"
 
     def as_json(self) -> dict[str, Any]:
         plan = {**asdict(self.plan), "kinds": [kind.name for kind in self.plan.kinds]}
@@ -104,6 +117,7 @@ class Run:
         self.plan, self._urls, self._ships, self._witness, self._say = plan, urls, ships, witness, say
         self.callers: list[Caller] = []
         self.happened: list[str] = []
+        self.takeovers: list[Takeover] = []
         self._began = 0.0
 
     @property
@@ -114,6 +128,7 @@ class Run:
         plan = self.plan
         self._began = asyncio.get_running_loop().time()
         continued = 0 if self._witness is None else self._witness.continued
+        twice = 0 if self._witness is None else self._witness.bridged_twice
         faults = schedule(plan.seed, plan.kinds, plan.seconds, plan.every_s, lines=len(plan.clients))
         # Names of another run on the same fleet are other conversations: numbers are drawn, and never twice in a fleet.
         ledgers = {} if self._witness is None else self._witness.ledgers
@@ -136,8 +151,9 @@ class Run:
                 await caller.line.close()
         sessions = tuple(map(self._session, plan.clients, self.callers))
         continued = 0 if self._witness is None else self._witness.continued - continued
+        twice = 0 if self._witness is None else self._witness.bridged_twice - twice
         memory_mb = {} if self._ships is None else self._ships.memory_mb()
-        return Result(plan, sessions, tuple(self.happened), continued, memory_mb)
+        return Result(plan, sessions, tuple(self.happened), continued, memory_mb, tuple(self.takeovers), twice)
 
     async def _break(self, faults: Sequence[Fault]) -> None:
         async with asyncio.TaskGroup() as lines:
@@ -147,11 +163,37 @@ class Run:
                     caller = self.callers[fault.victim]
                     lines.create_task(self._break_line(caller, fault.kind))
                     continue
-                assert self._ships is not None
-                name, url = self._ships.breaks(fault)
-                self._happened(f"{fault.kind.name}: {name}")
-                for caller in self.callers:
-                    caller.broken(fault.kind.name, until=self._until(caller, fault.kind, url))
+                if fault.kind.service == "redis":
+                    lines.create_task(self._break_redis(fault.kind))
+                    continue
+                await self._break_processes(fault, lines)
+
+    async def _break_redis(self, kind: Kind) -> None:
+        assert self._ships is not None
+        self._happened(kind.name)
+        for caller in self.callers:
+            caller.broken(kind.name, until=self.now + kind.seconds + START_S)
+        await self._ships.break_redis(kind)
+
+    async def _break_processes(self, fault: Fault, watches: asyncio.TaskGroup) -> None:
+        assert self._ships is not None
+        watch, busy = None, set[int]()
+        if fault.kind.how == "kill" and fault.kind.service in ("bridge", "transcoder"):
+            watch = Watch(self._ships.redis, fault.kind.service)
+            busy = await watch.busy()
+        children = self._ships.befallen(fault, busy)
+        if watch is not None:
+            watch.pids = {child.process.pid for child in children if child.process is not None}
+            await watch.begin(fault.kind.name)
+        url = self._ships.breaks(fault, children)
+        if watch is not None:
+            watches.create_task(self._follow(watch, self.now))
+        self._happened(f"{fault.kind.name}: {', '.join(child.spec.name for child in children)}")
+        for caller in self.callers:
+            caller.broken(fault.kind.name, until=self._until(caller, fault.kind, url))
+
+    async def _follow(self, watch: Watch, killed_s: float) -> None:
+        self.takeovers += await watch.follow(killed_s)
 
     def _until(self, caller: Caller, kind: Kind, url: str | None) -> float | None:
         """When this is over for this client; None when it is for it to find a gateway that lives."""
@@ -180,7 +222,7 @@ class Run:
 
     def _session(self, client: str, caller: Caller) -> Session:
         figures = judge(caller.ledger)
-        promise = loosest(client, self.plan.kinds)
+        promise = loosest(client, self.plan.kinds, self.plan.speed)
         complaints = list(broken(promise, figures))
         if caller.over is not None:
             complaints.append(f"the session ended: {caller.over}")

@@ -14,6 +14,10 @@ from simulator.options import Options
 from simulator.server import running
 
 DELTA_MS = 100
+UNKNOWN_BLOCKS = 2
+"""In which there is sound, and which are nobody's: those that were cut."""
+_NOTHING = bytes(9_600)
+"""200 ms of silence: something of the new bridge's to be heard, and no frame."""
 LATEST = 64
 """Blocks of a client that may be in an utterance: four turns."""
 
@@ -25,12 +29,16 @@ class Witness:
         self.ledgers: dict[int, Ledger] = {}
         self.continued = 0
         """times that it was asked to go on with an answer that broke: it has nothing more to say then"""
+        self.bridged_twice = 0
+        """times that a socket asked for a session which another socket had asked for since"""
+        self._sockets: dict[int, list[str]] = {}
+        """of each session, in the order in which they came; the last one has it"""
 
     def outputs(self, question: Question) -> tuple[Output, ...]:
         heard = question.utterance
         if heard is None:
             self.continued += 1
-            return (Speech("I have heard nothing."),)
+            return (Speech("I have heard nothing.", _NOTHING),)
         reader = FrameReader()
         frames = reader.feed(heard.audio)
         reader.finish()
@@ -39,16 +47,31 @@ class Witness:
         owner = self.ledgers.get(max(set(names), key=names.count)) if names else None
         if owner is not None:
             owner.ask(frames, reader.broken)
+            self._asked_by(owner.session, question.session)
         elif not frames:
-            self._recognise(heard.audio)
+            self._recognise(heard.audio, question.session)
         return (Speech(f"I heard {heard.length}.", heard.audio, heard.format),)
 
-    def _recognise(self, audio: bytes) -> None:
-        """What was compressed belongs to whom it sounds like."""
+    def _asked_by(self, session: int, socket: str) -> None:
+        sockets = self._sockets.setdefault(session, [])
+        if socket not in sockets:
+            sockets.append(socket)
+        elif socket != sockets[-1]:
+            self.bridged_twice += 1
+
+    def _recognise(self, audio: bytes, socket: str) -> None:
+        """What was compressed belongs to whom it sounds like: to whoever this socket has asked for before, and where that is
+        not all of it, to others. Each look takes a tenth of a second, in which nothing else happens here."""
         samples = sound.samples(audio)
-        for ledger in self.ledgers.values():
-            if ledger.is_coded and (found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:])):
+        unknown = sound.loud(samples)
+        coded = [ledger for ledger in self.ledgers.values() if ledger.is_coded]
+        for ledger in sorted(coded, key=lambda ledger: self._sockets.get(ledger.session, [""])[-1] != socket):
+            if unknown <= UNKNOWN_BLOCKS:
+                return
+            if found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:]):
                 ledger.ask([Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)], 0)
+                self._asked_by(ledger.session, socket)
+                unknown -= len(found)
 
 
 @asynccontextmanager

@@ -6,37 +6,39 @@ everything at once.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
+from cli.load import report
 from cli.load.doors.classes import CLASSES
-from cli.load.faults import KINDS, PROCESS, Kind
+from cli.load.faults import HALF, KINDS, PROCESS, Kind
 from cli.load.fleet import Fleet, fleet
+from cli.load.leaks import leaks, settled
 from cli.load.report import sentences
 from cli.load.run import Plan, Result, Run
 from cli.load.witness import Witness, model
 
+COUNTED = tuple(name for name in CLASSES if name not in ("mobile-aac", "web-opus", "ios-16k"))
+"""What is coded or resampled both ways is not always known again by its sound: those three are for looking at by hand."""
 ROUNDS = int(os.environ.get("PARLEY_ROUNDS", "1"))
 SOAK_MINUTES = float(os.environ.get("PARLEY_SOAK_MINUTES", "0.2"))
-SOAK_SESSIONS = int(os.environ.get("PARLEY_SOAK_SESSIONS", str(len(CLASSES))))
+SOAK_SESSIONS = int(os.environ.get("PARLEY_SOAK_SESSIONS", str(len(COUNTED))))
 QUICK_S = 9.0
 RACY = ("cut", "half-open 1 s", "gateway kill", "transcoder kill", "bridge kill")
 """The others take long by their nature: they are run with `PARLEY_ROUNDS`, and at most five times."""
-QUICK = ("none", "bridge kill")
+QUICK = ("none",)
+HALF_SESSIONS = 100 if ROUNDS > 1 else 2 * len(COUNTED)
 FEW = 5
-GROWTH_MB = 40.0
-"""What a process may grow in a soak: allocators keep what they had at the height of it."""
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[tuple[Fleet, Witness]]:
+async def stage(bridges: int = 2, grace_s: float = 60.0, kinds: Sequence[Kind] = ()) -> AsyncIterator[tuple[Fleet, Witness]]:
     """Two of each service, and a model that can be looked into."""
     witness = Witness()
-    async with model(witness, 2.0) as base_url, fleet(base_url, 2) as ships:
+    async with model(witness, 2.0) as base_url, fleet(base_url, 2, grace_s=grace_s, bridges=bridges, kinds=kinds) as ships:
         yield ships, witness
 
 
@@ -54,33 +56,42 @@ async def kept(plan: Plan, ships: Fleet, witness: Witness) -> Result:
 async def test_every_class_is_kept_its_promise(kind: str) -> None:
     """Whatever breaks, loss and repeats are those of the table, frame by frame."""
     broken = () if kind == "none" else (KINDS[kind],)
-    async with stage() as (ships, witness):
+    async with stage(kinds=broken) as (ships, witness):
         for seed in range(1, 1 + (ROUNDS if kind in RACY else min(ROUNDS, FEW))):
-            plan = Plan(clients=tuple(CLASSES), kinds=broken, seconds=QUICK_S, every_s=6.0, seed=seed)
+            plan = Plan(clients=COUNTED, kinds=broken, seconds=QUICK_S, every_s=6.0, seed=seed)
             result = await kept(plan, ships, witness)
             assert bool(result.faults) == bool(broken)
 
 
+@pytest.mark.timeout(240)
+async def test_half_of_all_bridges_die_at_once() -> None:
+    """No session stays without one or gets two, no answer is heard in the middle of another, and nothing is lost."""
+    clients = tuple(COUNTED[place % len(COUNTED)] for place in range(HALF_SESSIONS))
+    kind, pause_s = KINDS["bridge kill half"], 8.0 if HALF_SESSIONS > 50 else 0.3
+    async with stage(bridges=4) as (ships, witness):
+        plan = Plan(clients=clients, kinds=(kind,), seconds=12 + pause_s, every_s=8 + pause_s, bridges=4, pause_s=pause_s)
+        result = await kept(plan, ships, witness)
+    print(*report.takeovers([result]), sep="\n")
+    assert len(result.faults) == 1
+    assert len(result.takeovers) >= HALF_SESSIONS // 4
+    assert [taken.sid for taken in result.takeovers if taken.owned_s is None] == []
+
+
 @pytest.mark.timeout(120 + 60 * (SOAK_MINUTES + 2))
 async def test_a_soak_ends_clean() -> None:
-    """Everything goes wrong, again and again; nothing is lost, and nothing is left: no key, no descriptor, no memory."""
-    everything: tuple[Kind, ...] = (KINDS["cut"], KINDS["half-open 1 s"], KINDS["half-open 5 s"], *PROCESS)
-    clients = tuple(list(CLASSES)[place % len(CLASSES)] for place in range(SOAK_SESSIONS))
-    pause_s = 0.3 if len(CLASSES) >= SOAK_SESSIONS else 8.0  # a quarter of them talks
-    async with stage() as (ships, witness):
-        warm = Plan(clients=tuple(CLASSES), seconds=5.0, seed=99)
+    """Everything goes wrong, again and again; nothing is lost, and nothing is left: no task, thread, descriptor,
+    connection, key or memory of any process."""
+    everything: tuple[Kind, ...] = (KINDS["cut"], KINDS["half-open 1 s"], KINDS["half-open 5 s"], *PROCESS, *HALF)
+    clients = tuple(COUNTED[place % len(COUNTED)] for place in range(SOAK_SESSIONS))
+    pause_s = 0.3 if len(COUNTED) >= SOAK_SESSIONS else 8.0  # a quarter of them talks
+    # Most clients hang up without a word, and their sessions are waited for: a quick run cannot wait a minute twice.
+    async with stage(grace_s=60.0 if SOAK_MINUTES >= 1 else 8.0) as (ships, witness):
+        warm = Plan(clients=COUNTED, seconds=5.0, seed=99)
         await kept(warm, ships, witness)
-        before_mb, before_fds = ships.memory_mb(), ships.descriptors()
+        before = await settled(ships)
+        assert list(leaks(before, before)) == []
         plan = Plan(clients=clients, kinds=everything, seconds=60 * SOAK_MINUTES, every_s=10.0, seed=1, pause_s=pause_s)
-        await kept(plan, ships, witness)
-        await _settled(ships, before_fds)
-        grown = {name: mb - before_mb[name] for name, mb in ships.memory_mb().items()}
-        assert {name: mb for name, mb in grown.items() if mb > GROWTH_MB} == {}
-        assert await ships.keys_without_ttl() == set()
-
-
-async def _settled(ships: Fleet, before: dict[str, int]) -> None:
-    """Half a dozen descriptors more than before are a pool's; a leak is one a session."""
-    async with asyncio.timeout(30):
-        while {name for name, count in ships.descriptors().items() if count > before[name] + 6}:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
+        result = await kept(plan, ships, witness)
+        after = await settled(ships, before)
+        assert list(leaks(before, after)) == []
+    print(*report.takeovers([result]), before, after, sep="\n")

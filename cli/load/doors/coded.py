@@ -23,7 +23,7 @@ from cli.load.sound import BLOCK_FRAMES, SoundReader
 _MISSING = re.compile(r"([\d.]+) s of what you sent were damaged")
 
 
-class _Coded(Door):
+class Coded(Door):
     """Speaks in melodies, and knows them again."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -52,7 +52,7 @@ class _Coded(Door):
         self.ledger.shifts = self._sounds.shifts
 
 
-class MobileM4a(_Coded, Mobile):
+class MobileM4a(Coded, Mobile):
     """A whole file a turn."""
 
     query = ""
@@ -61,7 +61,7 @@ class MobileM4a(_Coded, Mobile):
         return encode_m4a(self.speech(first, count))
 
 
-class Web(_Coded, SocketDoor):
+class Web(Coded, SocketDoor):
     """WebM/Opus, chunk by chunk; the recorder goes on while the line is broken, and what it gives then is lost."""
 
     speaks_silence = goes_on = True

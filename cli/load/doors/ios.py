@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 
@@ -17,6 +17,8 @@ QUEUE_S = 2.0
 
 class Ios(Door):
     speaks_silence = True
+    rate: ClassVar[int] = 24_000
+    """hertz, both ways"""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -29,7 +31,7 @@ class Ios(Door):
     async def dial(self) -> None:
         async with asyncio.timeout(DIAL_LIMIT_S):
             if self._id is None:
-                wanted = {"objective": "load", "fileIds": [], "sampleRate": 24_000}
+                wanted = {"objective": "load", "fileIds": [], "sampleRate": self.rate}
                 async with self._http.post(f"{self.http_url}/api/sessions", json=wanted) as made:
                     if made.status != 200:
                         raise ConnectionError(f"{made.status} {await made.text()}")
@@ -48,7 +50,15 @@ class Ios(Door):
     async def listen(self) -> None:
         assert self._response is not None
         while data := await self._response.content.readany():
-            self.hear(data)
+            self.hear(self.played(data))
+
+    def recorded(self, pcm: bytes) -> bytes:
+        """At the rate at which this app records, of 24 kHz."""
+        return pcm
+
+    def played(self, pcm: bytes) -> bytes:
+        """24 kHz of what this app plays."""
+        return pcm
 
     async def hang_up(self) -> None:
         if self._response is not None:
@@ -87,7 +97,7 @@ class Ios(Door):
             try:
                 async with (
                     asyncio.timeout(REQUEST_LIMIT_S),
-                    self._http.post(f"{self._session}/upload_audio", data=pcm) as response,
+                    self._http.post(f"{self._session}/upload_audio", data=self.recorded(pcm)) as response,
                 ):
                     if response.status != 200:
                         self.trouble(f"upload: {response.status} {(await response.text())[:200]}")

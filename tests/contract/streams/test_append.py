@@ -223,6 +223,29 @@ async def test_work_done_twice_is_stored_once(redis: Redis, writer: Writer, sess
     assert [fields[b"offset"] for _, fields in entries[1:]] == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
+async def test_work_that_the_server_has_lost_is_wanted(redis: Redis, writer: Writer, session: Session) -> None:
+    """What follows it is not stored in its place; who was overtaken meanwhile goes on."""
+    gen = (await ids(redis, session.keys.pcm))[0].left
+    for last, is_lost in ((EntryId(gen, 4_096), True), (EntryId(gen, 0), False)):
+        scheme = Assigned(last)
+        producer = Producer(writer, session.keys.pcm, scheme)
+        scheme.assign(producer.next_number, EntryId(gen, 2 * 4_096))
+        producer.append(pcm.Audio(b"ab", offset=0))
+        if is_lost:
+            with pytest.raises(Wanted):
+                await producer.flush()
+            assert len(await ids(redis, session.keys.pcm)) == 1
+        else:
+            await producer.flush()
+            assert scheme.last == EntryId(gen, 2 * 4_096)
+    behind = Assigned(EntryId(gen, 0))
+    producer = Producer(writer, session.keys.pcm, behind)
+    behind.assign(producer.next_number, EntryId(gen, 3 * 4_096))
+    producer.append(pcm.Audio(b"cd", offset=1))
+    await producer.flush()
+    assert len(await ids(redis, session.keys.pcm)) == 3
+
+
 async def test_a_chain_with_a_missing_link_is_refused(redis: Redis, writer: Writer, session: Session) -> None:
     """What was said after a lost entry is not stored before it."""
     epoch = await open_left(writer, session.keys.down, down.EpochTaken(owner="b"), 1000)

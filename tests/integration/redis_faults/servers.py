@@ -14,10 +14,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from cli.load.far import Line
 from runtime.child import die_with_parent
 from runtime.embedded import EmbeddedServer, answering_process, find_server
 from runtime.ports import HeldPorts
-from tests.integration.redis_faults.line import Line
 
 LIMIT_S = 15.0
 

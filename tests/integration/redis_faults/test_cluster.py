@@ -42,6 +42,16 @@ async def test_people_talk_over_a_cluster(cluster: Nodes) -> None:
         assert (each.redials, each.announced) == (0, 0)
 
 
+async def test_the_keys_of_all_nodes_are_named(cluster: Nodes) -> None:
+    """Whoever looks for what was left behind sees all of it."""
+    async with connect(cluster.url) as redis:
+        names = {f"key-{number}".encode() for number in range(20)}
+        for name in names:
+            await redis.set(name, "1")
+        assert set(await redis.keys("key-*")) == names
+        assert await redis.keys("other-*") == []
+
+
 @pytest.mark.timeout(60 + 2 * MOVES)
 async def test_slots_move_under_load(cluster: Nodes) -> None:
     """Those of sessions in which somebody talks, that of the dispatch stream, that of the list: key after key."""

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
+from cli.load.far import Line
 from runtime.embedded import EmbeddedServer
 from tests.contract.doors.openai_stage import system
-from tests.integration.redis_faults.line import Line
 from tests.integration.redis_faults.talk import LIVE, arrived, talk
 
 CUTS = int(os.environ.get("REDIS_CUTS", "4"))

@@ -24,3 +24,10 @@ def test_every_line_is_hit_once_and_processes_one_at_a_time() -> None:
 
 def test_without_kinds_nothing_happens() -> None:
     assert schedule(1, (), 100, 8, lines=4) == ()
+
+
+def test_a_fault_of_redis_is_one_for_all() -> None:
+    """Not one for each line."""
+    faults = schedule(1, (KINDS["redis restart 1 s"], KINDS["redis slow 200 ms"]), 100, 8, lines=4)
+    assert {fault.kind.name for fault in faults} == {"redis restart 1 s", "redis slow 200 ms"}
+    assert len({fault.at_s for fault in faults}) == len(faults) < 100 / 8

@@ -115,3 +115,13 @@ def test_an_answer_that_breaks_off_has_no_hole() -> None:
     """Its end is told apart from what is missing in the middle."""
     figures = judge(spoken(heard=[*range(10), *range(15, 40)]))
     assert (figures.down_lost, figures.down_gaps, figures.cut_off) == (5, 1, 1)
+
+
+def test_going_back_into_the_middle_of_an_answer_is_another_one_in_between() -> None:
+    """Once after a break it is a repeat; to the beginning of an answer it is one that begins anew."""
+    ledger = spoken(heard=[0, 1, 2, 1, 3, 2, 4])
+    assert judge(ledger).interleaved == 2
+    ledger.breaks.append(Break("cut", 20.0, 20.1))
+    assert judge(ledger).interleaved == 1
+    anew = spoken(asked=[range(20), range(20)], heard=[*range(10), *range(20)])
+    assert judge(anew).interleaved == 0

@@ -27,6 +27,7 @@ BREAKS: dict[str, dict[str, float]] = {
     "the end of 1 answers": {"cut_off": 1, "cut_off_ms": 20},
     "were heard again": {"down_doubled": 1, "down_repeat_ms": NEVER_MS},
     "were heard out of order": {"down_reordered": 1},
+    "in the middle of another": {"interleaved": 1},
     "places in what was heard": {"down_broken": 1},
     "gaps were announced": {"announced": 1},
 }
@@ -95,3 +96,12 @@ def test_a_recorder_is_told_how_much_is_missing() -> None:
 def test_what_may_happen_together_is_promised_together() -> None:
     both = loosest("openai", (KINDS["cut"], KINDS["bridge kill"]))
     assert both == Promise(tells="down", asked_again=True)
+
+
+def test_who_is_not_paced_hears_more_again_of_a_model_that_speaks_fast() -> None:
+    """When a gateway is killed; not when a line breaks, and nobody who is paced."""
+    kill, cut = (KINDS["gateway kill"],), (KINDS["cut"],)
+    assert loosest("phone", kill, 2.0).down_repeated_ms == 2 * loosest("phone", kill).down_repeated_ms == 500
+    assert loosest("phone", cut, 2.0) == loosest("phone", cut)
+    assert loosest("mobile", kill, 2.0) == loosest("mobile", kill)
+    assert loosest("openai", kill, 2.0).down_repeated_ms == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cli.load.coding import Frame
-from cli.load.sound import BLOCK, SoundReader, find, pcm, samples
+from cli.load.sound import BLOCK, SoundReader, find, loud, pcm, samples
 
 NUMBERS = range(0, 50, 5)
 
@@ -31,3 +31,10 @@ def test_a_stream_is_read_as_it_comes() -> None:
     frames = [frame for at in range(0, len(heard), 1_801) for frame in reader.feed(heard[at : at + 1_801])]
     assert frames == [Frame(7, number) for number in [*range(20), *range(10, 20), *range(30, 50)]]
     assert set(reader.shifts) == {0}
+
+
+def test_what_is_no_silence_is_measured_in_blocks() -> None:
+    said = pcm(7, 0, 20)
+    assert loud(samples(bytes(len(said)))) == 0
+    assert loud(samples(bytes(9_600) + said + bytes(9_600))) == 4
+    assert loud(samples(b"")) == 0
