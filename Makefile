@@ -36,7 +36,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 compose-test: docker $(VENV)/.installed-dev
-	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py
+	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py tests/compose/check_nginx.py \
+	    tests/compose/check_faults.py
 
 docker:
 	@docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || { \
