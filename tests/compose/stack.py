@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +50,34 @@ class Stack:
         return ran.stdout
 
     def up(self, gateways: int = 1, workers: int = 1) -> None:
-        """All of it, healthy. `workers`: of each kind."""
+        """All of it, healthy. `workers`: of each kind.
+
+        When all gateways are replaced at once and are slow to start, the load balancer says in the meantime that it has
+        none, and compose waits no longer.
+        """
         scale = {"gateway": gateways, "transcoder": workers, "bridge": workers}
-        self.compose("up", "--wait", *(word for each in scale.items() for word in ("--scale", "{}={}".format(*each))))
+        command = ("up", "--wait", *(word for each in scale.items() for word in ("--scale", "{}={}".format(*each))))
+        try:
+            self.compose(*command)
+        except AssertionError as error:
+            if not re.search(r"-lb-\d+ is unhealthy", str(error)):
+                raise
+            self._until_served()
+            while "unhealthy" in self.compose("ps", "lb"):
+                time.sleep(0.5)
+            self.compose(*command)
+        self._until_served()
+
+    def _until_served(self) -> None:
+        """Its health was asked up to ten seconds ago."""
+        limit = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=10):
+                    return
+            except OSError:
+                assert time.monotonic() < limit, self.compose("ps")
+                time.sleep(0.2)
 
     @contextmanager
     def told(self, gateways: int = 2, workers: int = 1, **settings: str) -> Iterator[None]:

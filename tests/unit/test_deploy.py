@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.app import KEEP_ALIVE_S, MAX_LINE_BYTES
+from gateway.backend import PING_TIMEOUT_S
 from gateway.doors.openai_speech import AUDIO_IDLE_S
 from gateway.doors.watch import UPLOAD_IDLE_S
 from gateway.settings import GatewaySettings
@@ -166,6 +167,11 @@ def test_a_load_balancer_lets_every_head_through() -> None:
     assert told(BALANCER, "tune.bufsize") > MAX_LINE_BYTES
     assert told(NGINX, "large_client_header_buffers") >= MAX_LINE_BYTES
     assert told(BALANCER, "timeout http-keep-alive") < KEEP_ALIVE_S
+
+
+def test_a_gateway_has_time_to_say_how_it_is() -> None:
+    """As long as it waits for Redis itself. Else HAProxy takes the time between two questions, a second."""
+    assert told(BALANCER, "timeout check") > PING_TIMEOUT_S
 
 
 def test_nginx_holds_nothing_back() -> None:
