@@ -36,7 +36,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 compose-test: docker $(VENV)/.installed-dev
-	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py
+	$(BIN)/pytest -p no:xdist $(ARGS) tests/compose/check_stack.py tests/compose/check_nginx.py \
+	    tests/compose/check_faults.py
 
 docker:
 	@docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || { \
@@ -44,12 +45,12 @@ docker:
 
 soak: $(VENV)/.installed-dev
 	PARLEY_ROUNDS=50 PARLEY_SOAK_MINUTES=20 PARLEY_SOAK_SESSIONS=50 CUTS=200 PARLEY_MINUTES=10 POINTS=1000 RESTARTS=20 \
-	    REDIS_CUTS=100 CLUSTER_MOVES=200 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_promises.py \
+	    REDIS_CUTS=100 CLUSTER_MOVES=200 PARLEY_BALANCER_IDLE_S=125 $(BIN)/pytest -p no:xdist $(ARGS) tests/acceptance/test_promises.py \
 	    tests/acceptance/test_takeover.py tests/acceptance/test_deploys.py \
 	    tests/acceptance/test_interruption.py \
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
 	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_breaks.py \
-	    tests/integration/redis_faults
+	    tests/integration/redis_faults tests/acceptance/balancers
 
 corpus: $(VENV)/.installed-dev
 	CORPUS=all $(BIN)/pytest -n auto $(ARGS) tests/integration/transcoder/test_corpus.py \

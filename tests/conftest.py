@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from tests import order
+from tests.acceptance.balancers import balancer
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
 from tests.integration.redis_faults.servers import clustered_outside
@@ -32,12 +33,19 @@ def _lacks_node() -> bool:
     return node.is_missing() and not node.is_required()
 
 
+def _lacks_balancers() -> bool:
+    return bool(balancer.missing()) and not balancer.are_required()
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js."""
+    """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js, those
+    of load balancers without them."""
     is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
     is_browser_test |= collection_path == node.HERE / "test_browser.py"
     is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
-    return True if (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node()) else None
+    is_balancer_test = collection_path.parent == balancer.HERE and collection_path.name.startswith("test_")
+    lacks = (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node())
+    return True if lacks or (is_balancer_test and _lacks_balancers()) else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,4 +112,16 @@ def pytest_tell_of_strace(terminalreporter: pytest.TerminalReporter) -> None:
     if shutil.which("strace") is None:
         terminalreporter.write_line(
             "Not run: a decoder child watched from outside. There is no strace: apt-get install strace.", yellow=True
+        )
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
+def pytest_tell_of_balancers(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if _lacks_balancers():
+        names = balancer.missing()
+        terminalreporter.write_line(
+            f"Not run: tests/acceptance/balancers, every door behind the load balancers of deploy/. There is no"
+            f" {' and no '.join(names)}: apt-get install {' '.join(names)}.",
+            yellow=True,
         )

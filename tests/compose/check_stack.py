@@ -34,7 +34,11 @@ each_door = pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name_
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Up, as `docker compose up --wait` leaves it; gone afterwards."""
-    ours = Stack()
+    yield from started(Stack())
+
+
+def started(ours: Stack) -> Iterator[Stack]:
+    """Built and up; gone afterwards."""
     try:
         ours.compose("build", "--quiet")
         ours.up()
@@ -165,6 +169,12 @@ MANY_REQUESTS = ("openai, SSE", "watch, SSE", "ios")
 @pytest.mark.parametrize("door", CALLERS)
 async def test_what_is_said_comes_back_through_every_door(stack: Stack, door: str) -> None:
     """Nobody holds a conversation together but Redis: its requests come to more than one gateway."""
+    came_to = await said_and_heard(stack, door)
+    assert len(came_to) > 1 if door.startswith(MANY_REQUESTS) else came_to
+
+
+async def said_and_heard(stack: Stack, door: str) -> list[str]:
+    """What is said comes back. Which gateways had to do with it."""
     await asyncio.to_thread(stack.up, 3)
     name = door.partition(",")[0]
     before = await asyncio.to_thread(stack.used, name)
@@ -174,14 +184,13 @@ async def test_what_is_said_comes_back_through_every_door(stack: Stack, door: st
         await heard.until_answers(1)
         after = await asyncio.to_thread(stack.used, name)
         await caller.end()
-    came_to = [gateway for gateway in after if after[gateway] > before[gateway]]
-    assert len(came_to) > 1 if door.startswith(MANY_REQUESTS) else came_to
     assert heard.errors == []
     echo, said = scenario.at_24k(heard.answers[0].audio, heard.sample_rate), as_samples(SPEECH)
     assert len(said) - scenario.RATE // 10 <= len(echo) <= len(said) + scenario.RATE
     assert scenario.likeness(echo, said, scenario.RATE) >= 0.98
     if isinstance(caller, IosCaller):
         await is_kept(stack, caller)
+    return [gateway for gateway in after if after[gateway] > before[gateway]]
 
 
 async def is_kept(stack: Stack, caller: IosCaller) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +25,9 @@ OURS = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "JWT_SECRET", "LOG_LEVEL", "PORT"}
 class Stack:
     """As somebody has it who has set nothing: neither this shell's settings nor a `.env` count."""
 
-    def __init__(self) -> None:
+    def __init__(self, *files: str) -> None:
+        """`files` go on top of docker-compose.yml."""
+        self._files = [word for file in ("docker-compose.yml", *files) for word in ("--file", file)]
         self.project = f"parley-check-{os.getpid()}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -33,7 +38,8 @@ class Stack:
 
     def compose(self, *arguments: str) -> str:
         """What `docker compose` writes. An AssertionError with its last words when it fails."""
-        return self._run("docker", "compose", "--env-file", os.devnull, "--project-name", self.project, *arguments)
+        ours = ("--env-file", os.devnull, "--project-name", self.project, *self._files)
+        return self._run("docker", "compose", *ours, *arguments)
 
     def docker(self, *arguments: str) -> str:
         return self._run("docker", *arguments)
@@ -43,16 +49,42 @@ class Stack:
         assert ran.returncode == 0, f"{' '.join(command)}: {(ran.stdout + ran.stderr)[-4000:]}"
         return ran.stdout
 
-    def up(self, gateways: int = 1) -> None:
-        """All of it, healthy."""
-        self.compose("up", "--wait", "--scale", f"gateway={gateways}")
+    def up(self, gateways: int = 1, workers: int = 1) -> None:
+        """All of it, healthy. `workers`: of each kind.
+
+        When all gateways are replaced at once and are slow to start, the load balancer says in the meantime that it has
+        none, and compose waits no longer.
+        """
+        scale = {"gateway": gateways, "transcoder": workers, "bridge": workers}
+        command = ("up", "--wait", *(word for each in scale.items() for word in ("--scale", "{}={}".format(*each))))
+        try:
+            self.compose(*command)
+        except AssertionError as error:
+            if not re.search(r"-lb-\d+ is unhealthy", str(error)):
+                raise
+            self._until_served()
+            while "unhealthy" in self.compose("ps", "lb"):
+                time.sleep(0.5)
+            self.compose(*command)
+        self._until_served()
+
+    def _until_served(self) -> None:
+        """Its health was asked up to ten seconds ago."""
+        limit = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=10):
+                    return
+            except OSError:
+                assert time.monotonic() < limit, self.compose("ps")
+                time.sleep(0.2)
 
     @contextmanager
-    def told(self, **settings: str) -> Iterator[None]:
-        """Two gateways, and these settings, for as long as the context lasts."""
+    def told(self, gateways: int = 2, workers: int = 1, **settings: str) -> Iterator[None]:
+        """These settings, for as long as the context lasts."""
         self._environment |= settings
         try:
-            self.up(2)
+            self.up(gateways, workers)
             yield
         finally:
             for name in settings:

@@ -11,6 +11,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from gateway.app import KEEP_ALIVE_S, MAX_LINE_BYTES
+from gateway.backend import PING_TIMEOUT_S
+from gateway.doors.openai_speech import AUDIO_IDLE_S
+from gateway.doors.watch import UPLOAD_IDLE_S
 from gateway.settings import GatewaySettings
 from realtime_bridge.settings import BridgeSettings
 from runtime.settings import Settings
@@ -20,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 BALANCER = (ROOT / "deploy" / "haproxy.cfg").read_text()
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
+FOR_CLIENTS = NGINX.partition("127.0.0.1:8404")[0]
+WITH_NGINX = (ROOT / "deploy" / "compose.nginx.yml").read_text()
 
 SERVICES: tuple[tuple[str, type[Settings]], ...] = (
     ("gateway", GatewaySettings),
@@ -82,10 +89,10 @@ def test_the_example_tells_the_services_defaults() -> None:
 
 def test_every_image_has_its_version() -> None:
     """Ours is built from what is here."""
-    images = re.findall(r"^ +image: (\S+)$", COMPOSE, re.MULTILINE)
+    images = re.findall(r"^ +image: (\S+)$", COMPOSE + WITH_NGINX, re.MULTILINE)
     theirs = [image for image in images if not image.startswith("parley:")]
     bases = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert len(theirs) == 2
+    assert len(theirs) == 3
     assert len(bases) == 1
     assert [image for image in theirs + bases if not EXACT.fullmatch(image)] == []
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}"}
@@ -129,3 +136,50 @@ def test_the_load_balancer_holds_nothing_back_and_nobody_fast() -> None:
     assert not re.findall(r"\b(?:cookie|stick|stick-table|source|http-buffer-request|compression|httplog)\b", rules)
     assert not re.findall(r"%HU|%HQ|%r\b|%\{\+Q\}r", rules)
     assert re.search(r"^\s+server-template \S+ \d+ gateway:8000$", rules, re.MULTILINE)
+
+
+def told(configuration: str, setting: str) -> float:
+    """Seconds, or bytes. The least, where it is set more than once."""
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "k": 1024}
+    found = re.findall(rf"^\s*{setting}\s+(?:\d+ )?(\d+)([smhk]?)\b", re.sub(r"#.*", "", configuration), re.MULTILINE)
+    assert found, setting
+    return min(int(number) * units[unit] for number, unit in found)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "settings"),
+    [
+        (BALANCER, ("timeout client", "timeout server", "timeout tunnel")),
+        (
+            NGINX.partition("127.0.0.1:8404")[0],
+            ("proxy_read_timeout", "proxy_send_timeout", "client_body_timeout", "send_timeout"),
+        ),
+    ],
+    ids=["haproxy", "nginx"],
+)
+def test_a_load_balancer_waits_longer_than_any_door(configuration: str, settings: tuple[str, ...]) -> None:
+    """So that it is the gateway that ends what has fallen silent, and tells the client why."""
+    assert min(told(configuration, setting) for setting in settings) >= 2 * max(UPLOAD_IDLE_S, AUDIO_IDLE_S)
+
+
+def test_a_load_balancer_lets_every_head_through() -> None:
+    """And hangs up unused connections before the gateways do, so that no request meets one that is being closed."""
+    assert told(BALANCER, "tune.bufsize") > MAX_LINE_BYTES
+    assert told(NGINX, "large_client_header_buffers") >= MAX_LINE_BYTES
+    assert told(BALANCER, "timeout http-keep-alive") < KEEP_ALIVE_S
+
+
+def test_a_gateway_has_time_to_say_how_it_is() -> None:
+    """As long as it waits for Redis itself. Else HAProxy takes the time between two questions, a second."""
+    assert told(BALANCER, "timeout check") > PING_TIMEOUT_S
+
+
+def test_nginx_holds_nothing_back() -> None:
+    """What it does by itself until it is told not to, in no place other than for all."""
+    rules = re.sub(r"#.*", "", NGINX)
+    for setting in ("proxy_buffering off", "proxy_request_buffering off", "gzip off", "client_max_body_size 0"):
+        name, _, value = setting.partition(" ")
+        assert re.findall(rf"^ *{name} (\S+);$", rules, re.MULTILINE) == [value]
+    assert re.findall(r"^ +proxy_http_version (\S+);$", rules, re.MULTILINE) == ["1.1"]
+    assert not re.findall(r"\$(?:request|request_uri|args|query_string)\b", "".join(re.findall(r"log_format[^;]*;", rules)))
+    assert re.findall(r"^error_log .*$", rules, re.MULTILINE) == ["error_log stderr crit;"]
