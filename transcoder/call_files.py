@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from transcoder.timeline import AnyLine
+from transcoder.track_lines import AnyLine
 
 CALLS = "calls"
 

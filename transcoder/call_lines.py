@@ -6,7 +6,7 @@ import msgspec
 
 from streams import down, heard, messages, pcm
 from streams.ids import EntryId
-from transcoder.timeline import AnyLine, Generated, Gone, Happened, Played, Plays, Spoken, Stretch, Switch, Whole
+from transcoder.track_lines import AnyLine, Generated, Gone, Happened, Played, Plays, Spoken, Stretch, Switch, Whole
 
 BYTES_PER_SAMPLE = 2
 

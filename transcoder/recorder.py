@@ -30,7 +30,7 @@ from streams.sessions import Session
 from transcoder import call_lines
 from transcoder.call_files import About, CallFiles, Reached, Track, TrackName
 from transcoder.rendering import Format, render
-from transcoder.timeline import AnyLine, Switch
+from transcoder.track_lines import AnyLine, Switch
 
 WRITE_EVERY_S = 0.5
 

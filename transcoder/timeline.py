@@ -14,6 +14,8 @@ from itertools import accumulate, groupby, pairwise
 
 import msgspec
 
+from transcoder.track_lines import AnyLine, Generated, Gone, Happened, Played, Plays, Spoken, Stretch, Switch, Whole
+
 SAMPLES_PER_MS = 24
 
 LOOK_AHEAD_MS = 15_000
@@ -38,97 +40,6 @@ ON_THE_WAY_MS = 2_000
 
 SEAM_MS = 2.0
 """Two stretches that are apart by no more are one: places in a part are told in whole ms."""
-
-
-# ---- what the tracks say ---------------------------------------------------------------------------------------------
-
-
-class Line(msgspec.Struct, frozen=True, tag_field="line"):
-    at_ms: int
-    """when it came"""
-
-
-class Spoken(Line, frozen=True, tag="spoken"):
-    """The client has sent speech."""
-
-    offset: int
-    """of its first sample in the track"""
-    samples: int
-
-
-class Whole(Line, frozen=True, tag="whole"):
-    """The speech since the one before was one whole recording, sent when it had ended."""
-
-    arrived_ms: int = 0
-    """when it was there, by its gateway's clock: before it was decoded, and its session was handed to somebody"""
-
-
-class Generated(Line, frozen=True, tag="generated"):
-    """A piece of an answer."""
-
-    entry: str
-    item: str
-    part: int
-    start_ms: int
-    offset: int
-    samples: int
-
-
-class Happened(Line, frozen=True, tag="happened"):
-    """An event of the call."""
-
-    type: str
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    """JSON"""
-
-
-class Switch(Line, frozen=True, tag="switch"):
-    on: bool
-    by: str
-
-
-class Stretch(msgspec.Struct, frozen=True):
-    """Of one part of an answer, as a client hears it without a break."""
-
-    item: str
-    part: int
-    from_ms: float
-    ms: float
-    begins_ms: float
-
-    @property
-    def ends_ms(self) -> float:
-        return self.begins_ms + self.ms
-
-
-class Played(msgspec.Struct, frozen=True):
-    """A client's report."""
-
-    item: str
-    part: int
-    ms: float
-    at_ms: float
-
-
-class Plays(Line, frozen=True, tag="plays"):
-    """What is heard over one connection from a moment on; see `streams.heard.Playing`. All times are absolute here."""
-
-    connection: str
-    after: str
-    exact: bool
-    since_ms: float
-    stretches: tuple[Stretch, ...]
-    reports: tuple[Played, ...]
-
-
-class Gone(Line, frozen=True, tag="gone"):
-    connection: str
-
-
-AnyLine = Spoken | Whole | Generated | Happened | Switch | Plays | Gone
-
-
-# ---- what is made of it ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +244,8 @@ def _as_heard(lines: Sequence[Plays | Gone], parts: _Parts) -> list[Stretch]:
             heard = list(_up_to(heard, _id(begun[connection].after), parts))
         told = bool(reports[connection])
         follows = list(_as_reported(plan, reports[connection]))
+        if heard and follows:
+            heard[-1] = _up_to_the_next(heard[-1], follows[0])
         if told and follows:
             heard = _until(heard, follows[0].begins_ms)
         until = heard[-1].ends_ms if heard else 0.0
@@ -341,6 +254,13 @@ def _as_heard(lines: Sequence[Plays | Gone], parts: _Parts) -> list[Stretch]:
             heard.append(msgspec.structs.replace(stretch, begins_ms=begins))
             until = heard[-1].ends_ms
     return heard
+
+
+def _up_to_the_next(last: Stretch, following: Stretch) -> Stretch:
+    """A connection that goes on in the middle of a part says that all before it had come: also what nobody lived to tell."""
+    if (last.item, last.part) != (following.item, following.part):
+        return last
+    return msgspec.structs.replace(last, ms=max(last.ms, following.from_ms - last.from_ms))
 
 
 def _up_to(stretches: Sequence[Stretch], after: tuple[int, int], parts: _Parts) -> Iterator[Stretch]:

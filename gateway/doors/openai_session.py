@@ -19,7 +19,7 @@ from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
 from gateway.doors.openai_formats import NONE, PLAIN, Formats, named_as, taken_out
-from gateway.doors.openai_shapes import Object, response_told, session_told, session_updated
+from gateway.doors.openai_shapes import Object, response_told, session_told, session_updated, truncated
 from gateway.errors import (
     BetaShape,
     ConnectionOver,
@@ -118,12 +118,6 @@ def event_id() -> str:
     return f"event_{token_hex(10)}"
 
 
-class _Truncated(msgspec.Struct):
-    item_id: str
-    content_index: int
-    audio_end_ms: float
-
-
 async def downlink(connection: Connection, backend: Backend, frames: Frames) -> None:
     """Say all that the session says, in order, until it ends."""
     connection.stopping.flushes = True
@@ -150,9 +144,7 @@ async def _say(connection: Connection, backend: Backend, frames: Frames) -> Fram
                         continue
                     await connection.outbox.put(frames.tail(entry.id, tail, audio))
                 if entry.message.type == "conversation.item.truncated":
-                    cut = msgspec.json.decode(entry.message.body, type=_Truncated)
-                    now = asyncio.get_running_loop().time()
-                    connection.playhead.cut(cut.item_id, cut.content_index, cut.audio_end_ms, now)
+                    connection.playhead.cut(*truncated(entry.message.body), asyncio.get_running_loop().time())
                 if entry.message.type == "session.updated":
                     frames = await _named_anew(backend, connection.session, frames)
             frame = _frame(connection, frames, entry.id, entry.message)

@@ -128,6 +128,13 @@ class Client:
         self._until = time.time()
 
 
+def break_off(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """As a network does: without a word."""
+    if (connection := socket._response.connection) is not None and connection.transport is not None:
+        connection.transport.abort()
+    socket._response.close()
+
+
 class Numbering(Client):
     """At the openai door, with our extension: numbers, keeps, and says what it has played."""
 
@@ -155,8 +162,8 @@ class Numbering(Client):
         for task in self._ours:
             task.cancel()
         await asyncio.gather(*self._ours, return_exceptions=True)
-        if socket is not None and (transport := socket._response.connection) is not None:
-            transport.transport.abort()  # type: ignore[union-attr]
+        if socket is not None:
+            break_off(socket)
 
     async def send(self, piece: bytes) -> None:
         event = {"type": "input_audio_buffer.append", "useq": len(self._said) + 1, "audio": base64.b64encode(piece).decode()}
@@ -317,8 +324,8 @@ class Mobile(Client):
         for task in self._ours:
             task.cancel()
         await asyncio.gather(*self._ours, return_exceptions=True)
-        if socket is not None and (transport := socket._response.connection) is not None:
-            transport.transport.abort()  # type: ignore[union-attr]
+        if socket is not None:
+            break_off(socket)
 
     async def send(self, piece: bytes) -> None:
         if self._loud >= 0:

@@ -18,7 +18,7 @@ from transcoder.call_files import About, CallFiles, Track
 from transcoder.recorder import Calls
 from transcoder.rendering import Format, render
 from transcoder.shelf import DAY_S, LEFT_AFTER_S, Shelf
-from transcoder.timeline import Generated, Happened, Plays, Spoken, Stretch, Switch
+from transcoder.track_lines import Generated, Happened, Plays, Spoken, Stretch, Switch
 
 T = 1_700_000_000_000
 RATE = 24_000

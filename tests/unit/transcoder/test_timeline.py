@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from transcoder.timeline import (
+from transcoder.timeline import Timeline, place, timeline
+from transcoder.track_lines import (
     AnyLine,
     Generated,
     Gone,
@@ -18,10 +19,7 @@ from transcoder.timeline import (
     Spoken,
     Stretch,
     Switch,
-    Timeline,
     Whole,
-    place,
-    timeline,
 )
 
 T = 1_700_000_000_000
@@ -155,6 +153,13 @@ def test_what_never_came_is_heard_when_it_is_sent_again() -> None:
         plays(1500, stretch(1450, 500, 1500), connection="d", after="5-4", exact=True),
     ]
     assert spans(made(ON, *generated(2000), *lines), "model") == [(100, 0, 500), (1450, 500, 1500)]
+
+
+def test_what_a_gateway_did_not_live_to_tell_was_heard() -> None:
+    """It had sent it, and the client goes on behind it."""
+    lines: list[AnyLine] = [plays(100, stretch(100, 0, 600))]
+    lines.append(plays(1500, stretch(1450, 900, 1100), connection="d", after="5-8", exact=True))
+    assert spans(made(ON, *generated(2000), *lines), "model") == [(100, 0, 900), (1450, 900, 1100)]
 
 
 def test_a_pause_of_the_recording_is_silent() -> None:
