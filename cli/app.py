@@ -38,6 +38,14 @@ class DoorName(StrEnum):
     MOBILE = "mobile"
 
 
+class ReplayDoorName(StrEnum):
+    """Those that `parley replay` speaks."""
+
+    OPENAI = "openai"
+    WATCH = "watch"
+    MOBILE = "mobile"
+
+
 @app.command()
 def up(
     gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateways, on consecutive ports from PORT on.")] = 1,
@@ -139,6 +147,26 @@ def load(
         log=log,
     )
     raise typer.Exit(run(options))
+
+
+@app.command()
+def replay(
+    file: Annotated[
+        Path, typer.Argument(help="The sound of a recorded call: two channels, left the user, right the model.")
+    ],
+    log: Annotated[
+        Path | None, typer.Option(help="Its log; events.jsonl beside it when left out.", show_default=False)
+    ] = None,
+    door: Annotated[ReplayDoorName, typer.Option(help="The client contract to speak.")] = ReplayDoorName.OPENAI,
+    url: Annotated[str, typer.Option(help="The gateway.")] = "ws://127.0.0.1:8000",
+    speed: Annotated[float, typer.Option(min=0.1, max=20, help="How much faster than it was said.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    token: Annotated[str | None, typer.Option(help="A device token; `parley token` mints one.", show_default=False)] = None,
+) -> None:
+    """Send the user's side of a recorded call through a door again, and compare what comes back."""
+    from cli.replay.command import run
+
+    raise typer.Exit(asyncio.run(run(file, log, door.value, url, speed, as_json, token)))
 
 
 @app.command()

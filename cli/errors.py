@@ -4,6 +4,7 @@ ParleyError (runtime.errors)
 ├── TalkError             no conversation took place                    fault: the caller or the gateway
 ├── LoadError             a run that cannot be made                     fault: the caller
 ├── OperateError          nothing is seen, done or heard            fault: the caller, their keys, or the gateway
+├── ReplayError           a recording that cannot be sent again         fault: the caller or the gateway
 ├── TokenError            no token could be minted                      fault: the settings
 └── StartError
     ├── ChildEnded        a process of `parley up` ended                fault: the child; its own sentence is in the text
@@ -27,6 +28,10 @@ class LoadError(ParleyError):
 
 class OperateError(ParleyError):
     """The gateway is not there, or does not let the operator; its own sentence is in the text."""
+
+
+class ReplayError(ParleyError):
+    """There is no recording of a call, or nobody to send it to."""
 
 
 class TokenError(ParleyError):

@@ -14,13 +14,14 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.addresses import client_address, is_trusted
-from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, POLICY
+from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, POLICY, SETTINGS
 from gateway.auth import Verifier
 from gateway.caller import Caller
+from gateway.consent import recorded_by
 from gateway.errors import ForbiddenOrigin, InvalidToken, NotAdmitted, NotNow, NoToken, Restarting
 from gateway.origins import is_allowed
 from gateway.replay import opened_as
-from gateway.tickets import is_ticket, redeem
+from gateway.tickets import Ticket, is_ticket, redeem
 from streams.sessions import Session
 
 __all__ = ["Caller", "admit", "admitted", "check_origin", "credential", "host_of", "owned_by", "scheme_of"]
@@ -57,33 +58,46 @@ async def _admit(request: web.Request, door: str) -> Caller:
     policy, address = request.app[POLICY], address_of(request)
     shown = credential(request)
     if policy.mode == "off" or policy.verifier is None:
-        session = None if shown is None or not is_ticket(shown) else await _session(request, shown)
-        return Caller(None, address, door=door, session=session)
+        behind = Ticket(None) if shown is None or not is_ticket(shown) else await _unasked(request, shown)
+        return Caller(None, address, door=door, session=behind.session, recorded_by=_recorded_by(request, behind))
     if shown is not None:
-        user, session = await _known(request, shown, policy.verifier)
-        return Caller(user, address, among_users=True, door=door, session=session)
+        behind = await _known(request, shown, policy.verifier)
+        recorded = _recorded_by(request, behind)
+        return Caller(
+            behind.user,
+            address,
+            among_users=True,
+            door=door,
+            session=behind.session,
+            agrees=behind.record,
+            recorded_by=recorded,
+        )
     if policy.needs_token(door):
         raise NoToken
-    return Caller(None, address, among_users=True, door=door)
+    return Caller(None, address, among_users=True, door=door, recorded_by=_recorded_by(request, Ticket(None)))
 
 
-async def _known(request: web.Request, shown: str, verifier: Verifier) -> tuple[str, str | None]:
+def _recorded_by(request: web.Request, behind: Ticket) -> str | None:
+    return recorded_by(request.app[SETTINGS].record, request.query, behind.record)
+
+
+async def _known(request: web.Request, shown: str, verifier: Verifier) -> Ticket:
     """Whose the token or the ticket is, and what it says of sessions. Raises NotAdmitted."""
     if not is_ticket(shown):
-        return verifier.verify(shown, time.time()).user, None
+        device = verifier.verify(shown, time.time())
+        return Ticket(device.user, record=device.record)
     behind = await redeem(request.app[BACKEND].redis, shown, request.headers.get("Origin"))
     if behind.user is None:
         raise InvalidToken  # from a time when nobody was asked
-    return behind.user, behind.session
+    return behind
 
 
-async def _session(request: web.Request, shown: str) -> str | None:
+async def _unasked(request: web.Request, shown: str) -> Ticket:
     """What a client secret says of sessions, where nobody is asked who they are: any key is as good as another."""
     try:
-        behind = await redeem(request.app[BACKEND].redis, shown, request.headers.get("Origin"))
+        return await redeem(request.app[BACKEND].redis, shown, request.headers.get("Origin"))
     except NotAdmitted:
-        return None
-    return behind.session
+        return Ticket(None)
 
 
 async def owned_by(redis: Redis, session: Session, caller: Caller, otherwise: str) -> bool:

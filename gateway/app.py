@@ -22,6 +22,7 @@ from gateway.appkeys import (
     API_KEYS,
     BACKEND,
     BODIES,
+    CALLS,
     CONNECTIONS,
     LIMITS,
     METRICS,
@@ -33,9 +34,11 @@ from gateway.appkeys import (
 )
 from gateway.backend import Backend, open_backend
 from gateway.bodies import Bodies
+from gateway.call_recordings import CallRecordings
 from gateway.doors import (
     admin,
     api,
+    api_recording,
     ios,
     mobile,
     mobile_web,
@@ -98,6 +101,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app[BODIES] = Bodies()
+    app[CALLS] = CallRecordings(settings.recordings)
     app[RECORDINGS] = Recordings(settings.uploads, settings.max_recording_bytes)
     app.cleanup_ctx.append(_backend)
     app.cleanup_ctx.append(_recordings)
@@ -116,6 +120,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
         pages,
         api,
         admin,
+        api_recording,
     )
     app.add_routes(health.routes(with_metrics=settings.metrics_port is None))
     app.add_routes(route for door in doors for route in door.routes())
@@ -130,7 +135,8 @@ def _keys(setting: SecretStr | None) -> str:
 async def _backend(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     tells = settings.webhook_url is not None
-    opened = open_backend(settings.redis_url, settings.grace_s, keep_s=settings.keep_s, webhook=tells)
+    records = settings.record != "off"
+    opened = open_backend(settings.redis_url, settings.grace_s, keep_s=settings.keep_s, webhook=tells, records=records)
     async with opened as backend:
         app[BACKEND] = backend
         app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)

@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway.api_keys import ApiKeys
 from gateway.backend import Backend
 from gateway.bodies import Bodies
+from gateway.call_recordings import CallRecordings
 from gateway.draining import Connections
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -26,4 +27,5 @@ OPERATORS = web.AppKey("operators", Operators)
 POLICY = web.AppKey("policy", Policy)
 LIMITS = web.AppKey("limits", Limits)
 RECORDINGS = web.AppKey("recordings", Recordings)
+CALLS = web.AppKey("calls", CallRecordings)
 UPLOADS = web.AppKey("uploads", Uploads)

@@ -55,6 +55,8 @@ class Device:
 
     user: str
     device: str
+    record: bool | None = None
+    """whether the user agrees to be recorded; None: the token does not say"""
 
 
 class _Claims(msgspec.Struct):
@@ -66,6 +68,7 @@ class _Claims(msgspec.Struct):
     exp: Any = None
     iat: Any = None
     nbf: Any = None
+    record: Any = None
 
 
 class Verifier:
@@ -84,7 +87,7 @@ class Verifier:
             raise WrongTokenType
         if not (_is_id(claims.userId) and _is_id(claims.deviceId)) or claims.userId.startswith(NOT_SHOWN):
             raise InvalidToken
-        return Device(claims.userId, claims.deviceId)
+        return Device(claims.userId, claims.deviceId, claims.record if isinstance(claims.record, bool) else None)
 
     def _signed(self, token: str) -> _Claims:
         if len(token) > MAX_TOKEN_CHARS:

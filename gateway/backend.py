@@ -36,6 +36,8 @@ class Backend:
     """this process, for whoever reads `attach`"""
     grace_s: float = 60.0
     """how long a session waits for its client"""
+    records: bool = False
+    """sessions of this deployment may be recorded"""
 
     async def trouble(self) -> str | None:
         """Why Redis cannot be used at the moment; None when it answers."""
@@ -51,7 +53,7 @@ class Backend:
 
 @asynccontextmanager
 async def open_backend(
-    url: str, grace_s: float = 60.0, *, keep_s: float = 0, webhook: bool = False
+    url: str, grace_s: float = 60.0, *, keep_s: float = 0, webhook: bool = False, records: bool = False
 ) -> AsyncIterator[Backend]:
     """Connect, and check that the server can keep our promises. Raises StartError, which says what to do.
 
@@ -64,4 +66,4 @@ async def open_backend(
             raise StartError(str(error)) from error
         sessions = Sessions(hub.redis, Kept(hub.redis, keep_s=keep_s, webhook=webhook))
         name = f"{socket.gethostname()}:{os.getpid()}"
-        yield Backend(hub.redis, hub.writer, hub.bus, sessions, name, grace_s)
+        yield Backend(hub.redis, hub.writer, hub.bus, sessions, name, grace_s, records)

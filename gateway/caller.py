@@ -21,6 +21,10 @@ class Caller:
     """where they came in"""
     session: str | None = None
     """what the sessions that they open begin with, if their client secret says so: JSON, of the Realtime protocol"""
+    agrees: bool | None = None
+    """what their token says of being recorded"""
+    recorded_by: str | None = None
+    """whether the sessions that they open are recorded; see `turns.Opened`"""
 
     def user_or(self, otherwise: str) -> str:
         """Whose the sessions are that this caller opens.

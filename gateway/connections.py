@@ -33,6 +33,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.goodbye import to_its_end
+from gateway.heard_marks import HeardMarks
 from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
@@ -148,6 +149,9 @@ class Connection:
             way.on_lost = lambda: self.trouble(NotStored())
         self._attachment = opened.attachment
         self._backend = backend
+        self._marks: HeardMarks | None = None
+        if backend.records:
+            self._marks = HeardMarks(backend, session, self.playhead, self.log, opened.attachment.value, place)
         self._control = Control()
         self._heeds = asyncio.Event()
         """the control channel is heard"""
@@ -246,6 +250,8 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as tasks:
                 ours = self._speak(), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
+                if self._marks is not None:
+                    tasks.create_task(self._marks.run(), name=f"gateway.heard {self.session.sid}")
                 for way in (*ways, *ours, self._reaching.run()):
                     tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
         except* ConnectionOver as group:
@@ -422,6 +428,8 @@ class Connection:
     async def _leave(self) -> None:
         """Store what was said last, then leave the session to its grace time; or end it, when nothing was ever said."""
         unspoken = await self.way.leave()
+        if self._marks is not None:
+            await self._marks.leave()
         try:
             if unspoken and await self._sessions.end_unspoken(self.session, self._attachment.value):
                 return

@@ -32,6 +32,9 @@ DoorError
 │   ├── NoEvents              "no_events"         neither an event nor a list of some   400, fault: the client
 │   ├── TooManyEvents         "too_many_events"   more than one request may carry       413, fault: the client
 │   ├── NoSuchSession         "no_such_session"   it has ended, or is somebody else's   404, fault: the client
+│   ├── NoSuchRecording       "no_such_recording" nobody has recorded it, or it is old  404, fault: the client
+│   ├── NotRecordable         "not_recordable"    it has ended, or is not recorded      409, fault: the client
+│   ├── NoConsent             "no_consent"        the user has not agreed               403, fault: the client
 │   ├── MustNumber            "must_number"       it was opened to number all it takes  409, fault: the client
 │   ├── UnknownInput          "unknown_input"     no such format of what it would send  400, fault: the client
 │   ├── NeedsPackets          "needs_packets"     a body has no ends of packets in it   409, fault: the client
@@ -373,6 +376,27 @@ class NoSuchSession(RequestRefused):
 
     code = "no_such_session"
     status = 404
+
+
+class NoSuchRecording(RequestRefused):
+    """There is no recording of this session, or it is not kept any more."""
+
+    code = "no_such_recording"
+    status = 404
+
+
+class NotRecordable(RequestRefused):
+    """This session has ended, or it was opened not to be recorded: see PARLEY_RECORD, and what its client has said."""
+
+    code = "not_recordable"
+    status = 409
+
+
+class NoConsent(RequestRefused):
+    """Nobody has said yet that the user agrees to be recorded: ask them, and send "consent": true."""
+
+    code = "no_consent"
+    status = 403
 
 
 class MustNumber(RequestRefused):

@@ -21,6 +21,7 @@ from streams import keys, turns
 from streams.attach import Attachment, is_alive, presence
 from streams.connection import text
 from streams.errors import StreamUnavailable
+from streams.heard import open_heard
 from streams.sessions import Session
 
 DEFAULT_SOURCE = "files"
@@ -107,6 +108,7 @@ async def _open(backend: Backend, opened: turns.Opened, conversation: str, *, ne
     while True:
         creation = await backend.sessions.create(opened, name, source=opened.input or "files")
         if creation.created:
+            await _may_be_recorded(backend, creation.session, opened)
             attachment = Attachment(backend.redis, creation.session, backend.name)
             if await attachment.attach(take=True):
                 return Opened(creation.session, attachment, resumed=False)
@@ -122,6 +124,8 @@ async def _take(backend: Backend, opened: turns.Opened, conversation: str, sourc
         if session is None:
             creation = await backend.sessions.create(opened, conversation, source=source)
             session, resumed = creation.session, not creation.created
+            if creation.created:
+                await _may_be_recorded(backend, session, opened)
         attachment = Attachment(backend.redis, session, backend.name)
         if await attachment.attach(take=True):
             return Opened(session, attachment, resumed)
@@ -131,9 +135,16 @@ async def _take(backend: Backend, opened: turns.Opened, conversation: str, sourc
 async def _create(backend: Backend, opened: turns.Opened, name: str) -> Opened:
     """`name` is nobody else's."""
     session = (await backend.sessions.create(opened, name, source=opened.input or "files")).session
+    await _may_be_recorded(backend, session, opened)
     attachment = Attachment(backend.redis, session, backend.name)
     await attachment.attach(take=True)
     return Opened(session, attachment, resumed=False)
+
+
+async def _may_be_recorded(backend: Backend, session: Session, opened: turns.Opened) -> None:
+    """Of a session that was just born: nothing has been said in it."""
+    if opened.recorded_by is not None:
+        await open_heard(backend.redis, session, opened.recorded_by)
 
 
 async def _own_session(backend: Backend, user: str, conversation: str) -> Opened | None:

@@ -20,6 +20,8 @@ class Place:
     after: EntryId
     """of `down`: what is behind it has not reached the client"""
     state: ClientSession
+    exact: bool = False
+    """the client itself has said so"""
 
 
 async def place_of(backend: Backend, opened: Opened) -> Place:

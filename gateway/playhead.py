@@ -8,6 +8,7 @@ Time is an argument, in seconds.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from streams import down
@@ -20,6 +21,9 @@ REMEMBERED_S = 60.0
 REMEMBERED_DROPPED = 64
 
 SAMPLES_PER_MS = 24
+
+_SAME_S = 1e-6
+"""Less than a sample."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,13 @@ class Playhead:
         """the client itself says what it has played"""
         self._last: tuple[_Sound, float] | None = None
         """the furthest that it has said: where, and how many milliseconds of the part"""
+        self.on_change: Callable[[float, Played | None, float], None] = lambda since, report, now: None
+        """called when what is heard from the moment `since` on is another than before; with the report that says so"""
+
+    @property
+    def sent(self) -> Iterable[_Sound]:
+        """What is heard when, as far as that is known."""
+        return self._sent
 
     # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,10 +118,13 @@ class Playhead:
         begins_at = max(now, self.busy_until)
         if ends_at is not None:
             begins_at = ends_at - sum(sound.ms for sound in sent) / 1000
+        since = begins_at
         for sound in sent:
             sound.begins_at = begins_at
             begins_at = sound.ends_at
             self._sent.append(sound)
+        if sent:
+            self.on_change(since, None, now)
         while self._sent and self._sent[0].ends_at < now - REMEMBERED_S:
             self._sent.popleft()
 
@@ -135,6 +149,7 @@ class Playhead:
             later.begins_at += late_s
         for earlier in list(self._sent)[:at]:  # what comes before is over
             earlier.begins_at = min(earlier.begins_at, sound.begins_at - earlier.ms / 1000)
+        self.on_change(min(sound.begins_at, sound.begins_at - late_s), played, now)
 
     def _goes_back(self, at: int, played: Played) -> bool:
         if self._last is None:
@@ -179,6 +194,22 @@ class Playhead:
                 sound.ms = min(sound.ms, (now - sound.begins_at) * 1000)
             kept.append(sound)
         self._sent = kept
+        self.on_change(min((each.begins_at for each in kept if each.ends_at >= now - _SAME_S), default=now), None, now)
+
+    def cut(self, item: str, part: int, at_ms: float, now: float) -> None:
+        """The client itself has dropped all that it had, when it had heard so much of this part."""
+        self.drop(item)
+        kept, since = deque[_Sound](), now
+        for sound in self._sent:
+            if (sound.item, sound.part) == (item, part):
+                sound.ms = min(sound.ms, at_ms - sound.from_ms)
+                since = min(since, sound.begins_at)
+            elif sound.begins_at > now:
+                sound.ms = 0.0
+            if sound.ms > 0:
+                kept.append(sound)
+        self._sent = kept
+        self.on_change(since, None, now)
 
     def _forget(self, sound: _Sound) -> None:
         self._dropped.setdefault((sound.item, sound.part), sound.from_ms)

@@ -105,6 +105,8 @@ class Record:
     """the last report of the one-way latency of its uploads, in milliseconds; see `gateway.latency`"""
     heard: Heard = AS_IT_IS
     input_format: InputFormat = "pcm16"
+    recorded_by: str | None = None
+    """see `turns.Opened`"""
 
 
 class Records:
@@ -113,8 +115,8 @@ class Records:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def create(self, user: str, wanted: Wanted) -> Record:
-        """A new one."""
+    async def create(self, user: str, wanted: Wanted, recorded_by: str | None = None) -> Record:
+        """A new one. `recorded_by`: of its sessions, see `turns.Opened`."""
         record_id, now = keys.new_sid(), now_ms()
         fields: dict[Any, Any] = {
             "user": user,
@@ -128,6 +130,8 @@ class Records:
             "heard": msgspec.json.encode(wanted.heard),
             "input_format": wanted.input_format,
         }
+        if recorded_by is not None:
+            fields["recorded_by"] = recorded_by
         key, listing = keys.record(record_id), keys.records(user)
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -152,6 +156,7 @@ class Records:
             latency=None,
             heard=wanted.heard,
             input_format=wanted.input_format,
+            recorded_by=recorded_by,
         )
 
     async def of(self, user: str) -> list[Record]:
@@ -193,7 +198,7 @@ class Records:
 
 
 def _read(record_id: str, fields: Mapping[bytes, bytes]) -> Record:
-    latency, heard = fields.get(b"latency"), fields.get(b"heard")
+    latency, heard, recorded = fields.get(b"latency"), fields.get(b"heard"), fields.get(b"recorded_by")
     return Record(
         id=record_id,
         user=text(fields[b"user"]),
@@ -207,4 +212,5 @@ def _read(record_id: str, fields: Mapping[bytes, bytes]) -> Record:
         latency=None if latency is None else msgspec.json.decode(latency, type=dict[str, int]),
         heard=AS_IT_IS if heard is None else msgspec.json.decode(heard, type=Heard),
         input_format="stream" if fields.get(b"input_format") == b"stream" else "pcm16",
+        recorded_by=None if recorded is None else text(recorded),
     )

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from gateway.addresses import parse_networks
 from gateway.api_keys import ApiKeys
+from gateway.consent import Record
 from gateway.origins import parse_origins
 from runtime.settings import Settings
 
@@ -170,6 +171,18 @@ class GatewaySettings(Settings):
         ge=1,
         alias="PARLEY_MAX_RECORDING_BYTES",
         description="The largest recording that a browser may make, in bytes.",
+    )
+
+    record: Record = Field(
+        "off",
+        alias="PARLEY_RECORD",
+        description="Whether both voices of a session are recorded: `off`; `ask`: once somebody says that the user agrees;"
+        " `on`: unless somebody says no.",
+    )
+    recordings: Path = Field(
+        Path("recordings"),
+        alias="PARLEY_RECORDINGS",
+        description="As the transcoder has it: what `/v1/sessions/<id>/recording` gives.",
     )
 
     @field_validator("transcription_model")

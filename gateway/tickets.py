@@ -35,6 +35,8 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     """it is used again and again, until it has run out"""
     session: str | None = None
     """what sessions opened with it begin with: JSON, of the Realtime protocol"""
+    record: bool | None = None
+    """what the token said of being recorded"""
 
 
 def is_ticket(credential: str) -> bool:

@@ -25,6 +25,7 @@ from streams import turns, up
 from streams.attach import ATTACH_RENEW_S, Attachment
 from streams.dispatch import hand_out, is_handed_out
 from streams.errors import Over, StreamError, StreamUnavailable
+from streams.heard import open_heard
 from streams.kept import UNSPOKEN
 from streams.keys import RENEW_S, new_sid
 from streams.messages import End
@@ -153,6 +154,8 @@ class Uploads:
             creation = await backend.sessions.create(opening(record, self._door), record.id, source=source(record))
             session = creation.session
             if creation.created:
+                if record.recorded_by is not None:
+                    await open_heard(backend.redis, session, record.recorded_by)
                 self._metrics.sessions.labels(self._door).inc()
         for role in ("bridge", "transcoder"):
             await hand_out(backend.redis, session, role)
@@ -224,7 +227,7 @@ def opening(record: Record, door: str) -> turns.Opened:
     """How a session is opened for this record."""
     stem = f"{door}_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{record.id[:8]}_{token_hex(2)}"
     coded = None if record.input_format == "pcm16" else record.input_format
-    return turns.Opened(user=record.user, door=door, turn_mode="server_vad", input=coded, record=stem)
+    return turns.Opened(record.user, door, turn_mode="server_vad", input=coded, record=stem, recorded_by=record.recorded_by)
 
 
 async def set_rate(records: Records, record: Record, rate: int) -> Record:

@@ -19,6 +19,8 @@
 --   stored    last id   this was stored before: a resend
 --   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced)
 --   want      last id or count   something before it is missing; send from there
+--
+-- Where the marks have the field `recorded` the entry gets one more field, `at`: milliseconds since 1970.
 
 local STRIDE = 4096
 
@@ -36,7 +38,8 @@ local function last_id_from_stream()
   return entries[1] and entries[1][1] or nil
 end
 
-local tip = redis.call('HGET', marks, name) or last_id_from_stream()
+local known = redis.call('HMGET', marks, name, 'recorded')
+local tip = known[1] or last_id_from_stream()
 if not tip then return {'over', ''} end
 
 -- What id may this entry take, seen from `tip`? Returns the id, or nil and the answer.
@@ -62,8 +65,8 @@ local function take_id()
   else
     local first, last = tonumber(ARGV[3]), tonumber(ARGV[4])
     -- A writer that is not known has stored nothing yet; but nothing is known at all when the hash has run out.
-    local known = redis.call('HGET', marks, name .. '/' .. ARGV[2])
-    local have = tonumber(known or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
+    local counted = redis.call('HGET', marks, name .. '/' .. ARGV[2])
+    local have = tonumber(counted or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
     if last <= have then return nil, {'stored', tip} end
     if first ~= have + 1 then return nil, {'want', tostring(have)} end
     return string.format('%.0f-*', left)
@@ -74,6 +77,11 @@ local fields, size = {}, 0
 for i = 6, #ARGV do
   fields[i - 5] = ARGV[i]
   size = size + #ARGV[i]
+end
+if known[2] then  -- the session may be recorded: each entry says when it came, by this server's clock
+  local now = redis.call('TIME')
+  fields[#fields + 1] = 'at'
+  fields[#fields + 1] = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 end
 
 local id, refusal = take_id()

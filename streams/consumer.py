@@ -45,6 +45,8 @@ class Entry(NamedTuple, Generic[M]):
 
     id: EntryId
     message: M
+    at_ms: int = 0
+    """when it was stored, by the server's clock; known only where a session may be recorded (`streams.heard`)"""
 
 
 async def read(
@@ -94,7 +96,8 @@ async def last_id(redis: Redis, stream: str) -> EntryId | None:
 
 def _decode(stream: str, decoder: Decoder[M], entry_id: EntryId, fields: dict[bytes, bytes]) -> Entry[M] | None:
     try:
-        return Entry(entry_id, decoder.decode(fields))
+        at = fields.get(b"at", b"")
+        return Entry(entry_id, decoder.decode(fields), int(at) if at.isdigit() else 0)
     except MalformedEntry as error:
         logger.error("%s %s is passed over: %s", stream, entry_id, error)
         return None

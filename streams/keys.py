@@ -145,6 +145,25 @@ class SessionKeys:
         return self._key("marks")
 
     @property
+    def heard(self) -> str:
+        """What a recording needs beside the audio: when it is on, and what was heard when (`streams.heard`)."""
+        return self._key("heard")
+
+    @property
+    def recorded(self) -> str:
+        """How far a recording has come in each stream. That it exists says that the session is being recorded."""
+        return self._key("recorded")
+
+    @property
+    def last_pcm(self) -> str:
+        """`pcm` of a session that has ended, for whoever records it."""
+        return self._key("last_pcm")
+
+    @property
+    def recording(self) -> tuple[str, str, str]:
+        return (self.heard, self.recorded, self.last_pcm)
+
+    @property
     def kept(self) -> str:
         """What is kept of the session when it has ended; it and the next two outlive all others."""
         return self._key("kept")
@@ -184,7 +203,8 @@ class SessionKeys:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (*self.streams, *self.all_plays, self.meta, self.attach, self.cursors, self.lease, self.marks)
+        own = (self.meta, self.attach, self.cursors, self.lease, self.marks)
+        return (*self.streams, *self.all_plays, *own, *self.recording)
 
 
 def dispatch_field(role: Role) -> str:
@@ -195,3 +215,8 @@ def dispatch_field(role: Role) -> str:
 def marks_of(stream: str) -> str:
     """The marks hash that belongs to a session's stream."""
     return stream[: stream.index("}:")] + "}:marks"
+
+
+def recorded_of(stream: str) -> str:
+    """The `recorded` hash that belongs to a session's stream."""
+    return stream[: stream.index("}:")] + "}:recorded"

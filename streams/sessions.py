@@ -27,6 +27,9 @@ REAP_PAGE = 500
 LINGER_MS = 10_000
 """How long an ended session's last words stay readable."""
 
+RECORD_WITHIN_MS = 60_000
+"""How long what is not recorded yet waits for a worker when the session has ended."""
+
 ABANDONED = "abandoned"
 """Why a session has ended that nobody has held for ABANDONED_MS."""
 
@@ -64,6 +67,15 @@ for i, key in ipairs(KEYS) do
     redis.call('PEXPIRE', key, ARGV[2])
   end
 end
+return 1
+"""
+
+# Of a session that is recorded, before it goes. KEYS: heard, pcm, last_pcm, recorded. ARGV: how long it stays in ms. Under
+# another name, so that whoever still writes to `pcm` finds it gone.
+_LEAVE_TO_RECORD = """
+if redis.call('EXISTS', KEYS[1], KEYS[4]) < 2 then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[3]) end
+for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[1]) end
 return 1
 """
 
@@ -255,9 +267,13 @@ class Sessions:
         await self.forget_name(session)
         k = session.keys
         kept = (k.down, *k.all_plays, k.turns, k.meta) if linger_ms > 0 else ()
-        gone = [key for key in k.all if key not in kept]
         try:
-            await self._redis.eval(_END, len(k.all), *gone, *kept, len(gone), linger_ms)
+            stays: tuple[str, ...] = ()
+            if linger_ms > 0:
+                record = (k.heard, k.pcm, k.last_pcm, k.recorded)
+                stays = k.recording if await self._redis.eval(_LEAVE_TO_RECORD, 4, *record, RECORD_WITHIN_MS) else ()
+            gone = [key for key in k.all if key not in kept and key not in stays]
+            await self._redis.eval(_END, len(gone) + len(kept), *gone, *kept, len(gone), linger_ms)
             await self._redis.zrem(keys.SESSIONS, session.sid)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error

@@ -73,6 +73,8 @@ class Opened(Message, frozen=True, tag="opened"):
     """what the session of a client that speaks the model's protocol begins with, as if it had changed it so: JSON"""
     record: str | None = None
     """what the transcoder is to call the WAV file (without `.wav`) that it keeps of what is streamed; see `is_file_stem`"""
+    recorded_by: str | None = None
+    """both voices may be recorded (`streams.heard`): by whose word from the beginning; empty: nobody has agreed yet"""
 
 
 class Committed(Message, frozen=True, tag="committed"):

@@ -18,9 +18,11 @@ from streams.workforce import Workforce
 from transcoder.errors import DecoderFailed
 from transcoder.lifetime import Lifetime
 from transcoder.metrics import Metrics
+from transcoder.recorder import Calls
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.settings import TranscoderSettings
+from transcoder.shelf import Shelf
 from transcoder.stream_pool import StreamPool
 from transcoder.worker import Resources, SessionTranscoder
 
@@ -40,7 +42,11 @@ async def serve(settings: TranscoderSettings, stop: asyncio.Event) -> None:
             recordings = Recordings(settings.recordings)
             stack.callback(recordings.close)
             metrics = Metrics()
-            resources = Resources(hub, pool, recordings, streams, metrics)
+            calls = Calls(settings.recordings, settings.record_format)
+            stack.callback(calls.close)
+            shelf = asyncio.create_task(Shelf(hub, calls, settings.record_days).run(), name="shelf")
+            stack.callback(shelf.cancel)
+            resources = Resources(hub, pool, recordings, streams, metrics, calls)
 
             def start(assignment: Assignment) -> SessionTranscoder:
                 return SessionTranscoder(assignment.session, resources)

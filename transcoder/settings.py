@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.settings import WorkerSettings
+from transcoder.rendering import Format
 
 
 class TranscoderSettings(WorkerSettings):
@@ -45,5 +46,17 @@ class TranscoderSettings(WorkerSettings):
     recordings: Path = Field(
         Path("recordings"),
         alias="PARLEY_RECORDINGS",
-        description="Where a transcoder keeps the recordings that a door asks for, on its own disk.",
+        description="Where a transcoder keeps recordings: of calls (`PARLEY_RECORD`), and those that a door asks for. All"
+        " transcoders and gateways should have the same folder.",
+    )
+    record_format: Format = Field(
+        "opus",
+        alias="PARLEY_RECORD_FORMAT",
+        description="What the recording of a call becomes: `opus` (in Ogg, 0.5 MB a minute) or `wav` (5.8 MB).",
+    )
+    record_days: float = Field(
+        30.0,
+        ge=0,
+        alias="PARLEY_RECORD_DAYS",
+        description="How many days the recording of a call is kept; 0 = until somebody deletes it.",
     )

@@ -11,12 +11,14 @@ from typing import Any
 from runtime import traces
 from runtime.logs import SessionLogger
 from streams.errors import Replaced, StreamUnavailable
+from streams.heard import is_recorded
 from streams.hub import Hub
 from streams.keys import PlayCodec
 from streams.play import open_plays
 from streams.sessions import LINGER_MS, Session, now_ms
 from transcoder.metrics import Metrics
 from transcoder.play import Play
+from transcoder.recorder import Calls, Recorder
 from transcoder.recording import Recordings
 from transcoder.sandbox import DecoderPool
 from transcoder.stream_pool import StreamPool
@@ -42,6 +44,8 @@ class Resources:
     streams: StreamPool | None = None
     """None: streams of chunks are not taken"""
     metrics: Metrics = field(default_factory=Metrics)
+    calls: Calls | None = None
+    """None: no call is recorded"""
 
 
 class SessionTranscoder:
@@ -49,6 +53,7 @@ class SessionTranscoder:
 
     def __init__(self, session: Session, resources: Resources) -> None:
         self._session, self._hub, self._metrics = session, resources.hub, resources.metrics
+        self._calls = resources.calls
         self._log = SessionLogger(logger, session.sid)
         self._plays: dict[PlayCodec, tuple[Play, asyncio.Task[None]]] = {}
         self._uplink = UplinkTranscoder(
@@ -57,10 +62,11 @@ class SessionTranscoder:
             resources.pool,
             resources.recordings,
             self._log,
-            stays=lambda: bool(self._plays),
+            stays=lambda: bool(self._plays) or self._recording is not None,
             streams=resources.streams,
             metrics=resources.metrics,
         )
+        self._recording: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
         self._stopped = False
@@ -124,7 +130,9 @@ class SessionTranscoder:
             while not uplink.done():
                 self._look.clear()
                 await self._start_plays(group)
+                await self._start_recording(group)
                 await self._look.wait()
+            await self._start_recording(group)  # one that another worker has not finished
         finally:
             await bus.unsubscribe(channel, self)
         if self._plays:
@@ -146,8 +154,19 @@ class SessionTranscoder:
                 play = Play(self._session, self._hub, codec, self._log, self._metrics)
                 self._plays[codec] = play, group.create_task(play.run(), name=f"{codec} {self._session.sid}")
 
+    async def _start_recording(self, group: asyncio.TaskGroup) -> None:
+        if self._recording is not None or self._calls is None:
+            return
+        try:
+            if await is_recorded(self._hub.redis, self._session):
+                recorder = Recorder(self._session, self._hub, self._calls, self._log)
+                self._recording = group.create_task(recorder.run(), name=f"recorder {self._session.sid}")
+        except StreamUnavailable as error:
+            self._log.warning("whether the call is recorded is not known yet: %s", error)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look.set)
+
     def heard(self, data: bytes) -> None:
-        """Somebody has opened a play stream."""
+        """Somebody has opened a play stream, or wants the call to be recorded."""
         self._look.set()
 
     def missed(self) -> None:

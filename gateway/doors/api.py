@@ -24,7 +24,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.admission import credential
-from gateway.appkeys import API_KEYS, BACKEND, POLICY
+from gateway.appkeys import API_KEYS, BACKEND, CALLS, POLICY
 from gateway.backend import Backend
 from gateway.commands import command, end
 from gateway.doors import api_messages as wire
@@ -72,7 +72,7 @@ class _Asker:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """What is refused is refused here; what goes wrong in Redis is an answer."""
     try:
         yield
@@ -103,13 +103,13 @@ def _asker(request: web.Request) -> _Asker:
     return _Asker(verifier.verify(shown, time.time()).user)
 
 
-def _backend_only(request: web.Request) -> None:
+def backend_only(request: web.Request) -> None:
     """Raises what `_asker` does, ApiOff, ForBackend."""
     if _asker(request).user is not None:
         raise ForBackend if request.app[API_KEYS] else ApiOff
 
 
-def _sid(request: web.Request) -> str:
+def sid_named(request: web.Request) -> str:
     sid = sid_of(request.match_info["id"])
     if sid is None:
         raise NoSuchSession(_GONE)
@@ -130,44 +130,58 @@ async def _document(backend: Backend, sid: str) -> bytes | None:
 
 async def _seen(request: web.Request, asker: _Asker) -> bytes:
     """The session's document. Raises NoSuchSession, also when it is not the asker's."""
-    document = await _document(request.app[BACKEND], _sid(request))
+    document = await _document(request.app[BACKEND], sid_named(request))
     if document is None or not asker.may_see(wire.line_of(document).user):
         raise NoSuchSession(_GONE)
     return document
 
 
 async def _get(request: web.Request) -> web.Response:
-    with _refusing():
-        return _json(await _seen(request, _asker(request)))
+    with refusing():
+        return json_response(await _seen(request, _asker(request)))
 
 
 async def _list(request: web.Request) -> web.Response:
-    with _refusing():
-        _backend_only(request)
+    with refusing():
+        backend_only(request)
         user, limit = wire.read_user(request.query.get("user")), wire.read_limit(request.query.get("limit"))
         backend, lines = request.app[BACKEND], list[wire.Line]()
         for sid in await backend.sessions.kept.of_user(user):
             if (document := await _document(backend, sid)) is not None:
                 lines.append(wire.line_of(document))
         lines.sort(key=lambda line: line.opened_ms, reverse=True)
-        return _json(msgspec.json.encode({"sessions": lines[:limit]}))
+        return json_response(msgspec.json.encode({"sessions": lines[:limit]}))
 
 
 # ---- forgetting ------------------------------------------------------------------------------------------------------
 
 
 async def _forget(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing():
         await _seen(request, _asker(request))
-        await forget_session(request.app[BACKEND], _sid(request))
-        return _json(b'{"forgotten":true}')
+        await forget_session(request.app[BACKEND], sid_named(request))
+        with _on_disk():
+            await request.app[CALLS].forget(sid_named(request))
+        return json_response(b'{"forgotten":true}')
 
 
 async def _forget_user(request: web.Request) -> web.Response:
-    with _refusing():
-        _backend_only(request)
-        count = await forget_user(request.app[BACKEND], wire.read_user(request.match_info["user"]))
-        return _json(msgspec.json.encode({"forgotten": count}))
+    with refusing():
+        backend_only(request)
+        user = wire.read_user(request.match_info["user"])
+        count = await forget_user(request.app[BACKEND], user)
+        with _on_disk():
+            await request.app[CALLS].forget_user(user)
+        return json_response(msgspec.json.encode({"forgotten": count}))
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """What was not deleted is to be asked for once more."""
+    try:
+        yield
+    except OSError as error:
+        raise NotNow from error
 
 
 # ---- a hand in a live session ----------------------------------------------------------------------------------------
@@ -175,12 +189,12 @@ async def _forget_user(request: web.Request) -> web.Response:
 
 def _command(kind: type[wire.Command]) -> Callable[..., Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        with _refusing():
-            _backend_only(request)
+        with refusing():
+            backend_only(request)
             asked = wire.read(kind, await whole(request, max_bytes=wire.MAX_BODY_BYTES, idle_s=BODY_IDLE_S))
             session, opened = await _live(request)
             await _store(request, session, opened, asked)
-            return _json(b'{"stored":true}', status=202)
+            return json_response(b'{"stored":true}', status=202)
 
     return handle
 
@@ -188,7 +202,7 @@ def _command(kind: type[wire.Command]) -> Callable[..., Awaitable[web.Response]]
 async def _live(request: web.Request) -> tuple[Session, turns.Opened]:
     """Raises NoSuchSession."""
     backend = request.app[BACKEND]
-    session = await backend.sessions.by_sid(_sid(request))
+    session = await backend.sessions.by_sid(sid_named(request))
     opened = None if session is None else await opened_as(backend.redis, session)
     if session is None or opened is None:
         raise NoSuchSession("There is no such session, or it has ended.")
@@ -205,5 +219,5 @@ async def _store(request: web.Request, session: Session, opened: turns.Opened, a
         await command(backend, session, opened, message, mark)
 
 
-def _json(body: bytes, *, status: int = 200) -> web.Response:
+def json_response(body: bytes, *, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")

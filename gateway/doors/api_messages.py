@@ -31,6 +31,23 @@ class Instructions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return messages.Instructions(self.instructions)
 
 
+class Switch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a recording; see `gateway.doors.api_recording`."""
+
+    action: Literal["start", "pause", "resume"]
+    consent: bool = False
+    """the user agrees"""
+
+
+def read_switch(body: bytes) -> Switch:
+    """Raises InvalidRequest, which says what to send."""
+    try:
+        return msgspec.json.decode(body, type=Switch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        looks = '{"action": "start", "pause" or "resume", "consent": true or false}; the last may be left out'
+        raise InvalidRequest(f"The body is not right: {error}. Send {looks}.") from None
+
+
 class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_answer: bool = False
 

@@ -93,7 +93,8 @@ async def _create(request: web.Request) -> web.Response:
     wanted = wire.read_create(await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S))
     await request.app[LIMITS].create_record(caller)
     try:
-        return _json(wire.created(await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted)))
+        created = await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted, caller.recorded_by)
+        return _json(wire.created(created))
     except StreamUnavailable as error:
         raise NotNow from error
 

@@ -19,7 +19,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from gateway.admission import admitted
+from gateway.admission import Caller, admitted
 from gateway.allowance import Allowance, seconds_of
 from gateway.answers import AnswerFailed, Answers, Gathered, Spoken, SpokenPackets, SpokenWhole, Written
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
@@ -260,7 +260,7 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         user = caller.user_or(user_of(request))
         conversation = _conversation(request)
         async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
-            return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
+            return await _converse_in(request, caller, user, conversation, room)
 
 
 async def resumes(request: web.Request, user: str, conversation: str) -> bool:
@@ -270,18 +270,16 @@ async def resumes(request: web.Request, user: str, conversation: str) -> bool:
         return True  # that is told after the handshake
 
 
-async def _converse_in(
-    request: web.Request, user: str, conversation: str, room: Room, *, newest_wins: bool
-) -> web.StreamResponse:
+async def _converse_in(request: web.Request, caller: Caller, user: str, conversation: str, room: Room) -> web.StreamResponse:
     app, settings = request.app, request.app[SETTINGS]
     socket = _socket(settings)
     response = await socket.open(request)
     asked = wire.read_query(request.query)
-    opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance")
+    opened = turns.Opened(user=user, door=DOOR, persona=asked.persona, turn_mode="utterance", recorded_by=caller.recorded_by)
     if asked.input_format == STREAM:
         opened = msgspec.structs.replace(opened, turn_mode="server_vad", input=STREAM)
     try:
-        mine = await open_session(app[BACKEND], opened, conversation, newest_wins=newest_wins)
+        mine = await open_session(app[BACKEND], opened, conversation, newest_wins=caller.user is not None)
         async with on_the_way(app[BACKEND], mine):
             place = await place_of(app[BACKEND], mine)
             known = (await numbers(app[BACKEND].redis, mine.session, "up")).known

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from gateway.admission import admitted
+from gateway.admission import Caller, admitted
 from gateway.answers import AnswerFailed, Answers, Spoken, SpokenPackets
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.connections import Connection
@@ -149,18 +149,16 @@ async def _converse(request: web.Request) -> web.StreamResponse:
         conversation = f"ws/{user_of(request)}"
         user = caller.user_or(user_of(request))
         async with request.app[LIMITS].session(caller, partial(resumes, request, user, conversation)) as room:
-            return await _converse_in(request, user, conversation, room, newest_wins=caller.user is not None)
+            return await _converse_in(request, caller, user, conversation, room)
 
 
-async def _converse_in(
-    request: web.Request, user: str, conversation: str, room: Room, *, newest_wins: bool
-) -> web.StreamResponse:
+async def _converse_in(request: web.Request, caller: Caller, user: str, conversation: str, room: Room) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
     socket = TextSocket(max_message_bytes=MAX_MESSAGE_BYTES, send_timeout_s=app[SETTINGS].send_timeout_s)
     response = await socket.open(request)
-    opened = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", input="stream")
+    opened = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", input="stream", recorded_by=caller.recorded_by)
     try:
-        mine = await open_session(backend, opened, conversation, newest_wins=newest_wins)
+        mine = await open_session(backend, opened, conversation, newest_wins=caller.user is not None)
         async with on_the_way(backend, mine):
             place = await place_of(backend, mine)
             known = (await numbers(backend.redis, mine.session, "up")).known

@@ -165,6 +165,7 @@ def _asked(request: web.Request, caller: Caller) -> tuple[Asked, bool]:
         input=input_of(request),
         cuts_answers=query.get("barge_in") == "server",
         begins=caller.session,
+        recorded_by=caller.recorded_by,
     )
     return asked, False
 

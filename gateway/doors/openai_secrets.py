@@ -63,7 +63,7 @@ async def _mint(request: web.Request) -> web.Response:
         return web.Response(body=wire.encode({"error": detail}), status=400, content_type="application/json")
     seconds, settings = asked.expires_after.seconds, request.app[SETTINGS]
     begins = _begins(asked)
-    behind = Ticket(caller.user, request.headers.get("Origin"), many=True, session=begins)
+    behind = Ticket(caller.user, request.headers.get("Origin"), many=True, session=begins, record=caller.agrees)
     value = await issue(request.app[BACKEND].redis, behind, seconds)
     told = session_told(
         new_sid(),  # of no session: there is none yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from secrets import token_hex
@@ -18,7 +19,7 @@ from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import Heard
 from gateway.doors.openai_formats import NONE, PLAIN, Formats, named_as, taken_out
-from gateway.doors.openai_shapes import Object, response_told, session_told, session_updated
+from gateway.doors.openai_shapes import Object, response_told, session_told, session_updated, truncated
 from gateway.errors import (
     BetaShape,
     ConnectionOver,
@@ -142,6 +143,8 @@ async def _say(connection: Connection, backend: Backend, frames: Frames) -> Fram
                     if tail.item in connection.downlink.void:
                         continue
                     await connection.outbox.put(frames.tail(entry.id, tail, audio))
+                if entry.message.type == "conversation.item.truncated":
+                    connection.playhead.cut(*truncated(entry.message.body), asyncio.get_running_loop().time())
                 if entry.message.type == "session.updated":
                     frames = await _named_anew(backend, connection.session, frames)
             frame = _frame(connection, frames, entry.id, entry.message)
@@ -247,6 +250,8 @@ class Asked:
     """see `turns.Opened`"""
     begins: str | None = None
     """what a new session begins with, as its client secret says"""
+    recorded_by: str | None = None
+    """see `turns.Opened`"""
 
     async def resumes(self) -> bool:
         """Whether it needs no room for another session."""
@@ -314,6 +319,7 @@ async def start(request: web.Request, asked: Asked) -> Start:
         input=input_,
         cuts_answers=asked.cuts_answers,
         session=None if begins is None else msgspec.Raw(msgspec.json.encode(begins)),
+        recorded_by=asked.recorded_by,
     )
     route = route_of(how)
     opened = await new_session(backend, how)
@@ -371,7 +377,7 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how:
     if begins is not None:
         greetings.append(frames.reply("parley.resync", extension.resync(after, begins)))
         after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
-    place = Place(after, ClientSession())
+    place = Place(after, ClientSession(), exact=asked.after is not None)
     gen = stored.gen if asked.parley else None
     return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route, source)
 

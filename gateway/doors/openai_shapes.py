@@ -80,3 +80,15 @@ def response_told(body: bytes, format_: Object) -> bytes:
     if isinstance(response := event.get("response"), dict):
         event["response"] = merged(response, {"audio": {"output": {"format": format_}}})
     return msgspec.json.encode(event)
+
+
+class _Truncated(msgspec.Struct):
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+def truncated(body: msgspec.Raw) -> tuple[str, int, int]:
+    """Of the event that says so: the item, its part, and how many milliseconds stay of it."""
+    event = msgspec.json.decode(body, type=_Truncated)
+    return event.item_id, event.content_index, event.audio_end_ms

@@ -105,7 +105,9 @@ async def _process(request: web.Request) -> web.Response:
             asked = _asked(request)
             name = read_user(request.query.get("user_id") or ANYBODY)
             said = await _said(request, asked)
-            opened = turns.Opened(user=caller.user_or(name), door=DOOR, persona=asked.persona, turn_mode="utterance")
+            opened = turns.Opened(
+                caller.user_or(name), DOOR, persona=asked.persona, turn_mode="utterance", recorded_by=caller.recorded_by
+            )
             async with _session(request.app[BACKEND], opened) as mine:
                 await room.is_for(mine.session.sid)
                 request.app[METRICS].sessions.labels(DOOR).inc()

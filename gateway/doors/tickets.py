@@ -21,6 +21,8 @@ async def _issue(request: web.Request) -> web.Response:
     caller = await admit(request, DOOR)
     if caller.among_users and is_ticket(credential(request) or ""):
         raise InvalidToken  # a ticket for a ticket would never end
-    ticket = await issue(request.app[BACKEND].redis, Ticket(caller.user, request.headers.get("Origin")))
+    ticket = await issue(
+        request.app[BACKEND].redis, Ticket(caller.user, request.headers.get("Origin"), record=caller.agrees)
+    )
     body = msgspec.json.encode({"ticket": ticket, "expires_in": TICKET_S})
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -66,7 +66,8 @@ async def is_there(backend: Backend, caller: Caller, conversation: str) -> bool:
 
 async def take(backend: Backend, metrics: Metrics, caller: Caller, conversation: str, history: wire.History) -> Opened:
     """The session of this conversation, or a new one, which begins with the history. Raises StreamUnavailable."""
-    asked = turns.Opened(user=caller.user_or(ANYBODY), door=DOOR, turn_mode="server_vad", history=history.lines)
+    user, agreed = caller.user_or(ANYBODY), caller.recorded_by
+    asked = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", history=history.lines, recorded_by=agreed)
     opened = await take_session(backend, asked, conversation)
     if not opened.resumed:
         metrics.sessions.labels(DOOR).inc()

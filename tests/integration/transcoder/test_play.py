@@ -118,7 +118,7 @@ async def until_written(hub: Hub, session: Session, codec: PlayCodec, last: Entr
 def sound(entries: list[Entry[down.DownMessage]], item: str, index: int = 0) -> bytes:
     """What a door plays of a part: its audio, and the tail of what ends it."""
     pcm = b""
-    for _, message in entries:
+    for _, message, _ in entries:
         match message:
             case down.Audio(item=of, part=at, audio=audio) if (of, at) == (item, index):
                 pcm += audio
@@ -366,7 +366,7 @@ async def test_packets_have_the_ids_of_what_was_said(
     whole = await entries_of(hub, session.keys.down)
     assert [entry.id for entry in heard] == [entry.id for entry in whole[1:]]
     first: dict[tuple[str, int], int] = {}
-    for (_, message), (_, source) in zip(heard, whole[1:], strict=True):
+    for (_, message, _), (_, source, _) in zip(heard, whole[1:], strict=True):
         if isinstance(source, down.Audio):
             assert isinstance(message, down.Coded)
             assert (message.response, message.item, message.start_ms) == (source.response, source.item, source.start_ms)
@@ -374,7 +374,7 @@ async def test_packets_have_the_ids_of_what_was_said(
         else:
             assert without_sound(message) == source
     assert first == dict.fromkeys(first, -156 if codec == "opus" else -1024)
-    ends = {(tail.item, tail.part): tail for _, message in heard for tail in getattr(message, "tails", None) or ()}
+    ends = {(tail.item, tail.part): tail for _, message, _ in heard for tail in getattr(message, "tails", None) or ()}
     assert set(ends) == set(first) - {("i3", 0)}
     for key, samples in ((("i1", 0), 24_010), (("i2", 0), 4_801), (("i4", 0), 9_007), (("i4", 1), 9_000)):
         end = ends[key]
