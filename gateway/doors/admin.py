@@ -37,20 +37,19 @@ from gateway.errors import (
     ConnectionOver,
     NoSuchGateway,
     NoSuchSession,
-    NotNow,
     RequestRefused,
     SessionEnded,
     SlowClient,
     TooManyWatchers,
 )
 from gateway.outbox import Frame
+from gateway.refusing import refusing
 from gateway.replay import opened_as
 from gateway.transports.chunked import whole
 from gateway.transports.sse import EventStream
 from gateway.watching import watching
 from runtime.logs import SessionLogger
 from streams import gateways, overview
-from streams.errors import Over, StreamError
 from streams.keys import new_sid
 from streams.messages import End
 from streams.sessions import Session
@@ -81,24 +80,6 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """What is refused is refused here; what goes wrong in Redis is an answer."""
-    try:
-        yield
-    except Over:
-        raise _at_this_door(NoSuchSession(_GONE)) from None
-    except StreamError as error:
-        raise _at_this_door(NotNow()) from error
-    except RequestRefused as error:
-        raise _at_this_door(error) from None
-
-
-def _at_this_door(error: RequestRefused) -> RequestRefused:
-    error.door = DOOR
-    return error
-
-
 def _check(request: web.Request, *, acts: bool = False, listens: bool = False) -> None:
     """Raises what `Operators.check` does. Only a header counts: an address stands in logs and histories."""
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
@@ -109,7 +90,7 @@ def _check(request: web.Request, *, acts: bool = False, listens: bool = False) -
 
 
 async def _page(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         if not request.app[OPERATORS]:
             raise AdminOff
         return pages.answer(request, "admin.html")
@@ -117,7 +98,7 @@ async def _page(request: web.Request) -> web.Response:
 
 async def _rights(request: web.Request) -> web.Response:
     """What the key that is shown is good for."""
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request)
         rights = {"operate": {"acts": True}, "listen": {"listens": True}}
         return _json({name: _may(request, **needed) for name, needed in rights.items()})
@@ -135,7 +116,7 @@ def _may(request: web.Request, **needed: bool) -> bool:
 
 
 async def _sessions(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request)
         limit, before = wire.read_limit(request.query.get("limit")), wire.read_before(request.query.get("before"))
         redis, user = request.app[BACKEND].redis, request.query.get("user") or None
@@ -143,7 +124,7 @@ async def _sessions(request: web.Request) -> web.Response:
 
 
 async def _session(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request)
         line = await overview.line(request.app[BACKEND].redis, _sid(request))
         if line is None:
@@ -152,7 +133,7 @@ async def _session(request: web.Request) -> web.Response:
 
 
 async def _gateways(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request)
         return _json({"gateways": await gateways.listed(request.app[BACKEND].redis)})
 
@@ -175,7 +156,7 @@ async def _live(request: web.Request) -> Session:
 
 
 async def _end(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request, acts=True)
         asked = wire.read_end(await whole(request, max_bytes=wire.MAX_BODY_BYTES, idle_s=BODY_IDLE_S))
         session = await _live(request)
@@ -196,7 +177,7 @@ async def _end_session(backend: Backend, session: Session, *, after_answer: bool
 
 
 async def _drain(request: web.Request) -> web.Response:
-    with _refusing():
+    with refusing(DOOR, _GONE):
         _check(request, acts=True)
         asked = wire.read_drain(await whole(request, max_bytes=wire.MAX_BODY_BYTES, idle_s=BODY_IDLE_S))
         name = request.match_info["name"]
@@ -215,7 +196,7 @@ _WANTS = {True: "send its clients away", False: "take clients again"}
 async def _events(request: web.Request) -> web.StreamResponse:
     audio, words = (wire.read_flag(request.query.get(name)) for name in ("audio", "words"))
     async with AsyncExitStack() as stack:
-        with _refusing():
+        with refusing(DOOR, _GONE):
             _check(request, listens=audio or words)
             session = await _live(request)
             stack.enter_context(_place(request.app[WATCHERS]))

@@ -29,12 +29,12 @@ from gateway.backend import Backend
 from gateway.commands import command, end
 from gateway.doors import api_messages as wire
 from gateway.doors.openai_messages import sid_of
-from gateway.errors import ApiOff, ForBackend, NoApiKey, NoSuchSession, NotNow, RequestRefused
+from gateway.errors import ApiOff, ForBackend, NoApiKey, NoSuchSession, NotNow
 from gateway.forgetting import forget_session, forget_user
+from gateway.refusing import refusing
 from gateway.replay import opened_as
 from gateway.transports.chunked import whole
 from streams import transcript, turns
-from streams.errors import Over, StreamError
 from streams.keys import new_sid
 from streams.messages import End
 from streams.sessions import Session
@@ -44,7 +44,7 @@ DOOR = "api"
 BODY_IDLE_S = 10.0
 """How long nothing of a body may come."""
 
-_GONE = "There is no such session, or it has ended and is not kept any more."
+GONE = "There is no such session, or it has ended and is not kept any more."
 
 
 def routes() -> list[web.RouteDef]:
@@ -71,24 +71,6 @@ class _Asker:
         return self.user is None or self.user == user
 
 
-@contextmanager
-def refusing() -> Iterator[None]:
-    """What is refused is refused here; what goes wrong in Redis is an answer."""
-    try:
-        yield
-    except Over:
-        raise _at_this_door(NoSuchSession(_GONE)) from None
-    except StreamError as error:
-        raise _at_this_door(NotNow()) from error
-    except RequestRefused as error:
-        raise _at_this_door(error) from None
-
-
-def _at_this_door(error: RequestRefused) -> RequestRefused:
-    error.door = DOOR
-    return error
-
-
 def _asker(request: web.Request) -> _Asker:
     """Raises ApiOff, NoApiKey, InvalidToken, WrongTokenType."""
     keys, verifier = request.app[API_KEYS], request.app[POLICY].verifier
@@ -112,7 +94,7 @@ def backend_only(request: web.Request) -> None:
 def sid_named(request: web.Request) -> str:
     sid = sid_of(request.match_info["id"])
     if sid is None:
-        raise NoSuchSession(_GONE)
+        raise NoSuchSession(GONE)
     return sid
 
 
@@ -132,17 +114,17 @@ async def _seen(request: web.Request, asker: _Asker) -> bytes:
     """The session's document. Raises NoSuchSession, also when it is not the asker's."""
     document = await _document(request.app[BACKEND], sid_named(request))
     if document is None or not asker.may_see(wire.line_of(document).user):
-        raise NoSuchSession(_GONE)
+        raise NoSuchSession(GONE)
     return document
 
 
 async def _get(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         return json_response(await _seen(request, _asker(request)))
 
 
 async def _list(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         user, limit = wire.read_user(request.query.get("user")), wire.read_limit(request.query.get("limit"))
         backend, lines = request.app[BACKEND], list[wire.Line]()
@@ -157,7 +139,7 @@ async def _list(request: web.Request) -> web.Response:
 
 
 async def _forget(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         await _seen(request, _asker(request))
         await forget_session(request.app[BACKEND], sid_named(request))
         with _on_disk():
@@ -166,7 +148,7 @@ async def _forget(request: web.Request) -> web.Response:
 
 
 async def _forget_user(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         user = wire.read_user(request.match_info["user"])
         count = await forget_user(request.app[BACKEND], user)
@@ -189,7 +171,7 @@ def _on_disk() -> Iterator[None]:
 
 def _command(kind: type[wire.Command]) -> Callable[..., Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        with refusing():
+        with refusing(DOOR, GONE):
             backend_only(request)
             asked = wire.read(kind, await whole(request, max_bytes=wire.MAX_BODY_BYTES, idle_s=BODY_IDLE_S))
             session, opened = await _live(request)

@@ -15,8 +15,9 @@ from aiohttp import web
 from gateway.appkeys import BACKEND, CALLS
 from gateway.call_recordings import About
 from gateway.doors import api_messages as wire
-from gateway.doors.api import BODY_IDLE_S, backend_only, json_response, refusing, sid_named
+from gateway.doors.api import BODY_IDLE_S, DOOR, GONE, backend_only, json_response, sid_named
 from gateway.errors import NoConsent, NoSuchRecording, NotNow, NotRecordable
+from gateway.refusing import refusing
 from gateway.transports.chunked import whole
 from streams import heard
 
@@ -46,7 +47,7 @@ async def _about(request: web.Request) -> About:
 
 
 async def _get(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         about = await _about(request)
         told = msgspec.to_builtins(about)
@@ -57,7 +58,7 @@ async def _get(request: web.Request) -> web.Response:
 
 
 async def _audio(request: web.Request) -> web.StreamResponse:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         about = await _ready(request)
         headers = {"Content-Type": CONTENT_TYPES[about.format or "wav"], "Cache-Control": "no-store"}
@@ -65,7 +66,7 @@ async def _audio(request: web.Request) -> web.StreamResponse:
 
 
 async def _log(request: web.Request) -> web.StreamResponse:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         about = await _ready(request)
         headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
@@ -82,7 +83,7 @@ async def _ready(request: web.Request) -> About:
 
 
 async def _switch(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         asked = wire.read_switch(await whole(request, max_bytes=wire.MAX_BODY_BYTES, idle_s=BODY_IDLE_S))
         backend, sid = request.app[BACKEND], sid_named(request)
@@ -99,7 +100,7 @@ async def _switch(request: web.Request) -> web.Response:
 
 
 async def _delete(request: web.Request) -> web.Response:
-    with refusing():
+    with refusing(DOOR, GONE):
         backend_only(request)
         about = await _about(request)
         if await request.app[BACKEND].sessions.by_sid(about.id) is not None:
