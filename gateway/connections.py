@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from gateway.arrivals import KEEP_EVERY_S, PING_EVERY_S, Arrivals
+from gateway.arrivals import Arrivals
 from gateway.backend import Backend
 from gateway.control import Control
 from gateway.downlink import Downlink
@@ -32,6 +32,7 @@ from gateway.errors import (
     TooLate,
     Unavailable,
 )
+from gateway.following import Following
 from gateway.goodbye import to_its_end
 from gateway.heard_marks import HeardMarks
 from gateway.live_uplink import LiveUplink
@@ -156,8 +157,7 @@ class Connection:
         self._heeds = asyncio.Event()
         """the control channel is heard"""
         self.arrivals = Arrivals()
-        self._arriving = asyncio.Event()
-        self._arrived = asyncio.Event()
+        self._following = Following(self.arrivals, wire.ping, lambda entry: self.keep_cursor("arrived", entry))
         self._departs: asyncio.Future[Restarting] = asyncio.get_running_loop().create_future()
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
@@ -223,10 +223,7 @@ class Connection:
         self.outbox.hold()
         with suppress(TimeoutError):
             async with asyncio.timeout(ARRIVE_WITHIN_S):
-                await self._ask_what_arrived()
-                while self.arrivals.arrived < self.arrivals.written:
-                    await self._arrived.wait()
-                    self._arrived.clear()
+                await self._following.all_has_arrived()
         await self.wire.depart(why)
         raise why
 
@@ -249,7 +246,7 @@ class Connection:
         first: BaseException = ClientLeft()
         try:
             async with asyncio.TaskGroup() as tasks:
-                ours = self._speak(), self._keep(), self._follow(), self._obey(), self.stopping.run(), self._depart()
+                ours = self._speak(), self._keep(), self._following.run(), self._obey(), self.stopping.run(), self._depart()
                 if self._marks is not None:
                     tasks.create_task(self._marks.run(), name=f"gateway.heard {self.session.sid}")
                 for way in (*ways, *ours, self._reaching.run()):
@@ -274,13 +271,12 @@ class Connection:
     async def wrote(self, frame: Frame, heard_at: float | None = None) -> None:
         """The wire has this frame. `heard_at`: when the last of its entry is heard, if that is known."""
         if frame.entry is not None and self._wrote(frame.entry, len(frame.data), heard_at):
-            await self._ask_what_arrived()
+            await self._following.ask()
         self.metrics.messages.labels(self.door, "sent", frame.kind).inc()
 
     def received(self, entry: EntryId) -> None:
         """The client itself says what has arrived; from now on nothing else counts."""
-        if self.arrivals.confirm(entry):
-            self._arriving.set()
+        self._following.confirmed(entry)
 
     def played(self, word: Played) -> None:
         """The client itself says how far it has played."""
@@ -293,20 +289,12 @@ class Connection:
             self._wrote(entry)
 
     def _wrote(self, entry: EntryId, size: int = 0, heard_at: float | None = None) -> bool:
-        self._arriving.set()
         self.playhead.wrote(entry, asyncio.get_running_loop().time(), heard_at)
         self._reaching.wrote(entry)
-        return self.arrivals.wrote(entry, size)
-
-    async def _ask_what_arrived(self) -> None:
-        if (payload := self.arrivals.ping()) is not None:
-            await self.wire.ping(payload)
+        return self._following.wrote(entry, size)
 
     def _pong(self, payload: bytes) -> None:
-        if self.arrivals.pong(payload):
-            self._arriving.set()
-            self._arrived.set()
-        elif payload.startswith(_PROBE):
+        if not self._following.pong(payload) and payload.startswith(_PROBE):
             self._control.answered(payload.removeprefix(_PROBE).decode(errors="replace"))
 
     async def _obey(self) -> None:
@@ -353,34 +341,6 @@ class Connection:
                     self.void(item)
             case _:
                 pass
-
-    async def _follow(self) -> None:
-        """Ask, at most four times a second and only while there is something to ask, what has arrived; and keep it.
-
-        As soon as it is known, at most ten times a second: what is not kept is heard again when this process dies.
-        """
-        loop = asyncio.get_running_loop()
-        next_ping = 0.0
-        while True:
-            await self._arriving.wait()
-            self._arriving.clear()
-            until = loop.time() + KEEP_EVERY_S
-            if loop.time() >= next_ping:
-                next_ping = loop.time() + PING_EVERY_S
-                await self._ask_what_arrived()
-            await self._hear_what_arrived(until)
-            if (arrived := self.arrivals.keep()) is not None:
-                await self.keep_cursor("arrived", arrived)
-            await asyncio.sleep(until - loop.time())
-            if self.arrivals.is_unasked:
-                self._arriving.set()
-
-    async def _hear_what_arrived(self, until: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                while self.arrivals.is_asked:
-                    self._arrived.clear()
-                    await self._arrived.wait()
 
     async def keep_cursor(self, cursor: Cursor, entry: EntryId) -> None:
         """Keep the client's place in Redis, if it answers."""

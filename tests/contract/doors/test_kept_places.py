@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import connections
+from gateway import following
 from tests.contract.doors.stage import Stage
 
 
 async def test_what_has_arrived_is_kept_as_soon_as_it_is_known(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at the next ping: or whoever dials again after a gateway was killed hears two intervals again, not one."""
-    monkeypatch.setattr(connections, "PING_EVERY_S", 3600.0)
+    monkeypatch.setattr(following, "PING_EVERY_S", 3600.0)
     async with stage.client() as client:
         session = await stage.session()
         bridge = await stage.bridge(session)
