@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from realtime_bridge.turn_times import PLAYED_WITHIN_MS
 from runtime.embedded import EmbeddedServer
 from simulator.options import Options
 from streams import keys
@@ -102,11 +103,11 @@ async def settled(redis: Redis, ships: Fleet) -> dict[int, int]:
 
 
 async def quiet(redis: Redis) -> None:
-    """Wait until nothing has been appended for a while."""
-    async with asyncio.timeout(10):
+    """Wait until nothing has been appended for a while, nor will be: how long a turn took is noted last."""
+    async with asyncio.timeout(20):
         while True:
             await redis.config_resetstat()
-            await asyncio.sleep(0.6 * 1.0)
+            await asyncio.sleep(PLAYED_WITHIN_MS / 1000 + 0.6)
             if "cmdstat_xadd" not in await redis.info("commandstats"):
                 return
 

@@ -25,3 +25,8 @@ CLASSES: dict[str, type[Door]] = {
     "ios": Ios,
     "ios-16k": Ios16,
 }
+
+KNOWN_BY_SOUND = ("mobile-aac", "web-opus", "ios-16k")
+"""Coded or resampled on both ways: single frames of it are not always known again, so that a count of them proves nothing."""
+
+COUNTED = tuple(name for name in CLASSES if name not in KNOWN_BY_SOUND)
