@@ -27,6 +27,6 @@ CLASSES: dict[str, type[Door]] = {
 }
 
 KNOWN_BY_SOUND = ("mobile-aac", "web-opus", "ios-16k")
-"""Coded or resampled on both ways: single frames of it are not always known again, so that a count of them proves nothing."""
+"""Coded or resampled both ways: a single frame is not always known again, and a count of them proves nothing."""
 
 COUNTED = tuple(name for name in CLASSES if name not in KNOWN_BY_SOUND)
