@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import msgspec
 import pytest
-from redis.asyncio import Redis
 
 from cli.load import takeover
 from cli.load.takeover import Watch
@@ -38,7 +35,7 @@ async def test_what_is_due_is_heard_behind_a_long_conversation(hub: Hub, monkeyp
     """And nothing is due of an answer that ended at the last moment."""
     monkeypatch.setattr(takeover, "LIMIT_S", 2.0)
     (session, _), (ended, dying) = await asked(hub, "ann"), await asked(hub, "bob")
-    watch = Watch(cast(Redis, hub.redis), "bridge", pids=(1,))
+    watch = Watch(hub.redis, "bridge", pids=(1,))
     await watch.begin("bridge kill")
     dying.record(turns.Answered("r1", "7-5", 10))
     await dying.flush()
