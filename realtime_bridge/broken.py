@@ -92,6 +92,8 @@ class Begun:
     open_items: set[str] = field(default_factory=set)
     calls: bool = False
     """it asks for a function, so it is not done by what it says"""
+    noted: bool = False
+    """it was done for the bridge, and so it is noted, with all that it asks for; the client has not been told all of it"""
     done: bool = False
 
     @property
@@ -109,11 +111,15 @@ class Begun:
     @property
     def is_whole(self) -> bool:
         """Nothing is missing but the word that it is done."""
-        return self.done or (not self.open_items and not self.calls and all(part.complete for part in self.parts.values()))
+        asks = self.calls and not self.noted
+        return self.done or (not self.open_items and not asks and all(part.complete for part in self.parts.values()))
 
 
 def begun_answers(entries: Iterable[Entry[down.DownMessage]], answered: set[str]) -> list[Begun]:
-    """The answers that the client was told the beginning of, and that nobody has noted as answered."""
+    """The answers that the client was told the beginning of, and not the end, or that nobody has noted as answered.
+
+    `turns` and `down` are written side by side: a bridge may die when an answer is noted, and its last sound is not stored.
+    """
     found: dict[str, Begun] = {}
     for entry in entries:
         match entry.message:
@@ -129,7 +135,9 @@ def begun_answers(entries: Iterable[Entry[down.DownMessage]], answered: set[str]
                 _hear(found, kind, _body.decode(body))
             case _:
                 pass
-    return [begun for begun in found.values() if begun.response not in answered]
+    for begun in found.values():
+        begun.noted = begun.response in answered
+    return [begun for begun in found.values() if not (begun.noted and begun.done)]
 
 
 def _part(found: dict[str, Begun], response: str, item: str, index: int) -> Part:
@@ -146,7 +154,7 @@ def _hear(found: dict[str, Begun], kind: str, body: _Body) -> None:
     elif kind in _OF_ITEMS and body.item is not None:
         begun = found.setdefault(body.response_id, Begun(body.response_id))
         begun.calls |= body.item.type == "function_call"
-        if kind.endswith("added"):
+        if kind.endswith("added") and body.item.type != "function_call":
             begun.open_items.add(body.item.id or "")
         else:
             begun.open_items.discard(body.item.id or "")

@@ -27,6 +27,7 @@ from realtime_bridge.playback import Heard
 from realtime_bridge.policy import Policy
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.recalled import Recalled
+from realtime_bridge.rest import Rest
 from realtime_bridge.retold import Retold
 from realtime_bridge.role import Role
 from realtime_bridge.spoken import START, Position
@@ -68,6 +69,7 @@ class Conversation:
         """of the socket before, which may still be heard"""
         self._again = Again(asks=self._client is None)
         self._answers: Answers
+        self._rest: Rest
         self.retold: Retold
         self._tools: Tools
         self._speech: UserSpeech
@@ -76,6 +78,7 @@ class Conversation:
     def _forget(self) -> None:
         """What belonged to one socket."""
         self._answers, self.retold = Answers(), Retold()
+        self._rest = Rest(self._answers.answering)
         self._tools = Tools(self._answers.answering, self._opening.owed(), client_runs_others=self._client is not None)
         self._vad_answers = True
         """the model answers a turn that it has found"""
@@ -225,6 +228,8 @@ class Conversation:
             return []
         if relayed.change is not None:
             self._updates.relayed(relayed.event_id, relayed.change)
+        if relayed.asks and self._rest.is_under_way:
+            return self._rest.give_way(relayed.effects)
         return relayed.effects
 
     def _set_persona(self, persona_id: str, now: float) -> list[Effect]:
@@ -255,7 +260,7 @@ class Conversation:
         if self._ending is not None:
             self._ending.stirred(now)
         told = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
-        return [*before, *told, *after, *self._go_on_after_calls(now)]
+        return [*before, *told, *after, *self._rest.given_way(), *self._go_on_after_calls(now)]
 
     def tool_answered(self, call_id: str, output: str, error: str | None, now: float) -> list[Effect]:
         """A function that `CallTool` has called has answered; with an `error`, a code, the output says what went wrong."""
@@ -307,6 +312,7 @@ class Conversation:
                 self._again.forget()
                 self._vad_answers_until = 0.0
                 self._tools.created(response.id, by_us=by_us, by_client=asked is not None, aside=aside)
+                self._rest.begins(response.id)
                 about, outputs = asked.about if asked else speech.committed_to, self._tools.covered(response.id)
                 return [], answers.created(response.id, about, outputs)
             case hear.ResponseOutputItemDone(response_id=response_id, item=item):
@@ -361,7 +367,9 @@ class Conversation:
         told = self._opening.tell(self._client, self._answers, self.retold, self._tools)
         if update.persona is None:
             overrides = {} if self._client is None else self._client.session_overrides
-            return [*told, *self._opening.go_on(self._role, overrides, self._answers, self.position, now)]
+            effects = [*told, *self._opening.go_on(self._role, overrides, self._answers, self.position, now)]
+            self._rest.asked()
+            return effects
         return [*told, Say(down.PersonaSet(persona=update.persona)), *self._opening.greet(self._role, self._answers, now)]
 
     def _refused(self, client: Passthrough, error: hear.ErrorDetail) -> list[Effect]:
@@ -411,7 +419,7 @@ class Conversation:
             self._tools.gave_up()
         if (about := self._again.due(now)) is not None:
             effects += self._answers.answering.want(now, about)
-        return [*effects, *self._go_on_after_calls(now), *self._end_if_due(now)]
+        return [*effects, *self._rest.given_way(), *self._go_on_after_calls(now), *self._end_if_due(now)]
 
     @property
     def _is_answering(self) -> bool:

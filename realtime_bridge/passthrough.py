@@ -53,6 +53,8 @@ class Relayed(NamedTuple):
     effects: list[Effect]
     change: Change | None = None
     """it is a `session.update`"""
+    asks: bool = False
+    """for an answer that is part of the conversation"""
 
 
 class Asked(NamedTuple):
@@ -106,6 +108,7 @@ class Passthrough:
         fields["event_id"] = msgspec.Raw(_encode(event_id))
         known: list[Effect] = []
         change: Change | None = None
+        asks = False
         match event.type:
             case "session.update":
                 if entry <= self._changed_by:
@@ -117,11 +120,12 @@ class Passthrough:
                 options = _json(fields.get("response"))
                 aside = isinstance(options, dict) and options.get("conversation") == "none"
                 self._unbegun.append(Asked(event_id, Position(entry, 0), aside))
+                asks = not aside
             case "conversation.item.create" if not policy.allows(_json(fields.get("item"))):
                 return Relayed(event_id, _refused(entry, event_id, "item.role", "The item was not added."))
             case "conversation.item.create":
                 known = self._remember_item(entry, event_id, fields)
-        return Relayed(event_id, [Forward(_encode(fields).decode()), *known], change)
+        return Relayed(event_id, [Forward(_encode(fields).decode()), *known], change, asks)
 
     def _remember_item(self, entry: EntryId, event_id: str, fields: dict[str, msgspec.Raw]) -> list[Effect]:
         """What the client says in words is told to a later socket, under the name that the item has now."""

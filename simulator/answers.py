@@ -44,6 +44,8 @@ class Question:
     """a call has no output yet"""
     session: str = ""
     """the id of the session that is asked"""
+    before: Utterance | None = None
+    """where nothing was said since: the latest of all that was, which has its answer"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class Speaker:
         utterance = _last_heard(context) if "input" in request else self.unanswered
         may_call = _effective(config, request, "tool_choice") != "none"
         fails = next(self._fails, None)
-        question = Question(utterance, may_call, *_answered_calls(context), self._session)
+        before = _last_heard(context) if utterance is None else None
+        question = Question(utterance, may_call, *_answered_calls(context), self._session, before)
         outputs = () if fails else self._answer.outputs(question)
         if not aside and any(isinstance(output, Speech) for output in outputs):
             self.unanswered = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from streams.hub import Hub
 from streams.ids import EntryId
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
+from streams.shares import Worker, share
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,14 @@ ORPHAN_MS: dict[keys.Role, int] = {"bridge": 4_000, "transcoder": 2_000}
 """A session that its worker has not kept for so long is anybody's. It is found up to a second later, and begun within
 another half: so a transcoder's are heard of again within 4 s. What one does that was only slow is stored once."""
 
+ORPHANS_AT_ONCE = 1_000
+"""That are looked at."""
+
 KEEP_EVERY_S = 1.0
 """How often a worker keeps its sessions."""
+
+ALIVE_MARGIN_MS = 1_500
+"""A worker without work is heard of when it waits for some again, every BLOCK_MS, or so much later."""
 
 LEASE_MS = 4_000
 """A bridge that does not renew for this long has lost the session."""
@@ -112,7 +120,8 @@ class Assignments:
     def __init__(self, hub: Hub, role: keys.Role, consumer: str) -> None:
         self._redis, self._redis_now = hub.waiting, hub.redis
         self._role, self._stream, self._consumer = role, keys.dispatch(role), consumer
-        self._orphans_from: Any = "0-0"
+        self._has_left_some = False
+        """orphans, to other workers, when it looked last"""
         self._kept_at = time.monotonic()
 
     async def open(self) -> None:
@@ -141,11 +150,22 @@ class Assignments:
         return await self._readable(_entries(answer))
 
     async def claim_orphans(self, count: int) -> list[Assignment]:
-        """Take over at most `count` sessions whose worker has not kept them for ORPHAN_MS."""
+        """Take over at most `count` sessions whose worker has not kept them for ORPHAN_MS.
+
+        What other workers should have is left to them, once: who looks again a second later takes all that is still there.
+        """
+        redis, group = self._redis_now, keys.DISPATCH_GROUP
+        idle = ORPHAN_MS[self._role]
         try:
-            answer: Any = await self._redis_now.xautoclaim(
-                self._stream, keys.DISPATCH_GROUP, self._consumer, ORPHAN_MS[self._role], self._orphans_from, count=count
-            )
+            orphans: Any = await redis.xpending_range(self._stream, group, "-", "+", ORPHANS_AT_ONCE, idle=idle)
+            if not orphans:
+                self._has_left_some = False
+                return []
+            ours = len(orphans) if self._has_left_some else await self._share(orphans)
+            self._has_left_some = ours < len(orphans)
+            ids = [orphan["message_id"] for orphan in orphans]
+            ids = random.sample(ids, min(count, ours, len(ids)))  # others who look at this moment take others
+            found: Any = await redis.xclaim(self._stream, group, self._consumer, idle, ids) if ids else []
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise StreamUnavailable(f"{self._stream}: {error}") from error
@@ -153,8 +173,13 @@ class Assignments:
             return []
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
-        self._orphans_from = answer[0]
-        return await self._readable(answer[1])
+        return await self._readable(found)
+
+    async def _share(self, orphans: Sequence[dict[str, Any]]) -> int:
+        """How many of these are ours."""
+        known: Any = await self._redis_now.xinfo_consumers(self._stream, keys.DISPATCH_GROUP)
+        workers = [Worker(text(each["name"]), each["pending"], each["idle"]) for each in known]
+        return share(self._consumer, workers, {text(orphan["consumer"]) for orphan in orphans}, BLOCK_MS + ALIVE_MARGIN_MS)
 
     async def _readable(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Assignment]:
         """The entries as assignments; what does not read as one is nobody's work, and removed."""

@@ -17,6 +17,8 @@ PIECE = 2
 """Frames in one message: 40 ms."""
 QUIET_S = 10.0
 """When nothing was heard for so long, nothing comes any more: a takeover takes six seconds."""
+GONE_ON_S = 3.0
+"""And when the model was asked to go on: it has nothing more to say, and what it said before is on its way."""
 TOLD_WITHIN_S = 2.0
 """After a break whoever speaks on is told what is missing; nobody leaves before."""
 _REDIAL_S = (0.1, 0.4)
@@ -121,9 +123,13 @@ class Caller:
         self.turns += 1
         turn = range(first, first + frames)
         self.spoken.append(turn)
-        spoken = self.door.now()
+        spoken, gone_on = self.door.now(), 0.0
         while not self.ledger.is_answered(turn):
             latest = max(spoken, self.door.last_heard, *(each.end or self.door.now() for each in self.ledger.breaks), 0.0)
+            if self.ledger.goes_on(turn):
+                gone_on = gone_on or self.door.now()
+                if self.door.now() > max(gone_on, self.door.last_heard) + GONE_ON_S:
+                    return False
             if self.door.now() > latest + QUIET_S:
                 self.ledger.unanswered += any(number in turn for asked in self.ledger.asked for number in asked)
                 return False

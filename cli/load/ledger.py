@@ -43,6 +43,8 @@ class Ledger:
     sent: dict[int, float] = field(default_factory=dict)
     asked: list[list[int]] = field(default_factory=list)
     """the frames of each utterance that the model was asked with"""
+    continued: list[set[int]] = field(default_factory=list)
+    """the frames of each utterance with whose answer the model was asked to go on: it has nothing more to say of them"""
     heard: list[tuple[float, int]] = field(default_factory=list)
     foreign_up: int = 0
     """frames of others in what the model heard from this session"""
@@ -81,6 +83,14 @@ class Ledger:
         self.foreign_up += sum(frame.session != self.session for frame in frames)
         self.broken_up += broken
         self.asked.append(ours)
+
+    def go_on(self, frames: Iterable[Frame]) -> None:
+        """The model was asked to go on with its answer to this."""
+        self.continued.append({frame.number for frame in frames if frame.session == self.session})
+
+    def goes_on(self, numbers: range) -> bool:
+        """Whether the model was asked to go on with an answer to some of these frames."""
+        return any(number in numbers for utterance in self.continued for number in utterance)
 
     def hear(self, frames: Iterable[Frame], now: float) -> None:
         for session, number in frames:
@@ -123,6 +133,10 @@ class Figures:
     """the longest end of an answer that was not heard"""
     cut_off: int
     """answers whose end was not heard, and nothing before it is missing: these frames are in no figure of lost ones"""
+    dropped_ms: int
+    """the longest such end that the model was not asked for"""
+    dropped: int
+    """answers whose end was not heard, and the model was not asked to go on with them"""
     down_doubled: int
     """heard more often than the model was asked"""
     down_repeat_ms: int
@@ -157,6 +171,8 @@ def judge(ledger: Ledger) -> Figures:
     ends = {max(utterance) for utterance in ledger.asked if utterance}
     every_run = _runs(lost_down, sorted(times_asked))
     runs = [run for run in every_run if run[-1] not in ends]
+    cut_off = [run for run in every_run if run[-1] in ends]
+    dropped = [run for run in cut_off if not any(utterance.intersection(run) for utterance in ledger.continued)]
     repeats = _repeats(ledger, times_asked)
     firsts = list(dict.fromkeys(number for _, number in ledger.heard))
     return Figures(
@@ -172,8 +188,10 @@ def judge(ledger: Ledger) -> Figures:
         down_lost=sum(map(len, runs)),
         down_gap_ms=max(map(len, runs), default=0) * FRAME_MS,
         down_gaps=len(runs),
-        cut_off_ms=max((len(run) for run in every_run if run[-1] in ends), default=0) * FRAME_MS,
-        cut_off=len(every_run) - len(runs),
+        cut_off_ms=max(map(len, cut_off), default=0) * FRAME_MS,
+        cut_off=len(cut_off),
+        dropped_ms=max(map(len, dropped), default=0) * FRAME_MS,
+        dropped=len(dropped),
         down_doubled=sum(repeats.values()),
         down_repeat_ms=max((count * FRAME_MS if at >= 0 else NEVER_MS for at, count in repeats.items()), default=0),
         down_reordered=_descents(firsts),

@@ -137,6 +137,9 @@ def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
         yield f"{figures.down_lost} of {figures.down_due} frames were not heard, up to {figures.down_gap_ms} ms on end"
     if figures.cut_off_ms > promise.down_lost_ms and not promise.asked_again:
         yield f"the end of {figures.cut_off} answers was not heard, up to {figures.cut_off_ms} ms"
+    if figures.dropped_ms > promise.down_lost_ms and promise.asked_again:
+        longest = f"up to {figures.dropped_ms} ms"
+        yield f"{figures.dropped} answers broke off, {longest}, and the model was not asked to go on with them"
     if figures.down_repeat_ms > promise.down_repeated_ms + (ENTRY_MS if promise.down_repeated_ms else 0):
         yield f"{figures.down_doubled} frames were heard again, up to {_ms(figures.down_repeat_ms)} after a break"
     if figures.down_reordered:

@@ -14,7 +14,7 @@ from cli.load.faults import Fault, Kind, schedule
 from cli.load.fleet import BACK_AFTER_S, Fleet
 from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
 from cli.load.line import Line
-from cli.load.promises import broken, cause, loosest
+from cli.load.promises import broken, loosest
 from cli.load.takeover import LIMIT_S, Takeover, Watch
 from cli.load.witness import Witness
 
@@ -84,13 +84,10 @@ class Result:
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """What can be said of all sessions together only: the model does not know whose answer it goes on with."""
+        """What can be said of all sessions together."""
         return tuple(self._broken())
 
     def _broken(self) -> Iterator[str]:
-        cut_off = sum(session.figures.cut_off for session in self.sessions)
-        if cut_off > self.continued and any(cause(kind) == "bridge" for kind in self.plan.kinds):
-            yield f"{cut_off} answers broke off, and the model was asked to go on with {self.continued}"
         if self.bridged_twice:
             yield f"{self.bridged_twice} times the model was asked by two bridges in turn for one session"
         if orphans := sum(takeover.is_orphan for takeover in self.takeovers):

@@ -7,7 +7,7 @@ its worker died (its user spoke on, or listened to what was said already) has no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from cli.load.faults import Service
 from streams import keys
-from streams.ids import SEQ_STRIDE, EntryId
+from streams.ids import SEQ_STRIDE, ZERO, EntryId
 from streams.keys import SessionKeys
 
 LOOK_EVERY_S = 0.025
@@ -23,6 +23,8 @@ LIMIT_S = 20.0
 """Who has no worker by then is an orphan."""
 DUE_WITHIN_S = 0.5
 """Something to decode that came later than this was not due when the transcoder died."""
+_ENTRIES = 100
+"""Of `down`, in one look."""
 _TURNS = 12
 """Latest entries of `turns` in which it stands whether an answer is due."""
 
@@ -58,6 +60,8 @@ class _Seen:
     owner: str
     epoch: int = 0
     """of the bridge that died"""
+    looked_to: EntryId = ZERO
+    """in `down`: a conversation that is told again may be hundreds of entries before the first audio"""
     done: EntryId | None = None
     """the last entry that the transcoder that died has written"""
     is_due: bool | None = None
@@ -80,19 +84,18 @@ class Watch:
     seen: list[_Seen] = field(default_factory=list)
 
     async def begin(self, cause: str) -> None:
-        """Which sessions they have, and whether they owe them anything."""
+        """Which sessions they have."""
         sids, owners = await self._everybody()
         theirs = [(sid, owner) for sid, owner in zip(sids, owners, strict=True) if _pid(owner) in self.pids]
         self.seen = [_Seen(Takeover(cause, 0.0, sid), owner) for sid, owner in theirs]
         if self.service == "bridge":
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for each in self.seen:
-                    pipeline.xrevrange(SessionKeys(each.takeover.sid).turns, count=_TURNS)
                     pipeline.xrevrange(SessionKeys(each.takeover.sid).down, count=1)
                 found = await pipeline.execute()
-            for each, turns, down in zip(self.seen, found[::2], found[1::2], strict=True):
-                each.is_due = answer_is_due([fields.get(b"kind", b"").decode() for _, fields in turns])
+            for each, down in zip(self.seen, found, strict=True):
                 each.epoch = EntryId.parse(down[0][0]).left if down else 0
+                each.looked_to = EntryId(each.epoch + 1, 0)
 
     async def busy(self) -> set[int]:
         """Processes that have sessions."""
@@ -111,6 +114,8 @@ class Watch:
             each.takeover.at_s = killed_s
         while (waiting := [each for each in self.seen if not each.is_settled]) and loop.time() < since + LIMIT_S:
             await asyncio.sleep(LOOK_EVERY_S)
+            if self.service == "bridge" and not looked:  # by now it has died, and said its last word
+                await self._see_what_is_due()
             looked, before = loop.time() - since, looked
             for each in waiting:
                 each.takeover.blur_s = max(each.takeover.blur_s, looked - before)
@@ -140,16 +145,26 @@ class Watch:
         consumers = {entry["message_id"]: entry["consumer"].decode() for entry in pending}
         return [consumers.get(entry, "") for entry in found]
 
+    async def _see_what_is_due(self) -> None:
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for each in self.seen:
+                pipeline.xrevrange(SessionKeys(each.takeover.sid).turns, count=_TURNS)
+            found = await pipeline.execute()
+        for each, turns in zip(self.seen, found, strict=True):
+            each.is_due = answer_is_due([fields for at, fields in turns if EntryId.parse(at).left <= each.epoch])
+
     async def _look_at_bridges(self, waiting: list[_Seen], since: float) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:
             for each in waiting:
-                pipeline.xrange(SessionKeys(each.takeover.sid).down, min=f"{each.epoch + 1}-0", count=60)
+                pipeline.xrange(SessionKeys(each.takeover.sid).down, min=str(each.looked_to), count=_ENTRIES)
                 pipeline.exists(SessionKeys(each.takeover.sid).pcm)
             found = await pipeline.execute()
         now = asyncio.get_running_loop().time() - since
         for each, entries, is_there in zip(waiting, found[::2], found[1::2], strict=True):
             each.takeover.is_over |= not is_there
-            if each.is_due and any(b"audio" in fields for _, fields in entries):
+            if entries:
+                each.looked_to = EntryId.parse(entries[-1][0])
+            if each.is_due and each.takeover.heard_s is None and any(b"audio" in fields for _, fields in entries):
                 each.takeover.heard_s = now
 
     async def _look_at_transcoders(self, waiting: list[_Seen], since: float) -> None:
@@ -173,10 +188,10 @@ class Watch:
                 each.takeover.heard_s = now
 
 
-def answer_is_due(kinds: list[str]) -> bool:
-    """By the latest entries of `turns`, the last first: something was asked and is not answered."""
-    latest = next((kind for kind in kinds if kind in ("committed", "begun", "answered")), "answered")
-    return latest != "answered"
+def answer_is_due(turns: Iterable[Mapping[bytes, bytes]]) -> bool:
+    """By the latest entries of `turns`, the last first: something was asked and is not answered, or not to its end."""
+    latest = next((fields for fields in turns if fields.get(b"kind") in (b"committed", b"begun", b"answered")), None)
+    return latest is not None and (latest[b"kind"] != b"answered" or latest.get(b"whole") == b"0")
 
 
 def is_behind(pcm: EntryId, up: EntryId) -> bool:

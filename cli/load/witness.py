@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from cli.load import sound
@@ -38,19 +38,35 @@ class Witness:
         heard = question.utterance
         if heard is None:
             self.continued += 1
+            if question.before is not None:
+                self._go_on(question.before.audio, question.session)
             return (Speech("I have heard nothing.", _NOTHING),)
-        reader = FrameReader()
-        frames = reader.feed(heard.audio)
-        reader.finish()
-        # Whoever has most of it is whose session it is: all others are in the wrong one.
-        names = [frame.session for frame in frames]
-        owner = self.ledgers.get(max(set(names), key=names.count)) if names else None
+        owner, frames, broken = self._whose(heard.audio)
         if owner is not None:
-            owner.ask(frames, reader.broken)
+            owner.ask(frames, broken)
             self._asked_by(owner.session, question.session)
         elif not frames:
-            self._recognise(heard.audio, question.session)
+            for owner, frames in self._recognised(heard.audio, question.session):
+                owner.ask(frames, 0)
+                self._asked_by(owner.session, question.session)
         return (Speech(f"I heard {heard.length}.", heard.audio, heard.format),)
+
+    def _go_on(self, audio: bytes, socket: str) -> None:
+        """With the answer to this, which the socket before has begun."""
+        owner, frames, _ = self._whose(audio)
+        if owner is not None:
+            owner.go_on(frames)
+        elif not frames:
+            for owner, frames in self._recognised(audio, socket):
+                owner.go_on(frames)
+
+    def _whose(self, audio: bytes) -> tuple[Ledger | None, list[Frame], int]:
+        """Whoever has most of it is whose session it is: all others are in the wrong one. Its frames, and damaged places."""
+        reader = FrameReader()
+        frames = reader.feed(audio)
+        reader.finish()
+        names = [frame.session for frame in frames]
+        return self.ledgers.get(max(set(names), key=names.count)) if names else None, frames, reader.broken
 
     def _asked_by(self, session: int, socket: str) -> None:
         sockets = self._sockets.setdefault(session, [])
@@ -59,7 +75,7 @@ class Witness:
         elif socket != sockets[-1]:
             self.bridged_twice += 1
 
-    def _recognise(self, audio: bytes, socket: str) -> None:
+    def _recognised(self, audio: bytes, socket: str) -> Iterator[tuple[Ledger, list[Frame]]]:
         """What was compressed belongs to whom it sounds like: to whoever this socket has asked for before, and where that is
         not all of it, to others. Each look takes a tenth of a second, in which nothing else happens here."""
         samples = sound.samples(audio)
@@ -69,8 +85,7 @@ class Witness:
             if unknown <= UNKNOWN_BLOCKS:
                 return
             if found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:]):
-                ledger.ask([Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)], 0)
-                self._asked_by(ledger.session, socket)
+                yield ledger, [Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)]
                 unknown -= len(found)
 
 

@@ -26,7 +26,7 @@ IDLE_S = 12.0
 
 RENEWALS = {"eval", "exists", "pexpire", "get", "xclaim"}
 """Of the lease (one eval: compare, renew, is anybody there), the connection, the keys each minute, the work list."""
-A_PROCESS = {"xreadgroup", "xautoclaim", "zrange"}
+A_PROCESS = {"xreadgroup", "xpending", "zrange"}
 """Not a session's: a worker waits for new ones, and looks once a second for orphans."""
 OURS = {"info", "config|resetstat", "client|setinfo", "hello", "ping", "keys", "exists"}
 

@@ -98,6 +98,41 @@ async def test_what_is_let_go_is_found_at_once(hub: Hub, session: Session) -> No
     assert await two.claim_orphans(1) == [assignment]
 
 
+async def orphaned(hub: Hub, count: int) -> None:
+    """So many sessions, whose worker is dead."""
+    dead = await assignments(hub, "dead")
+    for number in range(count):
+        creation = await Sessions(hub.redis).create(turns.Opened(user=f"u{number}", door="d"), "c")
+        await hand_out(hub.redis, creation.session, "bridge")
+    assert len(await dead.take(count)) == count
+
+
+async def test_orphans_are_shared_by_all_that_are_alive(hub: Hub) -> None:
+    """Whoever looks first does not take them all; the one who is asleep, or has no room, is waited for once."""
+    one, two, asleep = [await assignments(hub, name) for name in ("one", "two", "asleep")]
+    await orphaned(hub, 12)
+    for each in (one, two, asleep):
+        assert await each.take(1) == []
+    await asyncio.sleep(0.35)
+    assert [len(await each.claim_orphans(100)) for each in (one, two)] == [4, 4]
+    assert len(await two.claim_orphans(1)) == 1
+    assert len(await one.claim_orphans(100)) == 3
+    assert await one.claim_orphans(100) == []
+
+
+async def test_who_has_less_takes_more(hub: Hub, session: Session) -> None:
+    """Also who has only just begun."""
+    busy, fresh = await assignments(hub, "busy"), await assignments(hub, "fresh")
+    await hand_out(hub.redis, session, "bridge")
+    mine = await busy.take(1)
+    await orphaned(hub, 5)
+    assert await fresh.take(1) == []
+    for _ in range(7):
+        await asyncio.sleep(0.05)
+        await busy.keep(mine)
+    assert [len(await each.claim_orphans(100)) for each in (busy, fresh)] == [2, 3]
+
+
 async def test_a_second_entry_of_a_session_is_known_as_that(hub: Hub, session: Session) -> None:
     """Two gateways may hand out at once; the entry that the session remembers is the one that stands."""
     one = await assignments(hub, "one")

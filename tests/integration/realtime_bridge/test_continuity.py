@@ -26,7 +26,7 @@ from streams import down, turns
 from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
-from streams.messages import ClientEvent, End, SetPersona
+from streams.messages import ClientEvent, Commit, End, SetPersona
 from tests.integration.realtime_bridge.stage import (
     AT_ONCE,
     FRAME_MS,
@@ -200,6 +200,40 @@ async def test_another_bridge_goes_on_in_the_middle_of_an_answer(hub: Hub, monke
         assert call.heard.endswith(REST)
         heir.end("over")
         assert await asyncio.wait_for(task, 10)
+
+
+async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told that the answer is over; the rest of that, which it has not asked for, is not in its way."""
+    session = msgspec.json.encode({"audio": {"input": {"turn_detection": None}}})
+    opened = turns.Opened(user="sdk", door=passthrough.DOOR, turn_mode="server_vad", session=msgspec.Raw(session))
+    answer = Fixed(Speech("It takes a while until all of this is said.", speech(7, 2_000)))
+    options = replace(AT_ONCE, answer=answer, speed=2.0, delta_ms=100)
+    async with (
+        running(options) as simulator,
+        bridged(hub, settings_for(monkeypatch, simulator.base_url), opened=opened) as call,
+    ):
+        asks(call, speech(0))
+        await call.until(lambda call: len(call.heard) > 300 * MS)
+        call.bridge.leave()
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        asks(call, speech(1))
+        await call.uplink.flush()
+        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        task = asyncio.create_task(heir.run())
+        await call.until(partial(_has_heard, 1))
+        assert call.statuses == ["incomplete", "cancelled", "completed"]
+        assert "error" not in call.events
+        heir.end("over")
+        assert await asyncio.wait_for(task, 10)
+
+
+def asks(call: Call, audio: bytes) -> None:
+    """As a client does that speaks the model's protocol."""
+    call.says(audio)
+    call.tells(Commit())
+    call.tells(ClientEvent("response.create", msgspec.Raw(b'{"type":"response.create"}')))
 
 
 @pytest.mark.timeout(120)

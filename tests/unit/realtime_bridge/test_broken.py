@@ -105,7 +105,26 @@ def test_what_the_user_interrupted_does_not_go_on() -> None:
 
 def test_what_was_noted_is_left_alone() -> None:
     """An answer of an earlier socket was dealt with then."""
-    assert mended(CREATED, ITEM, WORDS, SOUND, log=[*ASKED, answered(whole=True)]) == ([], [])
+    assert mended(CREATED, ITEM, WORDS, SOUND, DONE, log=[*ASKED, answered(whole=True)]) == ([], [])
+
+
+def test_what_was_noted_before_its_last_sound_was_stored_is_owed() -> None:
+    """`turns` may be ahead of `down` when a bridge dies: only what is in `down` is ever heard."""
+    log = [*ASKED, turns.AssistantSaid("r1", "a1", "one two three four five"), answered(whole=True)]
+    closing = ["response.output_audio.done", "response.output_audio_transcript.done", "response.done"]
+    notes, told = mended(CREATED, ITEM, WORDS, SOUND, log=log)
+    assert (notes[-1], told) == (answered(whole=False), closing)
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate([*log, *notes], 1)])
+    assert rebuilt is not None
+    assert rebuilt.goes_on
+    assert [item["content"][0]["text"] for item in rebuilt.items] == ["Tell me.", "one two"]
+
+
+def test_what_was_noted_and_asks_for_a_function_lacks_the_word_that_it_is_done() -> None:
+    """The call is noted, too: nothing is said twice."""
+    told = (CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE, CALL)
+    notes, closing = mended(*told, log=[*ASKED, answered(whole=True)])
+    assert (notes[-1], closing) == (answered(whole=True), ["response.done"])
 
 
 def test_a_client_of_the_protocol_is_told_the_end_of_all() -> None:

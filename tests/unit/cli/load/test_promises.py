@@ -105,3 +105,15 @@ def test_who_is_not_paced_hears_more_again_of_a_model_that_speaks_fast() -> None
     assert loosest("phone", cut, 2.0) == loosest("phone", cut)
     assert loosest("mobile", kill, 2.0) == loosest("mobile", kill)
     assert loosest("openai", kill, 2.0).down_repeated_ms == 0
+
+
+def test_the_end_of_an_answer_is_owed_by_the_model_or_lost_by_a_line() -> None:
+    """In a run in which both break: what a line may lose is lost wherever in the answer, and the model is asked for the rest
+    of all else."""
+    bridge, both = (KINDS["bridge kill"],), (KINDS["bridge kill"], KINDS["half-open 5 s"])
+    lost = with_(cut_off=1, cut_off_ms=400, dropped=1, dropped_ms=400)
+    assert list(broken(loosest("watch", both), lost)) == []
+    for client, kinds in (("watch", bridge), ("mobile", both)):
+        (sentence,) = broken(loosest(client, kinds), lost)
+        assert "was not asked to go on" in sentence
+    assert list(broken(loosest("mobile", bridge), with_(cut_off=1, cut_off_ms=400))) == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cli.load.coding import TALK
+from cli.load.coding import TALK, Frame
 from cli.load.faults import KINDS
-from cli.load.ledger import Ledger
+from cli.load.ledger import Ledger, judge
 from cli.load.report import percentile, takeovers
 from cli.load.run import Plan, Result
 from cli.load.takeover import Takeover, answer_is_due, is_behind
@@ -14,11 +14,16 @@ from simulator.audio_format import PCM
 from streams.ids import EntryId
 
 
+def is_due(*kinds: str) -> bool:
+    return answer_is_due([{b"kind": kind.encode(), b"whole": b"1"} for kind in kinds])
+
+
 def test_an_answer_is_due_from_the_question_until_its_last_word() -> None:
-    assert answer_is_due(["user", "committed", "answered", "epoch"])
-    assert answer_is_due(["assistant", "begun", "committed"])
-    assert not answer_is_due(["assistant", "answered", "begun", "committed"])
-    assert not answer_is_due(["epoch", "opened"])
+    assert is_due("user", "committed", "answered", "epoch")
+    assert is_due("assistant", "begun", "committed")
+    assert not is_due("assistant", "answered", "begun", "committed")
+    assert not is_due("epoch", "opened")
+    assert answer_is_due([{b"kind": b"answered", b"whole": b"0"}])
 
 
 def test_a_transcoder_is_behind_while_entries_have_no_pieces() -> None:
@@ -67,3 +72,21 @@ def test_two_sockets_that_ask_in_turn_are_two_bridges() -> None:
     ask("one")
     assert witness.bridged_twice == 1
     assert "two bridges" in result(twice=1).broken[0]
+
+
+def test_an_answer_that_broke_off_is_to_be_gone_on_with() -> None:
+    """By whoever has taken over: who is asked for the rest knows of which question, and has nothing more to say."""
+    for goes_on in (True, False):
+        witness = Witness()
+        ledger, _ = witness.ledgers[7], witness.ledgers[8] = Ledger(7), Ledger(8)
+        speech = Utterance(TALK.speech(7, 0, 20), PCM)
+        ledger.say(0, 20, 1.0)
+        witness.outputs(Question(speech, session="one"))
+        ledger.hear([Frame(7, number) for number in range(12)], 2.0)
+        if goes_on:
+            witness.outputs(Question(None, session="two", before=speech))
+        figures = judge(ledger)
+        assert (figures.cut_off, figures.cut_off_ms) == (1, 160)
+        assert (figures.dropped, figures.dropped_ms) == ((0, 0) if goes_on else (1, 160))
+        assert ledger.goes_on(range(20)) is goes_on
+        assert judge(witness.ledgers[8]).dropped == 0
