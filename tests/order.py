@@ -28,6 +28,8 @@ LONGEST_FIRST = (
     "tests/integration/realtime_bridge/test_continuity.py",
     "tests/acceptance/test_run.py",
     "tests/acceptance/test_deploys.py",
+    "tests/acceptance/test_overload.py",
+    "tests/acceptance/balancers/test_drains.py",
 )
 """Files of half a minute and more, by what `pytest --durations=0` said of them. All others as they are collected: from
 `acceptance` to `unit`, and so the quickest last."""
