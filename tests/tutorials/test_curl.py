@@ -30,7 +30,7 @@ if shutil.which("curl") or node.is_required():
                 write_wav(tmp_path / "question.wav", question),
                 tmp_path / "answer.pcm",
                 PARLEY=parley.urls[0],
-                PARLEY_TOKEN=mint(SECRET, "ann", "script", time.time(), 60.0),
+                TOKEN=mint(SECRET, "ann", "script", time.time(), 60.0),
                 TMPDIR=str(tmp_path),
             )
             (session,) = parley.simulator.sessions

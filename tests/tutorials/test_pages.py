@@ -26,9 +26,11 @@ def test_there_is_a_page_a_kind_of_client() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_shows_its_code(page: Path) -> None:
-    """Blocks of a language, one after the other, are the files of that language, one after the other, as the page names them."""
+    """The blocks of a language are, one after the other, its files, in the order in which the page names them."""
     text = page.read_text()
-    files = sorted((path for path in (TUTORIALS / page.stem).iterdir()), key=lambda path: text.index(f"]({page.stem}/{path.name})"))
+    files = sorted(
+        (path for path in (TUTORIALS / page.stem).iterdir()), key=lambda path: text.index(f"]({page.stem}/{path.name})")
+    )
     for suffix, language in LANGUAGES.items():
         shown = "\n".join(code for of, code in FENCED.findall(text) if of == language)
         expected = "\n".join(path.read_text() for path in files if path.suffix == suffix)

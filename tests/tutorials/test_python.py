@@ -35,7 +35,7 @@ async def test_it_talks_and_hears_over_a_line_that_breaks(
             tmp_path / "answer.wav",
             *questions,
             PARLEY=line.url.replace("http", "ws"),
-            PARLEY_TOKEN=mint(SECRET, "ann", "script", time.time(), 60.0),
+            TOKEN=mint(SECRET, "ann", "script", time.time(), 60.0),
         )
         (session,) = parley.simulator.sessions
     assert [said.split()[0] for said in lines] == ["the", "gone", "I", "I"], lines

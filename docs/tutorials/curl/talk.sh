@@ -4,7 +4,7 @@ set -eu
 
 P=${PARLEY:-http://127.0.0.1:8000}/v1/realtime
 T=$(mktemp -d)
-curl() { command curl -sS --fail-with-body ${PARLEY_TOKEN:+-H "Authorization: Bearer $PARLEY_TOKEN"} "$@"; }
+curl() { command curl -sS --fail-with-body ${TOKEN:+-H "Authorization: Bearer $TOKEN"} "$@"; }
 
 # Listen. The first event names the session.
 curl -N "$P/sse?model=any" > "$T/heard" & LISTENER=$!

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 SERVER = os.environ.get("PARLEY", "ws://127.0.0.1:8000")
-TOKEN = os.environ.get("PARLEY_TOKEN")
+TOKEN = os.environ.get("TOKEN")
 
 FRAME_S = 0.04
 FRAME = 1920
