@@ -39,5 +39,7 @@ if shutil.which("curl") or node.is_required():
             '{"stored":1,"errors":[]}{"ended":true}'
         )
         assert (np.fromfile(tmp_path / "answer.pcm", "<i2") == question).all()
+        (heard,) = tmp_path.glob("*/heard")
+        assert "parley.closed" not in heard.read_text(), "the first stream was cut, and told nothing"
         (truncated,) = [each for each in session.recording.client_events if each["type"] == "conversation.item.truncate"]
         assert truncated["audio_end_ms"] == 500

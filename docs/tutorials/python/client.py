@@ -2,7 +2,7 @@
 
     python client.py ANSWER.wav QUESTION.wav …
 
-All are WAV, 24 kHz, 16 bits, mono. A further question interrupts the answer to the one before, half a second into it.
+All are WAV, 24 kHz, 16 bits, mono. A further question interrupts the answer to the one before, soon after its beginning.
 """
 
 import asyncio
@@ -184,7 +184,7 @@ async def main(answer, *questions):
         for question in questions:
             await speak(line, question)
             await begun.wait()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
         await done.wait()
         await speaker.drained()
         await line.close()
