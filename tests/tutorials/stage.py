@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -94,8 +94,8 @@ async def network(gateway: str, cut_at: int = 0) -> AsyncIterator[Network]:
         await line.end()
 
 
-async def run(*command: str | Path, on_line: Callable[[str], None] = lambda line: None, **environment: str) -> list[str]:
-    """A client, to its end; it must succeed. What it says, line by line, on either output."""
+async def run(*command: str | Path, code: int = 0, **environment: str) -> list[str]:
+    """A client, to its end, which must be this. What it says, line by line, on either output."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, **environment},
@@ -107,10 +107,8 @@ async def run(*command: str | Path, on_line: Callable[[str], None] = lambda line
     lines: list[str] = []
     try:
         async with asyncio.timeout(LIMIT_S):
-            async for line in process.stdout:
-                lines.append(line.decode().rstrip())
-                on_line(lines[-1])
-            assert await process.wait() == 0, "\n".join(lines)
+            lines.extend([line.decode().rstrip() async for line in process.stdout])
+            assert await process.wait() == code, "\n".join(lines)
     finally:
         if process.returncode is None:
             process.kill()

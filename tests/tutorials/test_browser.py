@@ -49,8 +49,8 @@ async def app_server(token: str) -> AsyncIterator[tuple[str, dict[str, str]]]:
 
 async def test_the_page(redis_server: EmbeddedServer, redis: Redis, chromium_path: str, tmp_path: Path) -> None:
     """Turn by turn, each of which interrupts the answer to the one before; the line breaks behind the second."""
-    spoken = load("speech_espeak.flac", MICROPHONE_RATE)[: round(0.6 * MICROPHONE_RATE)]
-    microphone = write_wav(tmp_path / "microphone.wav", silence(0.3), *(20 * [spoken, silence(0.8)]))
+    spoken = load("speech_espeak.flac", MICROPHONE_RATE)[: round(0.5 * MICROPHONE_RATE)]
+    microphone = write_wav(tmp_path / "microphone.wav", silence(0.3), *(20 * [spoken, silence(0.7)]))
     token = mint(SECRET, "ann", "app", time.time(), 60.0)
     async with (
         app_server(token) as (url, app),

@@ -18,6 +18,13 @@ from tests.tutorials.stage import TUTORIALS, run, speech, write_wav
 
 SECRET = "a-secret-of-" * 4
 
+
+def first_stream(folder: Path) -> str:
+    """What it brought."""
+    (heard,) = folder.glob("*/heard")
+    return heard.read_text()
+
+
 if shutil.which("curl") or node.is_required():
 
     async def test_the_script(redis_server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:
@@ -39,7 +46,6 @@ if shutil.which("curl") or node.is_required():
             '{"stored":1,"errors":[]}{"ended":true}'
         )
         assert (np.fromfile(tmp_path / "answer.pcm", "<i2") == question).all()
-        (heard,) = tmp_path.glob("*/heard")
-        assert "parley.closed" not in heard.read_text(), "the first stream was cut, and told nothing"
+        assert "parley.closed" not in first_stream(tmp_path), "it was cut, and told nothing"
         (truncated,) = [each for each in session.recording.client_events if each["type"] == "conversation.item.truncate"]
         assert truncated["audio_end_ms"] == 500

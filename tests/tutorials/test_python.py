@@ -46,3 +46,13 @@ async def test_it_talks_and_hears_over_a_line_that_breaks(
     assert likeness(heard, first[-RATE // 4 :]) < 0.9, "the rest was not heard"
     (truncated,) = [event for event in session.recording.client_events if event["type"] == "conversation.item.truncate"]
     assert 0 < int(str(truncated["audio_end_ms"])) < 1_400
+
+
+async def test_it_says_why_it_gives_up(redis_server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:
+    """One sentence of the server's, and no trace."""
+    question = write_wav(tmp_path / "question.wav", speech(0.1))
+    async with system(redis_server, Options(), secret=SECRET) as parley:
+        url = parley.urls[0].replace("http", "ws")
+        lines = await run(sys.executable, CLIENT, tmp_path / "answer.wav", question, code=1, PARLEY=url, TOKEN="")
+    assert lines[-1].startswith("It is over: 3000")
+    assert "Traceback" not in " ".join(lines)

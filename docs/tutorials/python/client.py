@@ -71,18 +71,18 @@ class Line:
                         tries = 0
                 return  # closed with 1000: the session has ended
             except ConnectionClosed as closed:
-                if is_final(closed.rcvd and closed.rcvd.code):
-                    raise
+                if closed.rcvd and is_final(closed.rcvd.code):
+                    raise Over(f"It is over: {closed.rcvd}.") from None
                 print(f"the line broke ({closed.rcvd or 'cut'})", file=sys.stderr)
             except InvalidStatus as refused:
                 if refused.response.status_code not in (429, 503):
-                    raise
+                    raise Over(f"{SERVER}: {refused}.") from None
             except OSError:
                 pass
             self.socket = None
             await asyncio.sleep(min(8, 0.2 * 2**tries))
             tries += 1
-        raise ConnectionError(f"{SERVER} does not answer.")
+        raise Over(f"{SERVER} does not answer.")
 
     def url(self):
         goes_on = f"&session={self.session}&after={self.after}" if self.session else ""
@@ -120,9 +120,12 @@ class Line:
         await self.socket.close(1000)
 
 
+class Over(Exception):
+    """Dialling again is of no use; says why."""
+
+
 def is_final(code):
-    """Whether dialling again is of no use."""
-    return code in (1008, 1009, 1011, 3000, 4000) or 4400 <= (code or 0) < 4500
+    return code in (1008, 1009, 1011, 3000, 4000) or 4400 <= code < 4500
 
 
 class Speaker:
@@ -191,4 +194,9 @@ async def main(answer, *questions):
         playing.cancel()
 
 
-asyncio.run(main(*sys.argv[1:]))
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except ExceptionGroup as failed:
+    if failed.subgroup(Over) is None:
+        raise
+    sys.exit(f"{failed.exceptions[0]}")
