@@ -8,7 +8,7 @@ CURL=(curl -sS --fail-with-body ${TOKEN:+-H "Authorization: Bearer $TOKEN"})
 
 # Listen. The first event names the session.
 "${CURL[@]}" -N "$P/sse?model=any" > "$T/heard" & LISTENER=$!
-until S=$(grep -om1 'sess_[0-9a-f]*' "$T/heard"); do sleep 0.1; done
+until S=$(grep -som1 'sess_[0-9a-f]*' "$T/heard"); do sleep 0.1; done
 
 # We say ourselves where a turn ends, so a pause in the recording ends none.
 "${CURL[@]}" "$P/events?session=$S" -d '[{"type": "session.update",
@@ -19,14 +19,14 @@ tail -c +45 "$1" | "${CURL[@]}" -X POST -T - "$P/audio?session=$S"
 "${CURL[@]}" "$P/events?session=$S" -d '[{"type": "input_audio_buffer.commit"}, {"type": "response.create"}]'
 
 # The line breaks. What the session says now is kept for us.
-until grep -q '^event: response.created' "$T/heard"; do sleep 0.1; done
+until grep -qs '^event: response.created' "$T/heard"; do sleep 0.1; done
 kill "$LISTENER"; wait "$LISTENER" || true
 
 # Go on behind the last event that came whole: an event ends with an empty line.
 sed -n 'H; /^$/ { x; p; s/.*//; x; }' "$T/heard" > "$T/whole"
 LAST=$(sed -n 's/^id: //p' "$T/whole" | tail -n 1)
 "${CURL[@]}" -N -H "Last-Event-ID: $LAST" "$P/sse?model=any&session=$S" > "$T/rest" & LISTENER=$!
-until grep -q '^event: response.done' "$T/whole" "$T/rest"; do sleep 0.1; done
+until grep -qs '^event: response.done' "$T/whole" "$T/rest"; do sleep 0.1; done
 
 # The answer. Each delta is base64 of its own.
 sed -n '/^event: response.output_audio.delta$/ { n; s/.*"delta": *"\([^"]*\)".*/\1/p; }' "$T/whole" "$T/rest" |
@@ -36,7 +36,7 @@ sed -n '/^event: response.output_audio.delta$/ { n; s/.*"delta": *"\([^"]*\)".*/
 ITEM=$(sed -n '/^event: response.output_audio.done$/ { n; s/.*"item_id": *"\([^"]*\)".*/\1/p; }' "$T/whole" "$T/rest")
 "${CURL[@]}" "$P/events?session=$S" -d '[{"type": "conversation.item.truncate",
   "item_id": "'"$ITEM"'", "content_index": 0, "audio_end_ms": 500}]'
-until grep -q '^event: conversation.item.truncated' "$T/rest"; do sleep 0.1; done
+until grep -qs '^event: conversation.item.truncated' "$T/rest"; do sleep 0.1; done
 
 # Leave. Without this the session would wait for us for a minute.
 "${CURL[@]}" -X POST "$P/end?session=$S"
