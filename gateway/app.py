@@ -60,7 +60,7 @@ from gateway.operators import Operators
 from gateway.policy import Policy, warn
 from gateway.presence import Presence
 from gateway.recordings import Recordings
-from gateway.refusals import FAREWELLS, refusals, tell_browsers
+from gateway.refusals import FAREWELLS, refusals, send_elsewhere, tell_browsers
 from gateway.settings import GatewaySettings
 from gateway.transports.headers import protocols
 from gateway.uploads import Uploads
@@ -124,7 +124,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     )
     app.add_routes(health.routes(with_metrics=settings.metrics_port is None))
     app.add_routes(route for door in doors for route in door.routes())
-    app.on_response_prepare.append(tell_browsers)
+    app.on_response_prepare.extend((tell_browsers, send_elsewhere))
     return app
 
 

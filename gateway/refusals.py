@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.admission import check_origin
-from gateway.appkeys import METRICS, POLICY, SETTINGS
+from gateway.appkeys import CONNECTIONS, METRICS, POLICY, SETTINGS
 from gateway.errors import ClientLeft, NotAdmitted, RequestRefused, SlowClient
 from gateway.origins import normal
 from gateway.transports.websocket import TextSocket
@@ -118,3 +118,11 @@ async def tell_browsers(request: web.Request, response: web.StreamResponse) -> N
     if origin is not None and normal(origin) in allowed:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
+
+
+async def send_elsewhere(request: web.Request, response: web.StreamResponse) -> None:
+    """A gateway that stops keeps no connection for the next request, which would be lost with the process: the client
+    dials again, and is somewhere else then."""
+    if request.app[CONNECTIONS].draining and not isinstance(response, web.WebSocketResponse):
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"

@@ -131,3 +131,16 @@ async def test_a_gateway_that_stops_takes_no_more(settings: GatewaySettings, red
         response = await client.request(method, path)
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert await response.json() == {"error": "This server restarts. Please connect again."}
+
+
+async def test_a_gateway_that_stops_keeps_no_connection_for_the_next_request(
+    settings: GatewaySettings, redis: Redis
+) -> None:
+    """It is answered, and then the client has to dial again: elsewhere."""
+    app = create_app(settings)
+    async with TestClient(TestServer(app)) as client:
+        kept = await client.get("/livez")
+        assert kept.headers.get("Connection", "keep-alive") == "keep-alive"
+        app[CONNECTIONS].draining = True
+        last = await client.get("/livez")
+        assert (last.status, last.headers["Connection"]) == (200, "close")
