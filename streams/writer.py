@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
 from streams.errors import ServerFull, StreamUnavailable
+from streams.pipelines import pipelines
 
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
@@ -25,7 +26,7 @@ class Writer:
     """Appends to any number of streams through one connection. Use as an async context manager."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._redis, self._pipelines = redis, pipelines(redis)
         self._source = files("streams").joinpath("append.lua").read_bytes()
         self._sha = ""
         self._pending: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]] = []
@@ -41,6 +42,7 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         while self._flusher is not None:
             await asyncio.wait([self._flusher])
+        await self._pipelines.aclose()
 
     def append(
         self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]
@@ -86,7 +88,4 @@ class Writer:
                 future.set_result(answer)
 
     async def _execute(self, batch: list[tuple[EncodableT, ...]]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for args in batch:
-                pipeline.execute_command("EVALSHA", self._sha, 2, *args)
-            return await pipeline.execute(raise_on_error=False)
+        return await self._pipelines.execute([("EVALSHA", self._sha, 2, *args) for args in batch])
