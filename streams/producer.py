@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.typing import EncodableT
 
@@ -267,9 +268,10 @@ class Producer:
             waiting.frozen = True
             scheme = self._scheme.arguments(waiting.first, waiting.last)
             answers.append(self._writer.append(self.stream, self._marks, scheme, waiting.fields))
-        results = await asyncio.gather(*answers, return_exceptions=True)
+        # All of them are settled when the first one is: they were in one pipeline.
+        results = [await _outcome(answer) for answer in answers]
         for waiting, result in zip(batch, results, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, StreamError):
                 raise result
             if result[0] == b"want" and self._go_back(result[1]):
                 return
@@ -286,6 +288,7 @@ class Producer:
             for future in waiting.stored:
                 if not future.done():
                     future.set_result(entry_id)
+            waiting.stored.clear()
         elif what == b"over":
             raise Over(self.stream)
         elif what == b"newer":
@@ -343,6 +346,14 @@ class Producer:
                     future.set_exception(error)
                     future.exception()  # whoever dropped the future hears of it by the next append or flush
         self._queue.clear()
+
+
+async def _outcome(answer: asyncio.Future[Any]) -> Any:
+    """What it gives, or the StreamError that it raises."""
+    try:
+        return await answer
+    except StreamError as error:
+        return error
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:
