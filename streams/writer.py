@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
 from streams.errors import ServerFull, StreamUnavailable
-from streams.pipelines import pipelines
+from streams.pipelines import Command, pipelines
 
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
@@ -29,7 +29,7 @@ class Writer:
         self._redis, self._pipelines = redis, pipelines(redis)
         self._source = files("streams").joinpath("append.lua").read_bytes()
         self._sha = ""
-        self._pending: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]] = []
+        self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Writer:
@@ -52,8 +52,15 @@ class Writer:
         The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
         was stored, and the same call may be made again.
         """
+        return self.do("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
+
+    def do(self, *command: EncodableT) -> asyncio.Future[Any]:
+        """Any command in the next pipeline: where many sessions have a little to write, each pays nearly nothing for it.
+
+        The future gives its answer, or raises StreamUnavailable.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append(((stream, marks, *scheme, INLINE_BYTES, *fields), future))
+        self._pending.append((command, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="streams.writer")
         return future
@@ -66,15 +73,16 @@ class Writer:
         finally:
             self._flusher = None
 
-    async def _send(self, batch: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]]) -> None:
+    async def _send(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
         try:
-            answers = await self._execute([args for args, _ in batch])
+            answers = await self._pipelines.execute([command for command, _ in batch])
             unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:
                 # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
                 # can have overtaken: the script checks what must come before.
-                self._sha = await self._redis.script_load(self._source)
-                for at, answer in zip(unknown, await self._execute([batch[at][0] for at in unknown]), strict=True):
+                await self._redis.script_load(self._source)
+                again = await self._pipelines.execute([batch[at][0] for at in unknown])
+                for at, answer in zip(unknown, again, strict=True):
                     answers[at] = answer
         except (RedisError, OSError) as error:
             answers = [error] * len(batch)
@@ -86,6 +94,3 @@ class Writer:
                 future.set_exception(kind(f"{type(answer).__name__}: {answer}"))
             else:
                 future.set_result(answer)
-
-    async def _execute(self, batch: list[tuple[EncodableT, ...]]) -> list[Any]:
-        return await self._pipelines.execute([("EVALSHA", self._sha, 2, *args) for args in batch])
