@@ -67,7 +67,8 @@ class Following:
             until = loop.time() + KEEP_EVERY_S
             if loop.time() >= self._next_ping:
                 await self.ask()
-            await self._answer(until)
+            if self._arrivals.is_asked:
+                await self._answer(until)
             if (arrived := self._arrivals.keep()) is not None:
                 await self._keep(arrived)
             await asyncio.sleep(until - loop.time())

@@ -32,6 +32,9 @@ class Pipelines(Protocol):
         Raises RedisError or OSError when nobody knows what was done.
         """
 
+    async def load(self, script: bytes) -> None:
+        """Have it known wherever commands go. Raises RedisError, OSError."""
+
     async def aclose(self) -> None:
         """No more of them."""
 
@@ -62,6 +65,11 @@ class _ToServer:
             await connection.disconnect(nowait=True)
             raise
 
+    async def load(self, script: bytes) -> None:
+        (answer,) = await self.execute([("SCRIPT", "LOAD", script)])  # the client may have no other connection
+        if isinstance(answer, ResponseError):
+            raise answer
+
     async def aclose(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
@@ -84,6 +92,9 @@ class _ToCluster:
             for command in commands:
                 pipeline.execute_command(*command)
             return await pipeline.execute(raise_on_error=False)
+
+    async def load(self, script: bytes) -> None:
+        await self._redis.script_load(script)
 
     async def aclose(self) -> None:
         pass

@@ -76,10 +76,17 @@ class _Waiting:
     frozen: bool = False
     """sent once: from now on it is resent as it is, and nothing joins it"""
     stored_at: float = 0.0
+    size: int = field(init=False)
+    """bytes of its fields"""
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.fields))
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.fields))
+
+    def takes(self, number: int, joined: Message) -> None:
+        """Events up to this one are in it now, which are one message together."""
+        self.last, self.message = number, joined
+        self.fields = [*codec.encode(joined), b"first", b"%d" % self.first, *self.stamp]
+        self.size = sum(map(len, self.fields))
 
 
 class Scheme(ABC):
@@ -218,8 +225,7 @@ class Producer:
         joined = tail.message.join(message) if tail is not None and not tail.frozen else None
         if tail is not None and joined is not None:
             self._waiting_bytes -= tail.size
-            tail.message, tail.last, tail.fields = joined, number, codec.encode(joined)
-            tail.fields += (b"first", b"%d" % tail.first, *tail.stamp)
+            tail.takes(number, joined)
             tail.stored.append(future)
             self._waiting_bytes += tail.size
         else:

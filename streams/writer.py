@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
@@ -26,15 +27,15 @@ class Writer:
     """Appends to any number of streams through one connection. Use as an async context manager."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis, self._pipelines = redis, pipelines(redis)
+        self._pipelines = pipelines(redis)
         self._source = files("streams").joinpath("append.lua").read_bytes()
-        self._sha = ""
+        self._sha = sha1(self._source).hexdigest()
         self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Writer:
         try:
-            self._sha = await self._redis.script_load(self._source)
+            await self._pipelines.load(self._source)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
         return self
@@ -80,7 +81,7 @@ class Writer:
             if unknown:
                 # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
                 # can have overtaken: the script checks what must come before.
-                await self._redis.script_load(self._source)
+                await self._pipelines.load(self._source)
                 again = await self._pipelines.execute([batch[at][0] for at in unknown])
                 for at, answer in zip(unknown, again, strict=True):
                     answers[at] = answer

@@ -13,7 +13,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
+from streams.hub import open_hub
+from streams.pcm import Audio
 from streams.pipelines import Pipelines, pipelines
+from streams.producer import Marked, Producer
+from streams.sessions import Session
 from streams.writer import Writer
 
 
@@ -68,3 +72,13 @@ async def test_a_command_goes_with_the_writers_appends(redis: Redis) -> None:
     async with Writer(redis) as writer:
         first, second = writer.do("SET", "key", "a"), writer.do("GET", "key")
         assert [await first, await second] == [b"OK", b"a"]
+
+
+async def test_a_server_that_has_forgotten_the_script_is_given_it_over_the_same_connection(
+    redis: Redis, redis_server: EmbeddedServer, session: Session
+) -> None:
+    async with open_hub(redis_server.url) as hub:
+        producer = Producer(hub.writer, session.keys.pcm, Marked("writer"))
+        await redis.script_flush()
+        async with asyncio.timeout(1):
+            await producer.append(Audio(b"\0\0"))
