@@ -71,7 +71,7 @@ def policy_advice(policy: str) -> str:
     """What to do about a server that drops keys."""
     return (
         f"maxmemory-policy is {policy}: a full server would drop live sessions without a word."
-        " Run `redis-cli CONFIG SET maxmemory-policy noeviction`."
+        " Run `redis-cli CONFIG SET maxmemory-policy noeviction` (a managed service: in its settings)."
     )
 
 

@@ -69,7 +69,7 @@ async def check_server(redis: Redis) -> str:
         if policy != "noeviction":
             raise ServerUnfit(
                 f"Redis at {where} has maxmemory-policy {policy}: it may throw away live sessions. "
-                "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction"
+                "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction (a managed service: in its settings)."
             )
     return min(versions)
 

@@ -22,6 +22,7 @@ from tests.integration.redis_faults.servers import clustered_outside
 os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
+TUTORIALS = Path(__file__).parent / "tutorials"
 NODE_TESTS = ("test_javascript.py", "test_browser.py")
 
 
@@ -41,8 +42,9 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js, those
     of load balancers without them."""
     is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
-    is_browser_test |= collection_path == node.HERE / "test_browser.py"
+    is_browser_test |= collection_path in (node.HERE / "test_browser.py", TUTORIALS / "test_browser.py")
     is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
+    is_node_test |= collection_path == TUTORIALS / "test_react_native.py"
     is_balancer_test = collection_path.parent == balancer.HERE and collection_path.name.startswith("test_")
     lacks = (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node())
     return True if lacks or (is_balancer_test and _lacks_balancers()) else None

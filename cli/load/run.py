@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -184,6 +185,7 @@ class Run:
             await watch.begin(fault.kind.name)
         url = self._ships.breaks(fault, children)
         if watch is not None:
+            watch.killed_at = time.time()
             watches.create_task(self._follow(watch, self.now))
         self._happened(f"{fault.kind.name}: {', '.join(child.spec.name for child in children)}")
         for caller in self.callers:

@@ -7,6 +7,7 @@ its worker died (its user spoke on, or listened to what was said already) has no
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 
 from cli.load.faults import Service
 from streams import keys
+from streams.codec import stamps
 from streams.ids import SEQ_STRIDE, ZERO, EntryId
 from streams.keys import SessionKeys
 
@@ -45,7 +47,8 @@ class Takeover:
     is_due: bool = False
     """something was"""
     blur_s: float = 0.0
-    """the longest time in which nobody looked: this process was busy otherwise, and both may have been earlier by so much"""
+    """the longest time in which nobody looked: this process was busy otherwise, and of a transcoder both may have been
+    earlier by so much; what a bridge says tells when it was said"""
     is_over: bool = False
     """the session ended before"""
 
@@ -82,6 +85,8 @@ class Watch:
     pids: Collection[int] = ()
     """who will die"""
     seen: list[_Seen] = field(default_factory=list)
+    killed_at: float = 0.0
+    """when they died (Unix time)"""
 
     async def begin(self, cause: str) -> None:
         """Which sessions they have."""
@@ -110,6 +115,7 @@ class Watch:
         """Until all have been taken over, and heard of where something was due. `killed_s`: on the run's clock."""
         loop = asyncio.get_running_loop()
         since, looked = loop.time(), 0.0
+        self.killed_at = self.killed_at or time.time()
         for each in self.seen:
             each.takeover.at_s = killed_s
         while (waiting := [each for each in self.seen if not each.is_settled]) and loop.time() < since + LIMIT_S:
@@ -119,12 +125,15 @@ class Watch:
             looked, before = loop.time() - since, looked
             for each in waiting:
                 each.takeover.blur_s = max(each.takeover.blur_s, looked - before)
+            if self.service == "bridge":
+                await self._look_at_bridges(waiting)
+                continue
             owners = await self._owners([each.takeover.sid for each in waiting])
             now = loop.time() - since
             for each, owner in zip(waiting, owners, strict=True):
                 if owner and owner != each.owner and each.takeover.owned_s is None:
                     each.takeover.owned_s = now
-            await (self._look_at_bridges if self.service == "bridge" else self._look_at_transcoders)(waiting, since)
+            await self._look_at_transcoders(waiting, since)
         for each in self.seen:
             each.takeover.is_due = bool(each.is_due)
         return [each.takeover for each in self.seen]
@@ -153,19 +162,22 @@ class Watch:
         for each, turns in zip(self.seen, found, strict=True):
             each.is_due = answer_is_due([fields for at, fields in turns if EntryId.parse(at).left <= each.epoch])
 
-    async def _look_at_bridges(self, waiting: list[_Seen], since: float) -> None:
+    async def _look_at_bridges(self, waiting: list[_Seen]) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:
             for each in waiting:
                 pipeline.xrange(SessionKeys(each.takeover.sid).down, min=str(each.looked_to), count=_ENTRIES)
                 pipeline.exists(SessionKeys(each.takeover.sid).pcm)
             found = await pipeline.execute()
-        now = asyncio.get_running_loop().time() - since
         for each, entries, is_there in zip(waiting, found[::2], found[1::2], strict=True):
-            each.takeover.is_over |= not is_there
+            taken = each.takeover
+            taken.is_over |= not is_there
             if entries:
                 each.looked_to = EntryId.parse(entries[-1][0])
-            if each.is_due and each.takeover.heard_s is None and any(b"audio" in fields for _, fields in entries):
-                each.takeover.heard_s = now
+            if entries and taken.owned_s is None:  # an epoch is the time at which it was taken
+                taken.owned_s = EntryId.parse(entries[0][0]).left / 1000 - self.killed_at
+            audio_at_us = next((stamps(fields)[0] for _, fields in entries if b"audio" in fields), None)
+            if each.is_due and taken.heard_s is None and audio_at_us is not None:
+                taken.heard_s = audio_at_us / 1_000_000 - self.killed_at
 
     async def _look_at_transcoders(self, waiting: list[_Seen], since: float) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:

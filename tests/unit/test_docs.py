@@ -32,7 +32,7 @@ from transcoder.metrics import Metrics as TranscoderMetrics
 from transcoder.settings import TranscoderSettings
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
 PAGES = [*DOCS, ROOT / "README.md"]
 ERRORS = ROOT / "docs" / "errors.md"
 OBSERVABILITY = ROOT / "docs" / "observability.md"
@@ -74,6 +74,7 @@ def rows(page: str, column: int) -> list[str]:
 
 def test_the_pages_are_there() -> None:
     expected = {"architecture", "streams", "client-protocols", "backpressure", "operations", "glossary"}
+    expected |= {"README", "threat-model", "capacity", "cloud"}
     assert {page.stem for page in DOCS} >= expected
 
 
@@ -93,6 +94,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(f"{path}#{anchor}")
     assert broken == []
+
+
+def test_every_page_has_its_place_in_the_order() -> None:
+    """Whoever follows docs/README.md comes by all of them."""
+    order = ROOT / "docs" / "README.md"
+    linked = {(order.parent / path).resolve() for path, _ in LINK.findall(order.read_text())}
+    assert {page for page in DOCS if page != order} <= linked
 
 
 def test_the_readme_has_every_setting() -> None:

@@ -142,13 +142,18 @@ async def bridging(
 
 
 @asynccontextmanager
-async def transcoding(redis_url: str) -> AsyncIterator[StreamPool]:
-    """The transcoder of streams, as `transcoder.service` runs it; its decoder children."""
+async def transcoding(redis_url: str, *, files: bool = False) -> AsyncIterator[StreamPool]:
+    """The transcoder of streams, and of whole `files`, as `transcoder.service` runs it; its decoder children."""
     stop = asyncio.Event()
-    async with open_hub(redis_url) as hub, StreamPool() as streams:
+    pool = DecoderPool(1)
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(open_hub(redis_url))
+        streams = await stack.enter_async_context(StreamPool())
+        if files:
+            await stack.enter_async_context(pool)
         assignments = Assignments(hub, "transcoder", "test")
         await assignments.open()
-        resources = transcoder.Resources(hub, DecoderPool(1), streams=streams)
+        resources = transcoder.Resources(hub, pool, streams=streams)
         workforce = Workforce(assignments, lambda each: transcoder.SessionTranscoder(each.session, resources), 100)
         task = asyncio.create_task(workforce.run(stop))
         try:
@@ -168,10 +173,11 @@ async def system(
     grace_s: float = 60.0,
     secret: str | None = None,
     locked: bool = False,
+    origins: str | None = None,
 ) -> AsyncIterator[System]:
     """Everything at once, but for a transcoder: PCM needs none. With a `secret` clients need tokens.
 
-    `locked`: what is the deployment's is not the clients' to change.
+    `locked`: what is the deployment's is not the clients' to change. `origins`: whose pages may talk to it.
     """
     settings = GatewaySettings(
         PORT=0,
@@ -179,6 +185,7 @@ async def system(
         PARLEY_TRANSCRIPTION_MODEL=transcription,
         PARLEY_GRACE_S=grace_s,
         JWT_SECRET=secret,
+        PARLEY_ORIGINS=origins,
     )
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running(options))
