@@ -77,7 +77,8 @@ class Rounds:
                         during()
                     case Ended():
                         looks.append(_Look.at(pids))
-                        remembered = {name: processes.memory(pids[name]) for name in pids}
+                        # Not of the load: on a busy machine it may be over by now.
+                        remembered = {name: processes.memory(pid) for name, pid in self._stage.pids.items()}
         self._wait_until_quiet()
         before, after = looks
         seconds = after.at_s - before.at_s

@@ -111,8 +111,8 @@ def _arm(all_: list[Measurement], sessions: int, arm: Arm) -> ArmSummary:
         sum(each.foreign for each in clients),
         sum(each.broken for each in clients),
         tuple(trouble for each in clients for trouble in each.troubles),
-        {name: spread([each.memory[name].rss for each in ours]) for name in names},
-        {name: spread([each.memory[name].pss for each in ours]) for name in names},
+        {name: spread([each.memory[name].rss for each in ours]) for name in ours[0].memory},
+        {name: spread([each.memory[name].pss for each in ours]) for name in ours[0].memory},
     )
 
 

@@ -64,6 +64,6 @@ async def open_backend(
             hub = await stack.enter_async_context(open_hub(url))
         except StreamError as error:
             raise StartError(str(error)) from error
-        sessions = Sessions(hub.redis, Kept(hub.redis, keep_s=keep_s, webhook=webhook))
+        sessions = Sessions(hub.redis, Kept(hub.redis, keep_s=keep_s, webhook=webhook), hub.writer)
         name = f"{socket.gethostname()}:{os.getpid()}"
         yield Backend(hub.redis, hub.writer, hub.bus, sessions, name, grace_s, records)

@@ -20,6 +20,8 @@ class Following:
         self._news = asyncio.Event()
         """there is something to ask, or to keep"""
         self._answered = asyncio.Event()
+        self._next_ping = 0.0
+        """when it is time to ask again"""
 
     def wrote(self, entry: EntryId, size: int = 0) -> bool:
         """The last frame of this entry was written, so many bytes. Whether it is time to `ask` at once."""
@@ -43,6 +45,7 @@ class Following:
     async def ask(self) -> None:
         """What has arrived, if that is not known."""
         if (payload := self._arrivals.ping()) is not None:
+            self._next_ping = asyncio.get_running_loop().time() + PING_EVERY_S
             await self._ping(payload)
 
     async def all_has_arrived(self) -> None:
@@ -58,15 +61,14 @@ class Following:
         As soon as it is known, at most ten times a second: what is not kept is heard again when this process dies.
         """
         loop = asyncio.get_running_loop()
-        next_ping = 0.0
         while True:
             await self._news.wait()
             self._news.clear()
             until = loop.time() + KEEP_EVERY_S
-            if loop.time() >= next_ping:
-                next_ping = loop.time() + PING_EVERY_S
+            if loop.time() >= self._next_ping:
                 await self.ask()
-            await self._answer(until)
+            if self._arrivals.is_asked:
+                await self._answer(until)
             if (arrived := self._arrivals.keep()) is not None:
                 await self._keep(arrived)
             await asyncio.sleep(until - loop.time())

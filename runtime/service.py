@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -36,6 +37,7 @@ def run_service(name: str, settings_class: type[S], main: Callable[[S, asyncio.E
         settings = settings_class.load()
         logs.configure(settings.log_level, settings.log_format)
         traces.configure(name, settings.traces)
+        _leave_out_what_is_loaded()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_stopped(name, settings, main))
     except ParleyError as error:
@@ -50,6 +52,12 @@ def run_service(name: str, settings_class: type[S], main: Callable[[S, asyncio.E
     finally:
         traces.close()
     sys.exit(0)
+
+
+def _leave_out_what_is_loaded() -> None:
+    """Modules live as long as the process: to look through them for garbage takes 30 ms, in which nobody hears anything."""
+    gc.collect()
+    gc.freeze()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

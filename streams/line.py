@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from typing import Any, Protocol
 
@@ -141,9 +142,12 @@ class Line:
                 raise RedisConnectionError(f"it has not answered for {PING_EVERY_S:g} s")
 
     async def _listen(self, pubsub: PubSub) -> None:
+        connection = pubsub.connection
+        assert connection is not None
         while True:
             try:
-                message = await pubsub.parse_response(block=True)
+                # What PubSub's own method adds to this, for each message: to connect again, which is done here.
+                message = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
             except MovedError as error:
                 self._owner.moved(self, None, error.slot_id)
                 continue

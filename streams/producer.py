@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.typing import EncodableT
 
@@ -75,10 +76,17 @@ class _Waiting:
     frozen: bool = False
     """sent once: from now on it is resent as it is, and nothing joins it"""
     stored_at: float = 0.0
+    size: int = field(init=False)
+    """bytes of its fields"""
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.fields))
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.fields))
+
+    def takes(self, number: int, joined: Message) -> None:
+        """Events up to this one are in it now, which are one message together."""
+        self.last, self.message = number, joined
+        self.fields = [*codec.encode(joined), b"first", b"%d" % self.first, *self.stamp]
+        self.size = sum(map(len, self.fields))
 
 
 class Scheme(ABC):
@@ -217,8 +225,7 @@ class Producer:
         joined = tail.message.join(message) if tail is not None and not tail.frozen else None
         if tail is not None and joined is not None:
             self._waiting_bytes -= tail.size
-            tail.message, tail.last, tail.fields = joined, number, codec.encode(joined)
-            tail.fields += (b"first", b"%d" % tail.first, *tail.stamp)
+            tail.takes(number, joined)
             tail.stored.append(future)
             self._waiting_bytes += tail.size
         else:
@@ -267,9 +274,10 @@ class Producer:
             waiting.frozen = True
             scheme = self._scheme.arguments(waiting.first, waiting.last)
             answers.append(self._writer.append(self.stream, self._marks, scheme, waiting.fields))
-        results = await asyncio.gather(*answers, return_exceptions=True)
+        # All of them are settled when the first one is: they were in one pipeline.
+        results = [await _outcome(answer) for answer in answers]
         for waiting, result in zip(batch, results, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, StreamError):
                 raise result
             if result[0] == b"want" and self._go_back(result[1]):
                 return
@@ -286,6 +294,7 @@ class Producer:
             for future in waiting.stored:
                 if not future.done():
                     future.set_result(entry_id)
+            waiting.stored.clear()
         elif what == b"over":
             raise Over(self.stream)
         elif what == b"newer":
@@ -343,6 +352,14 @@ class Producer:
                     future.set_exception(error)
                     future.exception()  # whoever dropped the future hears of it by the next append or flush
         self._queue.clear()
+
+
+async def _outcome(answer: asyncio.Future[Any]) -> Any:
+    """What it gives, or the StreamError that it raises."""
+    try:
+        return await answer
+    except StreamError as error:
+        return error
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:

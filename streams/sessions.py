@@ -18,6 +18,7 @@ from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
 from streams.kept import UNSPOKEN, Kept, list_session
 from streams.keys import SESSION_TTL_MS, SessionKeys
+from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -137,9 +138,12 @@ def now_ms() -> int:
 class Sessions:
     """Creates, finds, renews and ends sessions. Every call raises StreamUnavailable when the server does not answer."""
 
-    def __init__(self, redis: Redis, kept: Kept | None = None) -> None:
-        """`kept`: what is to become of the sessions that this process ends; None: nothing."""
-        self._redis = redis
+    def __init__(self, redis: Redis, kept: Kept | None = None, writer: Writer | None = None) -> None:
+        """`kept`: what is to become of the sessions that this process ends; None: nothing.
+
+        `writer`: what is written several times a second goes with its appends.
+        """
+        self._redis, self._writer = redis, writer
         self.kept = kept or Kept(redis)
 
     async def create(
@@ -233,8 +237,12 @@ class Sessions:
     async def set_cursor(self, session: Session, cursor: Cursor, entry: EntryId) -> None:
         """The client's place in `down`."""
         k = session.keys
+        script = (_SET_CURSOR, 2, k.cursors, k.down, cursor, str(entry))
         try:
-            await self._redis.eval(_SET_CURSOR, 2, k.cursors, k.down, cursor, str(entry))
+            if self._writer is None:
+                await self._redis.eval(*script)
+            else:
+                await self._writer.do("EVAL", *script)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
 

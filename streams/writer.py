@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
 from streams.errors import ServerFull, StreamUnavailable
+from streams.pipelines import Command, pipelines
 
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
@@ -25,15 +27,15 @@ class Writer:
     """Appends to any number of streams through one connection. Use as an async context manager."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._pipelines = pipelines(redis)
         self._source = files("streams").joinpath("append.lua").read_bytes()
-        self._sha = ""
-        self._pending: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]] = []
+        self._sha = sha1(self._source).hexdigest()
+        self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Writer:
         try:
-            self._sha = await self._redis.script_load(self._source)
+            await self._pipelines.load(self._source)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error
         return self
@@ -41,6 +43,7 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         while self._flusher is not None:
             await asyncio.wait([self._flusher])
+        await self._pipelines.aclose()
 
     def append(
         self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]
@@ -50,8 +53,15 @@ class Writer:
         The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
         was stored, and the same call may be made again.
         """
+        return self.do("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
+
+    def do(self, *command: EncodableT) -> asyncio.Future[Any]:
+        """Any command in the next pipeline: where many sessions have a little to write, each pays nearly nothing for it.
+
+        The future gives its answer, or raises StreamUnavailable.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append(((stream, marks, *scheme, INLINE_BYTES, *fields), future))
+        self._pending.append((command, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="streams.writer")
         return future
@@ -64,15 +74,16 @@ class Writer:
         finally:
             self._flusher = None
 
-    async def _send(self, batch: list[tuple[tuple[EncodableT, ...], asyncio.Future[Any]]]) -> None:
+    async def _send(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
         try:
-            answers = await self._execute([args for args, _ in batch])
+            answers = await self._pipelines.execute([command for command, _ in batch])
             unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:
                 # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
                 # can have overtaken: the script checks what must come before.
-                self._sha = await self._redis.script_load(self._source)
-                for at, answer in zip(unknown, await self._execute([batch[at][0] for at in unknown]), strict=True):
+                await self._pipelines.load(self._source)
+                again = await self._pipelines.execute([batch[at][0] for at in unknown])
+                for at, answer in zip(unknown, again, strict=True):
                     answers[at] = answer
         except (RedisError, OSError) as error:
             answers = [error] * len(batch)
@@ -84,9 +95,3 @@ class Writer:
                 future.set_exception(kind(f"{type(answer).__name__}: {answer}"))
             else:
                 future.set_result(answer)
-
-    async def _execute(self, batch: list[tuple[EncodableT, ...]]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for args in batch:
-                pipeline.execute_command("EVALSHA", self._sha, 2, *args)
-            return await pipeline.execute(raise_on_error=False)
