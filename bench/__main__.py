@@ -28,7 +28,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
     seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 8.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of speech before each, that do not count.")] = 2.0,
-    sessions: Annotated[str, typer.Option(help="How many speak at once, with commas between.")] = "10,40",
+    sessions: Annotated[str, typer.Option(help="How many speak at once, with commas between.")] = "10,50",
     quick: Annotated[bool, typer.Option(help="Two rounds of 3 s: to see that it works.")] = False,
     keep: Annotated[bool, typer.Option(help="Write the file to bench/results, to be committed.")] = False,
     media: Annotated[bool, typer.Option(help="Only the transcoder's codecs: in, out, and beside pydub and ffmpeg.")] = False,
