@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,14 +135,28 @@ def break_off(socket: aiohttp.ClientWebSocketResponse) -> None:
     socket._response.close()
 
 
-class Numbering(Client):
+class OverSocket(Client):
+    """One WebSocket at a time."""
+
+    _socket: aiohttp.ClientWebSocketResponse | None = None
+    _ours: Sequence[asyncio.Task[None]] = ()
+
+    async def hang_up(self) -> None:
+        socket, self._socket = self._socket, None
+        for task in self._ours:
+            task.cancel()
+        await asyncio.gather(*self._ours, return_exceptions=True)
+        if socket is not None:
+            break_off(socket)
+
+
+class Numbering(OverSocket):
     """At the openai door, with our extension: numbers, keeps, and says what it has played."""
 
     extension = "parley=1&barge_in=server"
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(url, name)
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._said: list[str] = []
         self._did = self._item = ""
         self._began: dict[str, float] = {}
@@ -156,14 +170,6 @@ class Numbering(Client):
             address += f"&session={self.sid}&after={self._did}"
         self._socket = await self.http.ws_connect(address)
         self._ours = [asyncio.create_task(self._read(self._socket)), asyncio.create_task(self._report(self._socket))]
-
-    async def hang_up(self) -> None:
-        socket, self._socket = self._socket, None
-        for task in self._ours:
-            task.cancel()
-        await asyncio.gather(*self._ours, return_exceptions=True)
-        if socket is not None:
-            break_off(socket)
 
     async def send(self, piece: bytes) -> None:
         event = {"type": "input_audio_buffer.append", "useq": len(self._said) + 1, "audio": base64.b64encode(piece).decode()}
@@ -309,23 +315,14 @@ class Watch(Client):
                     pass
 
 
-class Mobile(Client):
+class Mobile(OverSocket):
     """Whole recordings up, paced answers down; plays what it has, come what may."""
 
     _recorded = b""
-    _socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def dial(self) -> None:
         self._socket = await self.http.ws_connect(f"{self.url}/ws-mobile/{self.name}?input_format=pcm16&record=1")
         self._ours = [asyncio.create_task(self._read(self._socket))]
-
-    async def hang_up(self) -> None:
-        socket, self._socket = self._socket, None
-        for task in self._ours:
-            task.cancel()
-        await asyncio.gather(*self._ours, return_exceptions=True)
-        if socket is not None:
-            break_off(socket)
 
     async def send(self, piece: bytes) -> None:
         if self._loud >= 0:
