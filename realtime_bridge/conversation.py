@@ -58,6 +58,8 @@ class Conversation:
         self._last_id = ZERO
         self._heard_to = ZERO
         """up to here all was said to the socket before; what was only for that one is not said again"""
+        self._told_to = ZERO
+        """up to here the client knows what was wrong with what it said"""
         self._ending: Ending | None = None
         """the client has said goodbye; nothing that comes after it counts"""
         self._client = Passthrough() if opened.door == passthrough.DOOR else None
@@ -105,6 +107,7 @@ class Conversation:
         self._opening.restore(rebuilt, self._role.personas, mends=mends)
         self._unwritten.restore((each.item, each.start) for each in rebuilt.unwritten)
         self.go_on_from(rebuilt.position)
+        self._told_to = max(self._told_to, rebuilt.told_to)
         if self._client is not None:
             self._client.restore(rebuilt.session, rebuilt.changed_by)
 
@@ -115,6 +118,7 @@ class Conversation:
     def follow(self, former: Conversation) -> None:
         """What was said on the socket before may still be heard, and interrupted; what came over it is known."""
         self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
+        self._told_to = max(former._told_to, self._heard_to)
         if former._ending is not None and former._ending.used_up:  # nobody says so again in `pcm`
             self._ending = former._ending
 
@@ -163,11 +167,16 @@ class Conversation:
     # ── what the client said ────────────────────────────────────────────────────────────────────────────────────────
 
     def said(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
-        """An entry of `pcm`, in order."""
+        """An entry of `pcm`, in order. What is wrong with it is told once, however often it is read again."""
+        effects = self._heed(entry, now)
+        is_told = entry.id <= self._told_to
+        return [each for effect in effects if (each := _about(entry.id, effect, is_told=is_told)) is not None]
+
+    def _heed(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
         before, self._last_id = self._last_id, entry.id
         if self._ending is not None:
             return []
-        here, is_known, deaf_ms = Position(entry.id, 0), entry.id <= self._heard_to, self._role.deaf_ms
+        here, deaf_ms = Position(entry.id, 0), self._role.deaf_ms
         match entry.message:
             case pcm.Audio(audio=audio) if entry.id == self.position.entry:
                 rest = audio[2 * (skipped := self.position.samples) :]
@@ -179,17 +188,16 @@ class Conversation:
             case pcm.UtteranceEnd() as end:
                 return self._speech.recording_end(entry.id, end, now)
             case pcm.MediaError(code=code, message=message):
-                return [] if is_known else [Say(down.Failed(code=code, message=message))]
+                return [Say(down.Failed(code=code, message=message))]
             case pcm.Gap(missing_ms=missing_ms, filled=filled):
                 message = f"About {missing_ms / 1000:.2f} s of what you sent were damaged; the rest was heard."
                 silence = [] if filled else self._speech.gap(missing_ms)
-                told = [] if is_known else [Say(down.Failed(code="damaged_media", message=message))]
-                return [*silence, *told]
+                return [*silence, Say(down.Failed(code="damaged_media", message=message))]
             case Commit(event_id=event_id) if self._client is not None:
                 return self._speech.commit_as_asked(passthrough.named(event_id, entry.id))
             case Clear(event_id=event_id) if self._client is not None:
                 return self._speech.clear(passthrough.named(event_id, entry.id))
-            case ClientEvent(type=kind) if is_known and kind in passthrough.OF_ONE_SOCKET:
+            case ClientEvent(type=kind) if entry.id <= self._heard_to and kind in passthrough.OF_ONE_SOCKET:
                 return []
             case ClientEvent() as event:
                 return self._relay(entry.id, event, self._role.policy)
@@ -432,3 +440,10 @@ class Conversation:
             self._ending.stirred(now)
             return self._speech.last_words(self._last_id, now)
         return [Finish(self._ending.reason)]
+
+
+def _about(entry: EntryId, effect: Effect, *, is_told: bool) -> Effect | None:
+    """What is said to have failed is about this entry of the client's; None when it was told already."""
+    if not isinstance(effect, Say) or not isinstance(effect.message, down.Failed):
+        return effect
+    return None if is_told else Say(msgspec.structs.replace(effect.message, pcm_id=str(entry)))

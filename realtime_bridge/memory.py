@@ -5,7 +5,7 @@ from __future__ import annotations
 from realtime_bridge import client_events, passthrough
 from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, untold
+from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, told_to, untold
 from realtime_bridge.recalled import recalled
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.unwritten import KEEP_S
@@ -40,7 +40,7 @@ class Memory:
         for note in mended.turns:
             self._ledger.record(note)
         rebuilt = await self._rebuilt() if mended.turns else before
-        rebuilt.untold = untold(told, rebuilt.used)
+        rebuilt.untold, rebuilt.told_to = untold(told, rebuilt.used), told_to(told)
         arrived = await Sessions(self._hub.redis).cursor(self._session, "arrived")
         rebuilt.recalled = recalled(told, arrived or ZERO)
         for item in rebuilt.unanswered:

@@ -71,6 +71,8 @@ class Rebuilt:
     """what may still be heard of what another bridge has said"""
     untold: list[str] = field(default_factory=list)
     """responses that began, and of which nobody will say what they have cost"""
+    told_to: EntryId = ZERO
+    """up to this entry of `pcm` the client knows what was wrong with what it said"""
     started_ms: int = 0
     """when the first bridge took it (Unix time)"""
     instructions: str | None = None
@@ -233,3 +235,9 @@ def untold(entries: Iterable[Entry[down.DownMessage]], used: Iterable[turns.Used
                 pass
     counted = {each.id for each in used if each.of == "response"}
     return [response for response in begun if response and response not in counted]
+
+
+def told_to(entries: Iterable[Entry[down.DownMessage]]) -> EntryId:
+    """The latest entry of `pcm` with which something was wrong, and the client was told, as far as `down` still knows."""
+    failures = (entry.message for entry in entries if isinstance(entry.message, down.Failed))
+    return max((EntryId.parse(failed.pcm_id) for failed in failures if failed.pcm_id is not None), default=ZERO)

@@ -125,6 +125,8 @@ class Failed(Message, frozen=True, tag="failed"):
 
     code: str
     message: str
+    pcm_id: str | None = None
+    """the entry of `pcm` that it is about: whoever reads that again, in another bridge, does not say so again"""
 
 
 class Notice(Message, frozen=True, tag="notice"):

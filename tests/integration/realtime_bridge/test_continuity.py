@@ -22,7 +22,7 @@ from simulator.faults import Fault
 from simulator.items import Item
 from simulator.server import running
 from simulator.wire import Object, member, members
-from streams import down, turns
+from streams import down, pcm, turns
 from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
@@ -198,6 +198,25 @@ async def test_another_bridge_goes_on_in_the_middle_of_an_answer(hub: Hub, monke
         assert call.statuses == ["incomplete", "completed"]
         assert call.heard.count(speech(0)[:PROBE]) == 1
         assert call.heard.endswith(REST)
+        heir.end("over")
+        assert await asyncio.wait_for(task, 10)
+
+
+async def test_another_bridge_tells_of_a_hole_no_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads again what is not answered, and the client was told what is missing in that."""
+    async with running(AT_ONCE) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        call.says(silence(400) + speech(0))
+        call.tells(pcm.Gap(missing_ms=60, filled=False))
+        await call.until(lambda call: bool(call.failures))
+        call.bridge.leave()
+        async with asyncio.timeout(5):
+            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
+        task = asyncio.create_task(heir.run())
+        call.says(speech(0) + silence(800))
+        await call.until(partial(_has_heard, 1))
+        assert call.failures == ["damaged_media"]
         heir.end("over")
         assert await asyncio.wait_for(task, 10)
 

@@ -14,6 +14,7 @@ from realtime_bridge.conversation import Conversation
 from realtime_bridge.effects import Break, Effect, Finish, Reappend, Record, Redial, Say, Send, SendAudio, Stop, Trim
 from realtime_bridge.ending import AT_MOST_S, SETTLE_S
 from realtime_bridge.personas import Persona, Personas
+from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.user_speech import END_OF_SPEECH, SLICES_END_AFTER_S
 from streams import down, pcm, turns
 from streams.ids import EntryId
@@ -537,6 +538,15 @@ def test_a_hole_is_told_and_is_silence_once(filled: bool, silence_ms: int) -> No
     assert isinstance(told, Say)
     assert isinstance(told.message, down.Failed)
     assert told.message.code == "damaged_media"
+    assert told.message.pcm_id == "1-1"
+
+
+def test_a_hole_that_another_bridge_has_told_of_is_silence_again() -> None:
+    """Nobody was asked about it yet, so it is said again; the client knows of this one, and not of the next."""
+    rebuilt = Rebuilt(turns.Opened(user="ann", door="mobile", turn_mode="server_vad"), told_to=EntryId(1, 1))
+    talk = Talk("server_vad", rebuilt=rebuilt).ready()
+    assert sent(talk.says(pcm.Gap(missing_ms=200, filled=False))) == ["audio"]
+    assert told(talk.says(pcm.Gap(missing_ms=200, filled=True))) != []
 
 
 @pytest.mark.parametrize(("deaf_ms", "heard"), [(0, [1, 1, 1, 1]), (500, [0, 1, 1, 1]), (None, [0, 0, 0, 1])])
