@@ -70,6 +70,11 @@ class Child:
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
     @property
+    def is_running(self) -> bool:
+        """False for one that has ended, also where nobody has started it again yet."""
+        return self.process is not None and self.process.returncode is None
+
+    @property
     def last_words(self) -> str:
         """Its own sentence about why it ended (`name: sentence` on standard error), else the last line it wrote."""
         errors = [line.strip() for line in self.errors if line.strip()]

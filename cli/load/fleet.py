@@ -72,7 +72,7 @@ class Fleet:
         assert service is not None
         assert service != "redis"
         all_of = self.of(service)
-        ready = [child for child in all_of if child.ready.is_set()] or all_of
+        ready = [child for child in all_of if child.ready.is_set() and child.is_running] or all_of
         first, count = fault.victim % len(ready), max(1, len(all_of) // 2) if fault.kind.is_half else 1
         in_turn = [*ready[first:], *ready[:first]]
         return sorted(in_turn, key=lambda child: child.process is None or child.process.pid not in busy)[:count]

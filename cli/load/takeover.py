@@ -90,26 +90,28 @@ class Watch:
 
     async def begin(self, cause: str) -> None:
         """Which sessions they have."""
-        sids, owners = await self._everybody()
-        theirs = [(sid, owner) for sid, owner in zip(sids, owners, strict=True) if _pid(owner) in self.pids]
-        self.seen = [_Seen(Takeover(cause, 0.0, sid), owner) for sid, owner in theirs]
-        if self.service == "bridge":
-            async with self.redis.pipeline(transaction=False) as pipeline:
-                for each in self.seen:
-                    pipeline.xrevrange(SessionKeys(each.takeover.sid).down, count=1)
-                found = await pipeline.execute()
-            for each, down in zip(self.seen, found, strict=True):
-                each.epoch = EntryId.parse(down[0][0]).left if down else 0
-                each.looked_to = EntryId(each.epoch + 1, 0)
+        # Epochs first: one that is not yet read when its session is somebody else's is a takeover, not the one before it.
+        sids = await self._sids()
+        epochs = await self._epochs(sids) if self.service == "bridge" else [0] * len(sids)
+        for sid, epoch, owner in zip(sids, epochs, await self._owners(sids), strict=True):
+            if _pid(owner) in self.pids:
+                self.seen.append(_Seen(Takeover(cause, 0.0, sid), owner, epoch, EntryId(epoch + 1, 0)))
 
     async def busy(self) -> set[int]:
         """Processes that have sessions."""
-        return {_pid(owner) for owner in (await self._everybody())[1]}
+        return {_pid(owner) for owner in await self._owners(await self._sids())}
 
-    async def _everybody(self) -> tuple[list[str], list[str]]:
-        """All sessions, and who has them."""
-        sids = [cast(bytes, sid).decode() for sid in await self.redis.zrange(keys.SESSIONS, 0, -1)]
-        return sids, await self._owners(sids)
+    async def _sids(self) -> list[str]:
+        """Of all sessions."""
+        return [cast(bytes, sid).decode() for sid in await self.redis.zrange(keys.SESSIONS, 0, -1)]
+
+    async def _epochs(self, sids: list[str]) -> list[int]:
+        """The latest bridge's, of each; 0 where none has been there."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for sid in sids:
+                pipeline.xrevrange(SessionKeys(sid).down, count=1)
+            found = await pipeline.execute()
+        return [EntryId.parse(down[0][0]).left if down else 0 for down in found]
 
     async def follow(self, killed_s: float) -> list[Takeover]:
         """Until all have been taken over, and heard of where something was due. `killed_s`: on the run's clock."""

@@ -50,3 +50,21 @@ async def test_what_is_due_is_heard_behind_a_long_conversation(hub: Hub, monkeyp
     assert due.heard_s is not None
     assert over.heard_s is None
     assert await hub.redis.zcard(keys.SESSIONS) == 2
+
+
+async def test_who_is_taken_over_while_one_looks_is_no_orphan(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease is looked at while the dead bridge's still stands, and its epoch too: whatever comes in between."""
+    monkeypatch.setattr(takeover, "LIMIT_S", 2.0)
+    session, _ = await asked(hub, "ann")
+    watch = Watch(hub.redis, "bridge", pids=(1,))
+    owners = watch._owners
+
+    async def slowly(sids: list[str]) -> list[str]:
+        found = await owners(sids)
+        await bridged(hub, "host:2", session)
+        return found
+
+    monkeypatch.setattr(watch, "_owners", slowly)
+    await watch.begin("bridge kill")
+    (taken,) = await watch.follow(0.0)
+    assert taken.owned_s is not None
