@@ -44,6 +44,7 @@ from gateway.doors import (
     mobile_web,
     openai,
     openai_http,
+    openai_refusals,
     openai_secrets,
     openai_session,
     openai_speech,
@@ -98,7 +99,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
     app[API_KEYS] = ApiKeys(_keys(settings.api_keys))
     app[OPERATORS] = Operators(_keys(settings.admin_keys), _keys(settings.listen_keys))
     app[admin.WATCHERS] = admin.Watchers()
-    app[FAREWELLS] = {openai_session.DOOR: openai_session.farewell}
+    app[FAREWELLS] = {openai_session.DOOR: openai_refusals.farewell}
     app[CONNECTIONS] = Connections(app[METRICS])
     app[BODIES] = Bodies()
     app[CALLS] = CallRecordings(settings.recordings)

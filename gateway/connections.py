@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.arrivals import Arrivals
 from gateway.backend import Backend
@@ -44,6 +44,7 @@ from gateway.playhead import Playhead
 from gateway.reaching import Reaching
 from gateway.stopping import Stopping
 from gateway.uplink import Uplink
+from gateway.ways import Way, Wire
 from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down
@@ -66,41 +67,6 @@ _PROBE = b"probe:"
 
 ARRIVE_WITHIN_S = 1.0
 """When this process ends: how long it is waited for that what was written has arrived. A redial hears the rest again."""
-
-
-class Wire(Protocol):
-    """How what the client is told goes down: a `TextSocket`, an `EventStream`, or another that a door brings along."""
-
-    on_pong: Callable[[bytes], None] | None
-    """called with the payload of each ping that has come back"""
-
-    async def write(self, frame: Frame) -> None:
-        """Raises SlowClient, ClientLeft."""
-
-    async def ping(self, payload: bytes) -> None:
-        """Have it come back when all that was written before has reached the client's machine. Raises ClientLeft."""
-
-    async def depart(self, over: ConnectionOver) -> None:
-        """Tell the client why, while it is still listened to, and wait a little for it to have done the same."""
-
-    async def close(self, over: ConnectionOver) -> None:
-        """Tell the client why, and wait a little for it to read that."""
-
-
-class Way(Protocol):
-    """How what the client says goes up: `Uplink`, or another that a door brings along."""
-
-    worker: asyncio.Task[None]
-
-    @property
-    def is_known(self) -> bool:
-        """Whether a worker has been told of the session."""
-
-    def is_over(self) -> None:
-        """The session has ended by itself."""
-
-    async def leave(self) -> bool:
-        """Store what was said, and end. Whether the session has nothing to wait for: nothing was said over this."""
 
 
 class Connection:

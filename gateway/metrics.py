@@ -29,7 +29,7 @@ class Metrics(ProcessMetrics):
         )
         self.errors = Counter(
             "parley_gateway_errors",
-            "What went wrong at the door, by code; see gateway/errors.py. `upstream`: a failure that the bridge reported.",
+            "What went wrong at the door, by code; see gateway/errors/. `upstream`: a failure that the bridge reported.",
             ["door", "code"],
             registry=self.registry,
         )

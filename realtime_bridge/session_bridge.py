@@ -177,7 +177,7 @@ class SessionBridge:
         """When it fails, the session ends."""
         try:
             await work
-        except Exception:
+        except Exception:  # whatever it is, it ends the session; why is said once, of all that failed
             if self._lines is not None:
                 self._lines.is_ending = True
             raise

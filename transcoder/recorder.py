@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from runtime.logs import SessionLogger
 from streams import down, heard, keys, pcm, turns
@@ -85,12 +86,18 @@ class Recorder:
             await self._run()
         except OSError as error:
             self._log.error("the call cannot be recorded, and goes on without: %s", error)
-            with suppress(Exception):  # so that nothing waits for it any more
-                await self._hub.redis.unlink(self._session.keys.recorded)
+            await self._withdraw()
         except StreamUnavailable as error:
             self._log.error("the recording of the call stops: %s", error)
         except Exception:  # noqa: BLE001 - of ours: the call does not end for it; what is on disk is made a recording of later
             self._log.exception("the recording of the call stops")
+
+    async def _withdraw(self) -> None:
+        """There is no recording that anybody should wait for."""
+        try:
+            await self._hub.redis.unlink(self._session.keys.recorded)
+        except (OSError, RedisError) as error:
+            self._log.warning("the recording is waited for, though there is none: %s", error)
 
     async def _run(self) -> None:
         reached = await self._write(self._begin_files, await self._about())

@@ -10,14 +10,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 from redis.asyncio import Redis
 
 from cli.load.far import Line
-from cli.load.faults import SERVICES, SLOW_MS, Fault, Kind, Service
+from cli.load.faults import SLOW_MS, Fault, Kind, Service
 from cli.restarts import Restart, RestartPolicy
 from cli.supervisor import Child, ChildSpec, Supervisor
 from runtime.embedded import EmbeddedServer
@@ -140,6 +140,26 @@ class Fleet:
             self._tasks_of[name] = int(told[1])
 
 
+class _Written:
+    """What processes write: in a file, where one is wanted, and told to `hear` with the name of who wrote it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else path.open("w")
+        self.hear: Callable[[str, str], None] = lambda name, line: None
+
+    def show(self, spec: ChildSpec, line: str) -> None:
+        self.hear(spec.name, line)
+        self.say(f"{spec.name} │ {line}")
+
+    def say(self, sentence: str) -> None:
+        if self._file is not None:
+            self._file.write(f"{sentence}\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 @asynccontextmanager
 async def fleet(
     base_url: str | None,
@@ -156,65 +176,60 @@ async def fleet(
     `kinds`: what shall go wrong, as far as something has to be prepared for it. Without a base URL they have a simulator of
     their own, in a process that takes `answers` as its options.
     """
-    lines = None if log is None else log.open("w")
+    async with AsyncExitStack() as stack:
+        written = stack.enter_context(closing(_Written(log)))
+        server = await stack.enter_async_context(EmbeddedServer(*(_KEEPS if any(map(_is_restart, kinds)) else ())))
+        far = None
+        if any(kind.how == "slow" for kind in kinds):  # all that is said passes through this process
+            far = await stack.enter_async_context(Line(server.url, delay_s=0.0).open())
+        supervisor = await stack.enter_async_context(Supervisor(written.show, written.say, _Always))
+        redis = await stack.enter_async_context(Redis(port=server.port))
+        ports = stack.enter_context(HeldPorts())
+        specs = list[ChildSpec]()
+        if base_url is None:
+            port = ports.take()
+            base_url = f"http://127.0.0.1:{port}/v1"
+            specs.append(_model(port, answers))
+        recordings = supervisor.directory / "recordings"
+        common = _variables(server.url if far is None else far.url, base_url, recordings, grace_s)
+        gateways = [ports.take() for _ in range(each)]
+        specs += [_spec("gateway", n, {**common, "PORT": str(port)}) for n, port in enumerate(gateways, 1)]
+        specs += [_spec("transcoder", n, common) for n in range(1, each + 1)]
+        specs += [_spec("bridge", n, common) for n in range(1, (bridges or each) + 1)]
+        await supervisor.start(specs)
+        ships = Fleet(supervisor.children, [f"http://127.0.0.1:{port}" for port in gateways], redis, server, far)
+        written.hear = ships.wrote
+        yield ships
+        for child in supervisor.children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.send_signal(signal.SIGCONT)
 
-    ships: Fleet | None = None
 
-    def show(spec: ChildSpec, line: str) -> None:
-        if ships is not None:
-            ships.wrote(spec.name, line)
-        if lines is not None:
-            lines.write(f"{spec.name} │ {line}\n")
+def _variables(redis_url: str, base_url: str, recordings: Path, grace_s: float) -> dict[str, str]:
+    """Of every process, but for a gateway's port."""
+    return {
+        **{name: "" for name in os.environ if name.startswith(_OURS)},
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": base_url,
+        "OPENAI_API_KEY": "simulator",
+        "HOST": "127.0.0.1",
+        "LOG_LEVEL": "INFO",
+        "PARLEY_GRACE_S": str(grace_s),
+        "PARLEY_DECODERS": "1",
+        "PARLEY_RECORDINGS": str(recordings),
+        "PARLEY_TRANSCRIPTION_MODEL": "none",
+    }
 
-    def say(sentence: str) -> None:
-        if lines is not None:
-            lines.write(f"{sentence}\n")
 
-    try:
-        async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(EmbeddedServer(*(_KEEPS if any(map(_is_restart, kinds)) else ())))
-            far = None
-            if any(kind.how == "slow" for kind in kinds):  # all that is said passes through this process
-                far = await stack.enter_async_context(Line(server.url, delay_s=0.0).open())
-            supervisor = await stack.enter_async_context(Supervisor(show, say, _Always))
-            redis = await stack.enter_async_context(Redis(port=server.port))
-            with HeldPorts() as ports:
-                specs, urls = list[ChildSpec](), list[str]()
-                if base_url is None:
-                    at = str(ports.take())
-                    base_url = f"http://127.0.0.1:{at}/v1"
-                    command = [sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", at, *answers]
-                    specs.append(ChildSpec("model-1", command, stop_order=2))
-                common = {
-                    **{name: "" for name in os.environ if name.startswith(_OURS)},
-                    "REDIS_URL": server.url if far is None else far.url,
-                    "OPENAI_BASE_URL": base_url,
-                    "OPENAI_API_KEY": "simulator",
-                    "HOST": "127.0.0.1",
-                    "LOG_LEVEL": "INFO",
-                    "PARLEY_GRACE_S": str(grace_s),
-                    "PARLEY_DECODERS": "1",
-                    "PARLEY_RECORDINGS": str(supervisor.directory / "recordings"),
-                    "PARLEY_TRANSCRIPTION_MODEL": "none",
-                }
-                for service in SERVICES:
-                    for number in range(1, (bridges if bridges and service == "bridge" else each) + 1):
-                        variables = dict(common)
-                        if service == "gateway":
-                            variables["PORT"] = str(port := ports.take())
-                            urls.append(f"http://127.0.0.1:{port}")
-                        command = [sys.executable, "-m", _MODULES[service]]
-                        order = 0 if service == "gateway" else 1
-                        specs.append(ChildSpec(f"{service}-{number}", command, variables, stop_order=order))
-                await supervisor.start(specs)
-                ships = Fleet(supervisor.children, urls, redis, server, far)
-                yield ships
-                for child in supervisor.children:
-                    if child.process is not None and child.process.returncode is None:
-                        child.process.send_signal(signal.SIGCONT)
-    finally:
-        if lines is not None:
-            lines.close()
+def _spec(service: Service, number: int, variables: Mapping[str, str]) -> ChildSpec:
+    command = [sys.executable, "-m", _MODULES[service]]
+    return ChildSpec(f"{service}-{number}", command, variables, stop_order=0 if service == "gateway" else 1)
+
+
+def _model(port: int, answers: Sequence[str]) -> ChildSpec:
+    """A simulator, which goes last."""
+    command = [sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", str(port), *answers]
+    return ChildSpec("model-1", command, stop_order=2)
 
 
 def _is_restart(kind: Kind) -> bool:

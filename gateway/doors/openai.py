@@ -57,20 +57,10 @@ from gateway.doors import openai_entries as entries
 from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
+from gateway.doors.openai_downlink import Frames, downlink, event_id
 from gateway.doors.openai_formats import NONE, Formats, asked_by, in_up
-from gateway.doors.openai_session import (
-    DOOR,
-    NO_LIMIT,
-    USER,
-    Asked,
-    Frames,
-    Start,
-    downlink,
-    event_id,
-    input_of,
-    refuse_beta,
-    start,
-)
+from gateway.doors.openai_refusals import refuse_beta
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Start, input_of, start
 from gateway.errors import (
     BinaryFrame,
     Busy,

@@ -40,23 +40,11 @@ from gateway.doors import openai_extension as extension
 from gateway.doors import openai_messages as wire
 from gateway.doors.openai_audio import read_query
 from gateway.doors.openai_batch import Batch, events_of, numbered, plain
+from gateway.doors.openai_downlink import Frames, downlink, event_id, formats_of
 from gateway.doors.openai_formats import in_up
+from gateway.doors.openai_refusals import refuse_beta
 from gateway.doors.openai_requests import json_answer, named, numbers_now, refusals
-from gateway.doors.openai_session import (
-    DOOR,
-    NO_LIMIT,
-    USER,
-    Asked,
-    Frames,
-    Start,
-    downlink,
-    event_id,
-    formats_of,
-    input_of,
-    refuse_beta,
-    source_of,
-    start,
-)
+from gateway.doors.openai_session import DOOR, NO_LIMIT, USER, Asked, Start, input_of, source_of, start
 from gateway.errors import (
     ClientLeft,
     ConnectionOver,

@@ -12,9 +12,10 @@ from aiohttp import web
 from gateway.admission import admitted
 from gateway.allowance import seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS
+from gateway.doors.openai_downlink import formats_of
 from gateway.doors.openai_entries import Samples
 from gateway.doors.openai_requests import json_answer, named, numbers_now, refusals
-from gateway.doors.openai_session import DOOR, formats_of, source_of
+from gateway.doors.openai_session import DOOR, source_of
 from gateway.errors import ConnectionOver, MustNumber, NeedsPackets, NotNow
 from gateway.posting import post_stream
 from gateway.transports.chunked import chunks

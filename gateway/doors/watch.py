@@ -26,6 +26,7 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection
+from gateway.doors import watch_address as address
 from gateway.doors import watch_messages as wire
 from gateway.doors import watch_phone
 from gateway.doors.watch_conversation import ANYBODY, DOOR, downlink, end, is_there, refusing, take
@@ -123,7 +124,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     app = request.app
     async with admitted(request, DOOR) as caller:
         with refusing():
-            conversation = wire.conversation(request.query)
+            conversation = address.conversation(request.query)
         async with app[LIMITS].session(caller, partial(is_there, app[BACKEND], caller, conversation)) as room:
             return await _listen(request, caller, conversation, room)
 
@@ -154,9 +155,9 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
     """None when the client wants to go on with a session that is over. Raises StreamUnavailable."""
     backend = request.app[BACKEND]
     started = wire.ConversationStarted(conversation)
-    heard = wire.last_event(request.headers.get("Last-Event-ID"))
+    heard = address.last_event(request.headers.get("Last-Event-ID"))
     if heard is None:
-        history = wire.history_in_address(request.query.get("history", ""))
+        history = address.history_in_address(request.query.get("history", ""))
         opened = await take(backend, request.app[METRICS], caller, conversation, history)
         async with on_the_way(backend, opened):
             return Start(opened, await place_of(backend, opened), (started,))
@@ -194,7 +195,7 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
 
 def _frame(told: wire.ToClient, item: str | None = None, session: Session | None = None) -> Frame:
     """Where the session is named, the event has an id when it is the last of its entry."""
-    prefix = "" if session is None else wire.event_id_prefix(session.sid)
+    prefix = "" if session is None else address.event_id_prefix(session.sid)
     return Frame(wire.kind(told), told.line.encode(), item, prefix=prefix)
 
 
@@ -291,7 +292,7 @@ async def _upload(request: web.Request) -> web.StreamResponse:
     app, backend = request.app, request.app[BACKEND]
     async with admitted(request, DOOR) as caller:
         with refusing():
-            conversation = wire.conversation(request.query)
+            conversation = address.conversation(request.query)
             session = await _awaited(backend, caller.user_or(ANYBODY), conversation)
             upload = Upload(backend, session, app[LIMITS].allowance(session.sid))
             with app[CONNECTIONS].joined(upload):
@@ -317,7 +318,7 @@ async def _end(request: web.Request) -> web.StreamResponse:
     backend = request.app[BACKEND]
     with refusing():
         caller = await admit(request, DOOR)
-        conversation = wire.conversation(request.query)
+        conversation = address.conversation(request.query)
         session = await backend.sessions.find(caller.user_or(ANYBODY), conversation)
         if session is not None:
             await end(backend, session)

@@ -12,7 +12,9 @@ import msgspec
 from gateway.admission import Caller
 from gateway.backend import Backend
 from gateway.connections import Connection
+from gateway.doors import watch_address as address
 from gateway.doors import watch_messages as wire
+from gateway.doors import watch_told
 from gateway.errors import ConnectionOver, InvalidAddress, InvalidMessage, NotNow, RequestRefused
 from gateway.metrics import Metrics
 from gateway.naming import Opened, take_session
@@ -64,7 +66,7 @@ async def is_there(backend: Backend, caller: Caller, conversation: str) -> bool:
         return await backend.sessions.find(caller.user_or(ANYBODY), conversation) is not None
 
 
-async def take(backend: Backend, metrics: Metrics, caller: Caller, conversation: str, history: wire.History) -> Opened:
+async def take(backend: Backend, metrics: Metrics, caller: Caller, conversation: str, history: address.History) -> Opened:
     """The session of this conversation, or a new one, which begins with the history. Raises StreamUnavailable."""
     user, agreed = caller.user_or(ANYBODY), caller.recorded_by
     asked = turns.Opened(user=user, door=DOOR, turn_mode="server_vad", history=history.lines, recorded_by=agreed)
@@ -105,7 +107,7 @@ async def downlink(
 
     `output`: in what it is heard. `paced`: of a client that cannot take back what it has.
     """
-    sound = wire.Sound(output)
+    sound = watch_told.Sound(output)
 
     def void(item: str) -> None:
         sound.told(down.Interrupted(item, 0, 0))
@@ -132,7 +134,7 @@ async def downlink(
 
 def _told(connection: Connection, message: down.DownMessage) -> list[wire.ToClient]:
     try:
-        told = wire.told(message)
+        told = watch_told.told(message)
     except msgspec.DecodeError as error:
         connection.log.error("an event of the model's is passed over: %s", error)
         return []

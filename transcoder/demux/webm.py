@@ -1,18 +1,18 @@
 """PURE. WebM and Matroska as a MediaRecorder writes them: element by element, whatever the chunks are.
 
-RFC 8794 (EBML), RFC 9559 (Matroska). An element is an id, a size and content. A live recording's Segment and Clusters have
-an unknown size, and each chunk ends wherever it ends (Chromium's one byte into the next element). So the levels are not
-followed: Segment and Cluster are stepped into, the few elements that matter are taken whole, all others are passed over as
-their bytes come. After damage the next Cluster's id is looked for, or a block that another element follows: a recorder may
-write a Cluster for half a minute.
+RFC 9559; the elements it is made of are in `ebml.py`. A live recording's Segment and Clusters have an unknown size, and each
+chunk ends wherever it ends (Chromium's one byte into the next element). So the levels are not followed: Segment and Cluster
+are stepped into, the few elements that matter are taken whole, all others are passed over as their bytes come. After damage
+the next Cluster's id is looked for, or a block that another element follows: a recorder may write one Cluster for half a
+minute.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from transcoder.demux.ebml import UNKNOWN, Broken, children, read_float, read_header, read_number, read_signed, read_vint
 from transcoder.demux.packets import MAX_ELEMENT_BYTES, MAX_IDLE_ELEMENTS, Codec, Damage, DemuxError, Event, Packet, Track
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
@@ -36,7 +36,6 @@ turn what follows into elements of any size, and to pass over one would be to lo
 
 _CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
 _AUDIO_TRACK = 2
-_UNKNOWN = -1
 _MAX_SKIPPED_BYTES = 1 << 32
 """An element that is passed over says that it is larger: then it is damage, not an element."""
 
@@ -64,10 +63,6 @@ _PCM = {
     ("A_PCM/INT/LIT", 32): "pcm_s32le",
     ("A_PCM/INT/LIT", 8): "pcm_u8",
 }
-
-
-class _Broken(ValueError):
-    """These bytes are no element."""
 
 
 @dataclass
@@ -123,7 +118,7 @@ class WebmDemuxer:
             return False
         try:
             return self._element(events)
-        except _Broken as error:
+        except Broken as error:
             if not self._began and not events:
                 raise DemuxError(f"this WebM stream cannot be read: {error}") from None
             events.append(Damage(str(error)))
@@ -154,8 +149,8 @@ class WebmDemuxer:
         """Whether a block of our track lies here, and another element behind it; None when that cannot be said yet."""
         buffer = self._buffer
         try:
-            header = _header(buffer[at : at + 12])
-        except _Broken:
+            header = read_header(buffer[at : at + 12])
+        except Broken:
             return False
         if header is None:
             return None
@@ -174,27 +169,27 @@ class WebmDemuxer:
 
     def _element(self, events: list[Event]) -> bool:
         buffer = self._buffer
-        header = _header(buffer)
+        header = read_header(buffer)
         if header is None:
             return False
         kind, size, content = header
         if not self._began and kind != _EBML:
-            raise _Broken("it does not begin with an EBML header")
+            raise Broken("it does not begin with an EBML header")
         if kind in _STEPPED_INTO:
             del buffer[:content]
             return True
-        if size == _UNKNOWN:
-            raise _Broken(f"element {kind:X} has no size")
+        if size == UNKNOWN:
+            raise Broken(f"element {kind:X} has no size")
         if kind not in _TAKEN_WHOLE:
             if size > _MAX_SKIPPED_BYTES:
-                raise _Broken(f"element {kind:X} says that it has {size} bytes")
+                raise Broken(f"element {kind:X} says that it has {size} bytes")
             if self._largest and size > _PASSED_OVER.get(kind, -1):
-                raise _Broken(f"there is no element {kind:X} of {size} bytes between blocks")
+                raise Broken(f"there is no element {kind:X} of {size} bytes between blocks")
             del buffer[:content]
             self._skip = size
             return True
         if size > MAX_ELEMENT_BYTES:
-            raise _Broken(f"element {kind:X} says that it has {size} bytes")
+            raise Broken(f"element {kind:X} says that it has {size} bytes")
         if self._number is not None:
             self._check(kind, size, content)
         if len(buffer) < content + size:
@@ -205,62 +200,62 @@ class WebmDemuxer:
         return True
 
     def _check(self, kind: int, size: int, content: int) -> None:
-        """Raises _Broken for what no recorder writes in the middle: to wait for its end would be to lose all that comes."""
+        """Raises Broken for what no recorder writes in the middle: to wait for its end would be to lose all that comes."""
         if kind in (_SIMPLE_BLOCK, _BLOCK_GROUP):
             most = max(_MAX_FOUND_BYTES, 4 * self._largest) if self._largest else MAX_ELEMENT_BYTES
         else:
             most = 8 if kind == _TIMESTAMP else _MAX_HEADER_BYTES
         if size > most:
             self._largest = max(self._largest, size // 4 + 1)  # another one like it is believed
-            raise _Broken(f"element {kind:X} says that it has {size} bytes")
+            raise Broken(f"element {kind:X} says that it has {size} bytes")
         buffer, number = self._buffer, self._number
         if kind == _BLOCK_GROUP and len(buffer) > content and buffer[content] not in _IN_A_GROUP:
-            raise _Broken("a group of blocks begins with none")
+            raise Broken("a group of blocks begins with none")
         if kind == _SIMPLE_BLOCK and self._is_alone and number is not None and number < 127:
             if len(buffer) > content and buffer[content] != 0x80 | number:
-                raise _Broken("a block is of a track that there is not")
+                raise Broken("a block is of a track that there is not")
             if len(buffer) > content + 3 and buffer[content + 3] & _RESERVED_FLAGS:
-                raise _Broken("a block has flags that there are not")
+                raise Broken("a block has flags that there are not")
 
     def _take(self, kind: int, body: bytes) -> list[Event]:
         match kind:
             case 0x1A45DFA3:
                 self._began = True
             case 0x1549A966:
-                self._scale_ns = _number(dict(_children(body)).get(_TIMESTAMP_SCALE, b"")) or 1_000_000
+                self._scale_ns = read_number(dict(children(body)).get(_TIMESTAMP_SCALE, b"")) or 1_000_000
             case 0x1654AE6B:
                 return self._tracks(body)
             case 0xE7:
-                self._cluster_ticks = _number(body)
+                self._cluster_ticks = read_number(body)
             case 0xA3:
                 return self._block(body, 0)
             case 0xA0:
-                children = dict(_children(body))
-                padding_ns = _signed(children.get(_DISCARD_PADDING, b""))
-                return self._block(children.get(_BLOCK, b""), round(max(0, padding_ns) * self._rate / 1e9))
+                group = dict(children(body))
+                padding_ns = read_signed(group.get(_DISCARD_PADDING, b""))
+                return self._block(group.get(_BLOCK, b""), round(max(0, padding_ns) * self._rate / 1e9))
         return []
 
     def _tracks(self, body: bytes) -> list[Event]:
         if self._number is not None:
             return []  # a live stream may repeat its header
-        entries = [entry for kind, entry in _children(body) if kind == _TRACK_ENTRY]
+        entries = [entry for kind, entry in children(body) if kind == _TRACK_ENTRY]
         self._is_alone = len(entries) == 1
         for entry in entries:
-            fields = dict(_children(entry))
-            if _number(fields.get(_TYPE, b"")) != _AUDIO_TRACK:
+            fields = dict(children(entry))
+            if read_number(fields.get(_TYPE, b"")) != _AUDIO_TRACK:
                 continue
-            self._number = _number(fields.get(_NUMBER, b""))
+            self._number = read_number(fields.get(_NUMBER, b""))
             track = _track(fields)
             self._rate = track.sample_rate
             return [track]
         raise DemuxError("there is no audio track in this WebM stream")
 
     def _block(self, body: bytes, padding: int) -> list[Event]:
-        number, at = _vint(body, 0)
+        number, at = read_vint(body, 0)
         if self._number is None or number != self._number:
             return []
         if len(body) < at + 3:
-            raise _Broken("a block is cut off")
+            raise Broken("a block is cut off")
         self._largest = max(self._largest, len(body))
         (ticks,) = struct.unpack_from(">h", body, at)
         frames = _laced(body[at + 3 :], (body[at + 2] >> 1) & 3)
@@ -273,69 +268,25 @@ class WebmDemuxer:
 
 def _track(fields: dict[int, bytes]) -> Track:
     name = fields.get(_CODEC_ID, b"").rstrip(b"\0").decode("latin-1")
-    audio = dict(_children(fields.get(_AUDIO, b"")))
-    channels = _number(audio.get(_CHANNELS, b"")) or 1
-    rate = round(_float(audio.get(_SAMPLING_FREQUENCY, b""))) or 8_000
+    audio = dict(children(fields.get(_AUDIO, b"")))
+    channels = read_number(audio.get(_CHANNELS, b"")) or 1
+    rate = round(read_float(audio.get(_SAMPLING_FREQUENCY, b""))) or 8_000
     private = fields.get(_CODEC_PRIVATE, b"")
     if name == "A_OPUS":
         # OpusHead may name any rate (the recorder's own); Opus decodes at 48 kHz whatever it says.
         if not private.startswith(b"OpusHead") or len(private) < 19:
             raise DemuxError("the Opus header of this WebM stream is damaged")
         return Track("opus", _OPUS_RATE, private[9] or channels, private, int.from_bytes(private[10:12], "little"))
-    if (pcm := _PCM.get((name, _number(audio.get(_BIT_DEPTH, b""))))) is not None:
+    if (pcm := _PCM.get((name, read_number(audio.get(_BIT_DEPTH, b""))))) is not None:
         return Track("pcm", rate, channels, b"", 0, pcm)
     codec = _CODECS.get(name.partition("/")[0] if name.startswith("A_AAC") else name)
     if codec is None:
         raise DemuxError(
             f"the audio in this WebM stream is coded as {name[:40] or 'nothing known'}, which is not taken here"
         )
-    delay = round(_number(fields.get(_CODEC_DELAY, b"")) * rate / 1e9)
+    delay = round(read_number(fields.get(_CODEC_DELAY, b"")) * rate / 1e9)
     # Of Vorbis's first packet nothing is heard anyway.
     return Track(codec, rate, channels, private, delay if delay <= rate and codec != "vorbis" else 0)
-
-
-def _header(buffer: bytearray) -> tuple[int, int, int] | None:
-    """(id, size or _UNKNOWN, where the content begins); None when it is not there yet."""
-    if not buffer:
-        return None
-    id_length = 9 - buffer[0].bit_length()
-    if id_length > 4:
-        raise _Broken(f"no element begins with {buffer[0]:02X}")
-    if len(buffer) <= id_length:
-        return None
-    size_length = 9 - buffer[id_length].bit_length()
-    if size_length > 8:
-        raise _Broken("an element's size is longer than 8 bytes")
-    end = id_length + size_length
-    if len(buffer) < end:
-        return None
-    mask = (1 << (7 * size_length)) - 1
-    size = int.from_bytes(buffer[id_length:end], "big") & mask
-    return int.from_bytes(buffer[:id_length], "big"), _UNKNOWN if size == mask else size, end
-
-
-def _vint(body: bytes, at: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
-    if at >= len(body):
-        raise _Broken("an element is cut off")
-    length = 9 - body[at].bit_length()
-    if length > 8 or at + length > len(body):
-        raise _Broken("a number is cut off")
-    return int.from_bytes(body[at : at + length], "big") & ((1 << (7 * length)) - 1), at + length
-
-
-def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """The elements within one that is there as a whole."""
-    at = 0
-    while at < len(body):
-        header = _header(bytearray(body[at : at + 12]))
-        if header is None:
-            raise _Broken("an element is cut off")
-        kind, size, content = header
-        if size == _UNKNOWN or at + content + size > len(body):
-            raise _Broken(f"element {kind:X} is larger than the one around it")
-        yield kind, body[at + content : at + content + size]
-        at += content + size
 
 
 def _laced(body: bytes, lacing: int) -> list[bytes]:
@@ -343,17 +294,17 @@ def _laced(body: bytes, lacing: int) -> list[bytes]:
     if lacing == 0:
         return [body]
     if not body:
-        raise _Broken("a laced block is empty")
+        raise Broken("a laced block is empty")
     count, at = body[0] + 1, 1
     if lacing == 2:
         if (len(body) - 1) % count:
-            raise _Broken("frames of one size do not fill their block")
+            raise Broken("frames of one size do not fill their block")
         size = (len(body) - 1) // count
         return [body[1 + n * size : 1 + (n + 1) * size] for n in range(count)]
     sizes, at = (_xiph_sizes if lacing == 1 else _ebml_sizes)(body, at, count - 1)
     rest = len(body) - at - sum(sizes)
     if rest < 0:
-        raise _Broken("the frames of a block are longer than it is")
+        raise Broken("the frames of a block are longer than it is")
     frames = []
     for size in [*sizes, rest]:
         frames.append(body[at : at + size])
@@ -367,7 +318,7 @@ def _xiph_sizes(body: bytes, at: int, count: int) -> tuple[list[int], int]:
         size = 0
         while True:
             if at >= len(body):
-                raise _Broken("the sizes of a block are cut off")
+                raise Broken("the sizes of a block are cut off")
             size += body[at]
             at += 1
             if body[at - 1] < 255:
@@ -380,35 +331,10 @@ def _ebml_sizes(body: bytes, at: int, count: int) -> tuple[list[int], int]:
     sizes: list[int] = []
     for n in range(count):
         start = at
-        value, at = _vint(body, at)
+        value, at = read_vint(body, at)
         if n:
             value += sizes[-1] - ((1 << (7 * (at - start) - 1)) - 1)
         if value < 0:
-            raise _Broken("a frame has less than no bytes")
+            raise Broken("a frame has less than no bytes")
         sizes.append(value)
     return sizes, at
-
-
-def _number(body: bytes) -> int:
-    if len(body) > 8:
-        raise _Broken("a number is longer than 8 bytes")
-    return int.from_bytes(body, "big")
-
-
-def _signed(body: bytes) -> int:
-    if len(body) > 8:
-        raise _Broken("a number is longer than 8 bytes")
-    return int.from_bytes(body, "big", signed=True)
-
-
-def _float(body: bytes) -> float:
-    match len(body):
-        case 0:
-            return 0.0
-        case 4:
-            value: float = struct.unpack(">f", body)[0]
-        case 8:
-            value = struct.unpack(">d", body)[0]
-        case _:
-            raise _Broken("a number has neither 4 nor 8 bytes")
-    return value if 0 < value < 1e6 else 0.0

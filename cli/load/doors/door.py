@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import aiohttp
 
@@ -148,3 +148,30 @@ class SocketDoor(Door):
 
     async def leave(self) -> None:
         await self._socket.close()
+
+
+class HttpDoor(Door):
+    """Over plain HTTP: one answer without an end down, and a task that makes requests up, from the first dial on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._response: aiohttp.ClientResponse | None = None
+        self._uploading: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def upload(self) -> None:
+        """Make the requests, one after the other, for as long as there is this client."""
+
+    def _upload_from_now_on(self) -> None:
+        if self._uploading is None:
+            self._uploading = asyncio.create_task(self.upload())
+
+    async def hang_up(self) -> None:
+        if self._response is not None:
+            self._response.close()
+
+    async def close(self) -> None:
+        if self._uploading is not None:
+            self._uploading.cancel()
+            await asyncio.wait([self._uploading])
+        await super().close()

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import aiohttp
 
 from cli.load.coding import TALK
-from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, Door
+from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, HttpDoor
 
 HEADER_BYTES = 44
 QUEUE_S = 2.0
 """What the app keeps while a POST is not answered; what does not fit is dropped, and was never sent."""
 
 
-class Ios(Door):
+class Ios(HttpDoor):
     speaks_silence = True
     rate: ClassVar[int] = 24_000
     """hertz, both ways"""
@@ -23,9 +23,7 @@ class Ios(Door):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._id: str | None = None
-        self._response: aiohttp.ClientResponse | None = None
         self._chunks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._poster: asyncio.Task[None] | None = None
         self._queued = 0
 
     async def dial(self) -> None:
@@ -40,8 +38,7 @@ class Ios(Door):
             if self._response.status != 200:
                 raise ConnectionError(f"{self._response.status} {await self._response.text()}")
             await self._response.content.readexactly(HEADER_BYTES)
-        if self._poster is None:
-            self._poster = asyncio.create_task(self._post())
+        self._upload_from_now_on()
 
     @property
     def _session(self) -> str:
@@ -60,16 +57,6 @@ class Ios(Door):
         """24 kHz of what this app plays."""
         return pcm
 
-    async def hang_up(self) -> None:
-        if self._response is not None:
-            self._response.close()
-
-    async def close(self) -> None:
-        if self._poster is not None:
-            self._poster.cancel()
-            await asyncio.wait([self._poster])
-        await super().close()
-
     async def leave(self) -> None:
         async with asyncio.timeout(REQUEST_LIMIT_S), self._http.post(f"{self._session}/stop_stream"):
             pass
@@ -86,7 +73,7 @@ class Ios(Door):
         self._queued += count
         self._chunks.put_nowait((first, count))
 
-    async def _post(self) -> None:
+    async def upload(self) -> None:
         while True:
             first, count = await self._chunks.get()
             self._queued -= count

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import pybase64
 
-from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, Door, Over, SocketDoor
+from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, Door, HttpDoor, Over, SocketDoor
 from cli.load.doors.numbered import Numbered, Object
 from cli.load.lines import events
 
@@ -111,16 +111,14 @@ class OpenAi(_Talk, SocketDoor):
                 await self._socket.send_str(msgspec.json.encode(event).decode())
 
 
-class OpenAiHttp(_Talk):
+class OpenAiHttp(_Talk, HttpDoor):
     """Over Server-Sent Events and POST, each request at the gateway whose turn it is."""
 
     one_each = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._response: aiohttp.ClientResponse | None = None
         self._unsent = asyncio.Event()
-        self._poster: asyncio.Task[None] | None = None
 
     async def dial(self) -> None:
         async with asyncio.timeout(DIAL_LIMIT_S):
@@ -136,8 +134,7 @@ class OpenAiHttp(_Talk):
             else:
                 raise ConnectionError("the stream ended before its first event")
         self._unsent.set()
-        if self._poster is None:
-            self._poster = asyncio.create_task(self._post())
+        self._upload_from_now_on()
 
     async def listen(self) -> None:
         async for event in self._events:
@@ -150,16 +147,6 @@ class OpenAiHttp(_Talk):
                 return
             self._heard(heard)
 
-    async def hang_up(self) -> None:
-        if self._response is not None:
-            self._response.close()
-
-    async def close(self) -> None:
-        if self._poster is not None:
-            self._poster.cancel()
-            await asyncio.wait([self._poster])
-        await super().close()
-
     async def leave(self) -> None:
         async with asyncio.timeout(REQUEST_LIMIT_S):
             async with self._http.post(f"{self.http_url}/v1/realtime/end?session={self.line.session}"):
@@ -169,7 +156,7 @@ class OpenAiHttp(_Talk):
         self.line.number(event, self.now())
         self._unsent.set()
 
-    async def _post(self) -> None:
+    async def upload(self) -> None:
         while True:
             await self._unsent.wait()
             self._unsent.clear()

@@ -11,11 +11,11 @@ import msgspec
 import pybase64
 
 from cli.load.coding import TALK
-from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, Door, Over, SocketDoor
+from cli.load.doors.door import DIAL_LIMIT_S, REQUEST_LIMIT_S, HttpDoor, Over, SocketDoor
 from cli.load.lines import events
 
 
-class Watch(Door):
+class Watch(HttpDoor):
     """Falls back on what the gateway knows when it dials again."""
 
     speaks_silence = True
@@ -26,9 +26,7 @@ class Watch(Door):
         super().__init__(*arguments)
         self._query = {"conversationId": f"load-{self.ledger.session}"}
         self._last_id: str | None = None
-        self._response: aiohttp.ClientResponse | None = None
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
-        self._upload: asyncio.Task[None] | None = None
         self._is_up = asyncio.Event()
 
     async def dial(self) -> None:
@@ -46,8 +44,7 @@ class Watch(Door):
                 break
             else:
                 raise ConnectionError("the stream ended before its first event")
-        if self._upload is None:
-            self._upload = asyncio.create_task(self._keep_uploading())
+        self._upload_from_now_on()
 
     async def listen(self) -> None:
         async for event in self._events:
@@ -63,16 +60,6 @@ class Watch(Door):
                     self.trouble(event.data)
                 case _:
                     pass
-
-    async def hang_up(self) -> None:
-        if self._response is not None:
-            self._response.close()
-
-    async def close(self) -> None:
-        if self._upload is not None:
-            self._upload.cancel()
-            await asyncio.wait([self._upload])
-        await super().close()
 
     async def leave(self) -> None:
         async with asyncio.timeout(REQUEST_LIMIT_S):
@@ -91,7 +78,7 @@ class Watch(Door):
             raise ConnectionError("no upload is under way")
         await self._chunks.put(pcm)
 
-    async def _keep_uploading(self) -> None:
+    async def upload(self) -> None:
         while True:
             try:
                 async with self._http.post(

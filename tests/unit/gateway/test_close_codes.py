@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
-from gateway.doors.openai_session import BETA_SHAPE, INVALID_KEY
+from gateway.doors.openai_refusals import BETA_SHAPE, INVALID_KEY
 from gateway.errors import ConnectionOver, NotAdmitted
 
 PAGE = Path(__file__).parents[3] / "docs" / "client-protocols.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway import errors
 
-ROOT = Path(errors.__file__).parent
+ROOT = Path(errors.__file__).parents[1]
 FORBIDDEN = {"asyncio", "aiohttp", "redis", "time"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.doors.openai_session import Frames, _frame
+from gateway.doors.openai_downlink import Frames, _frame
 from streams import down
 from streams.ids import EntryId
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.doors.openai_session import Frames
+from gateway.doors.openai_downlink import Frames
 from gateway.outbox import Frame
 from streams.ids import EntryId
 
