@@ -9,7 +9,7 @@ else becomes of it is counted here. Whether that was promised is for `promises.p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,6 +17,8 @@ from cli.load.coding import Frame
 
 FRAME_MS = 20
 
+PAUSE_S = 1.0
+"""What was sent so much later than what was sent before it was lost by itself."""
 
 FIND_OUT_S = 0.25
 """A client's other connections find out a moment later that they are dead, and what is written into one meanwhile is lost,
@@ -210,7 +212,8 @@ def judge(ledger: Ledger) -> Figures:
 def lost_up(ledger: Ledger) -> Iterator[str]:
     """Each run of frames that the model was never asked with, and when they were sent."""
     times_asked = {number for utterance in ledger.asked for number in utterance}
-    for run in _runs([number for number in ledger.sent if number not in times_asked], list(ledger.sent)):
+    lost = [number for number in ledger.sent if number not in times_asked]
+    for run in (part for each in _runs(lost, list(ledger.sent)) for part in _at_once(each, ledger.sent)):
         yield f"{run[0]}–{run[-1]}, sent {ledger.sent[run[0]]:.2f}–{ledger.sent[run[-1]]:.2f} s, never reached the model"
 
 
@@ -272,6 +275,15 @@ def _runs(lost: Sequence[int], due: Sequence[int]) -> list[list[int]]:
         else:
             runs.append([number])
     return runs
+
+
+def _at_once(run: Sequence[int], sent: Mapping[int, float]) -> Iterator[list[int]]:
+    """The parts of it that were sent without a pause."""
+    begin = 0
+    for at in range(1, len(run) + 1):
+        if at == len(run) or sent[run[at]] > sent[run[at - 1]] + PAUSE_S:
+            yield [*run[begin:at]]
+            begin = at
 
 
 def _before_ms(sent_at: float, breaks: Sequence[Break]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cli.load.coding import Frame
-from cli.load.ledger import NEVER_MS, Break, Ledger, judge
+from cli.load.ledger import NEVER_MS, Break, Ledger, judge, lost_up
 
 
 def frames(numbers: Iterable[int], session: int = 7) -> list[Frame]:
@@ -48,6 +48,13 @@ def test_what_was_sent_just_before_a_break_or_within_is_told_apart() -> None:
     assert round(judge(ledger).up_lost_before_ms) == 100
     ledger.breaks = [Break("cut", 10.1)]
     assert judge(ledger).up_lost_before_ms == 0
+
+
+def test_what_was_lost_at_two_times_is_told_of_twice() -> None:
+    """Also where nothing was sent in between."""
+    ledger = spoken(asked=[range(10)])
+    ledger.say(50, 1, 40.0)
+    assert [each.partition(",")[0] for each in lost_up(ledger)] == ["10–49", "50–50"]
 
 
 def test_what_the_model_said_and_nobody_heard_is_lost_on_the_way_down() -> None:
