@@ -105,7 +105,7 @@ def memory(session: int, spoken: int) -> Memory:
     return _memory(session, -(-spoken // _GRID_FRAMES) * _GRID_FRAMES)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _memory(session: int, end: int) -> Memory:
     first = max(0, end - MEMORY_FRAMES - _GRID_FRAMES)
     said = sound(session, first, end - first)

@@ -93,7 +93,8 @@ class Witness:
         return next((ledger for ledger in likely if is_of(audio, ledger.session, ledger.spoken)), None)
 
     def _of_this_first(self, socket: str) -> list[Ledger]:
-        coded = [ledger for ledger in self.ledgers.values() if ledger.is_coded]
+        """And of the others those of this run: they came last."""
+        coded = [ledger for ledger in reversed(self.ledgers.values()) if ledger.is_coded]
         return sorted(coded, key=lambda ledger: not self._is_of(ledger, socket))
 
     def _is_of(self, ledger: Ledger, socket: str) -> bool:
