@@ -39,6 +39,8 @@ from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
 from gateway.outbox import Frame, Outbox
+from gateway.output import PacketBefore
+from gateway.packet_before import packet_before
 from gateway.place import Place
 from gateway.playhead import Playhead
 from gateway.reaching import Reaching
@@ -143,14 +145,16 @@ class Connection:
         if isinstance(error, TooLate):
             self.downlink.look_again()
 
-    async def listen(self, codec: PlayCodec | None, coding: Coding = ANY) -> None:
+    async def listen(self, codec: PlayCodec | None, coding: Coding = ANY) -> PacketBefore | None:
         """From here on hear what is said in this codec (None: as it is in `down`): `downlink` is another one then.
 
-        Raises SessionGone, Unavailable.
+        The packet that a decoder which begins here needs first, where it needs one. Raises SessionGone, Unavailable.
         """
+        before = None
         try:
             if codec is not None:
                 await open_play(self._backend.redis, self.session, codec, coding)
+                before = await packet_before(self._backend.redis, self.session, codec, self.heard)
         except Over:
             raise SessionGone from None
         except StreamUnavailable as error:
@@ -159,6 +163,7 @@ class Connection:
         self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec), codec)
         self.downlink.void |= void
         self.playhead.rate = rate_of(codec)
+        return before
 
     def _read_from(self, downlink: Downlink, codec: PlayCodec | None) -> None:
         self.downlink = downlink

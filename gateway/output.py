@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -88,14 +89,35 @@ def read_paced(query: Mapping[str, str], *, default: bool) -> bool:
     return {"0": False, "1": True}.get(query.get("paced", ""), default)
 
 
+@dataclass(frozen=True, slots=True)
+class PacketBefore:
+    """The last packet that a client has had of a part."""
+
+    item: str
+    part: int
+    audio: bytes
+    end: int
+    """where the next packet begins in the part, in samples"""
+
+    def leads_to(self, item: str, part: int, packets: down.Packets) -> bool:
+        return (item, part, packets.position) == (self.item, self.part, self.end)
+
+
 class Wrapping:
     """Packets as one client gets them: Opus in Ogg, AAC in the ADTS frames that it has anyway."""
 
     def __init__(self, output: Output = DEFAULT) -> None:
         self.output = output
         """may be changed between two answers"""
+        self.before: PacketBefore | None = None
+        """what comes first, where what is wrapped first is right behind it"""
         self._ogg = OggAnswers()
 
     def wrapped(self, item: str, part: int, audio: bytes, packets: down.Packets) -> bytes:
         """Of an answer, one after the other, these are one file. Nothing for no packets."""
-        return self._ogg.say(item, part, audio, packets) if self.output.audio_format == "opus" else audio
+        if self.output.audio_format == "opus":
+            return self._ogg.say(item, part, audio, packets)
+        if not packets.sizes:
+            return b""
+        before, self.before = self.before, None
+        return before.audio + audio if before is not None and before.leads_to(item, part, packets) else audio

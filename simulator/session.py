@@ -146,7 +146,7 @@ class Session:
         self._announce(item)
         if utterance is not None:
             self._speaker.unanswered = utterance
-        elif item.role == "assistant":  # a conversation is told again: what came before was answered
+        elif item.role == "assistant" and item.id == self.conversation.last_id:  # told again: what came before was answered
             self._speaker.unanswered = None
 
     def _retrieve_item(self, event: Object, now: float) -> None:

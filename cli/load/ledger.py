@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from cli.load.alignment import Seam
 from cli.load.coding import Frame
+from cli.load.sound import RATE, STEP, Samples
 
 FRAME_MS = 20
 
@@ -62,11 +64,15 @@ class Ledger:
     is_alone: bool = False
     """nobody sees what the model was asked: it counts as asked with all that was sent"""
     is_coded: bool = False
-    """what it says is compressed: frames are recognised by correlation, five at a time"""
-    blocks: list[int] = field(default_factory=list)
-    """of a coded one: first frames of five, as they were said"""
-    shifts: list[int] = field(default_factory=list)
-    """of a coded one: samples by which what follows each other was moved apart in what was heard"""
+    """what it says is compressed or resampled: its frames are known by where the sound of them stands (`alignment.py`)"""
+    spoken: int = 0
+    """of a coded one: frames that it has spoken, sent or not"""
+    seams_up: list[Seam] = field(default_factory=list)
+    """of a coded one: where something was moved in an utterance that the model was asked with"""
+    seams_down: list[tuple[float, Seam]] = field(default_factory=list)
+    """of a coded one: between all stretches that were heard"""
+    unknown_down: list[Samples] = field(default_factory=list)
+    """of a coded one: sound that was heard and is none of its own"""
     recorded: list[tuple[float, int]] = field(default_factory=list)
     """of a recorder that goes on while the line is broken: when it gave how many frames, silence too"""
     announced_ms: float = 0.0
@@ -79,8 +85,9 @@ class Ledger:
         if self.is_alone:
             self.asked.append(list(range(first, first + count)))
 
-    def ask(self, frames: Iterable[Frame], broken: int) -> None:
+    def ask(self, frames: Iterable[Frame], broken: int, seams: Iterable[Seam] = ()) -> None:
         """The model was asked with this."""
+        self.seams_up += seams
         ours = [frame.number for frame in frames if frame.session == self.session]
         self.foreign_up += sum(frame.session != self.session for frame in frames)
         self.broken_up += broken
@@ -147,8 +154,16 @@ class Figures:
     interleaved: int
     """times that what is heard went back into the middle of an answer: once after a break is no such time"""
     down_broken: int
-    shift: int
-    """samples by which what is heard was moved at most, in a coded stream"""
+    up_cut_ms: float
+    """of a coded one, to the sample: the most that is missing in the middle of an utterance"""
+    up_again_ms: float
+    """and the most that is said again there"""
+    down_cut_ms: float
+    """the most that is missing in the middle of what was heard, and was there when the model heard it"""
+    down_again_ms: float
+    """the most that what was heard goes back, where no answer begins; infinite when nothing was broken before"""
+    unknown_ms: float
+    """of a coded one: the longest sound it heard that is nobody's"""
     foreign: int
     """other sessions' frames, both ways"""
     announced: int
@@ -177,6 +192,7 @@ def judge(ledger: Ledger) -> Figures:
     dropped = [run for run in cut_off if not any(utterance.intersection(run) for utterance in ledger.continued)]
     repeats = _repeats(ledger, times_asked)
     firsts = list(dict.fromkeys(number for _, number in ledger.heard))
+    moved = _moved(ledger)
     return Figures(
         sent=len(ledger.sent),
         up_lost=len(lost_up),
@@ -199,7 +215,11 @@ def judge(ledger: Ledger) -> Figures:
         down_reordered=_descents(firsts),
         interleaved=_interleaved(ledger),
         down_broken=ledger.broken_down,
-        shift=max(map(abs, ledger.shifts), default=0),
+        up_cut_ms=max((_seam_ms(seam.skipped) for seam in ledger.seams_up), default=0.0),
+        up_again_ms=max((_seam_ms(-seam.skipped) for seam in ledger.seams_up), default=0.0),
+        down_cut_ms=max((_seam_ms(seam.skipped) for _, seam in moved), default=0.0),
+        down_again_ms=max((_again_ms(ledger, at, seam) for at, seam in moved), default=0.0),
+        unknown_ms=max((1000 * len(piece) / RATE for piece in ledger.unknown_down), default=0.0),
         foreign=ledger.foreign_up + ledger.foreign_down,
         announced=len(ledger.announced),
         announced_ms=ledger.announced_ms,
@@ -284,6 +304,27 @@ def _at_once(run: Sequence[int], sent: Mapping[int, float]) -> Iterator[list[int
         if at == len(run) or sent[run[at]] > sent[run[at - 1]] + PAUSE_S:
             yield [*run[begin:at]]
             begin = at
+
+
+def _moved(ledger: Ledger) -> list[tuple[float, Seam]]:
+    """Seams of what was heard that are not the model's: it has heard them itself, or begins an answer, or one anew."""
+    begins = [utterance[0] * STEP for utterance in ledger.asked if utterance]
+    return [
+        (at, seam)
+        for at, seam in ledger.seams_down
+        if seam.is_moved
+        and not any(abs(seam.back - begin) <= STEP for begin in begins)
+        and not any(seam.is_like(other) for other in ledger.seams_up)
+    ]
+
+
+def _seam_ms(samples: int) -> float:
+    return max(0.0, 1000 * samples / RATE)
+
+
+def _again_ms(ledger: Ledger, at: float, seam: Seam) -> float:
+    again = _seam_ms(-seam.skipped)
+    return again if not again or _latest_break(ledger.breaks, at) >= 0 else float(NEVER_MS)
 
 
 def _before_ms(sent_at: float, breaks: Sequence[Break]) -> float:

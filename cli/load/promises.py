@@ -33,6 +33,10 @@ CODED_MS = 100
 """Of audio: an encoder holds back up to so much of what has arrived, and that comes once more after a redial."""
 TOLD_MS = 150
 """A recorder's chunks are cut where it likes, so what is missing is known to a chunk on each side."""
+SEAM_MS = 10
+"""Where a seam between two stretches of decoded sound lies is known to so much (`alignment.py`)."""
+UNKNOWN_MS = 40
+"""Sound that is nobody's: what a decoder makes of the place at which a file breaks off is shorter."""
 LEFT_MS = 500
 """The error of what has left the gateway's machine, where nothing else is known."""
 
@@ -128,6 +132,10 @@ def _broken_up(promise: Promise, figures: Figures) -> Iterator[str]:
         yield f"{figures.up_reordered} times frames reached the model out of order"
     if figures.up_broken and not promise.loses_what_is_sent_meanwhile:
         yield f"{figures.up_broken} places in what the model heard are damaged"
+    if figures.up_cut_ms and not promise.loses_what_is_sent_meanwhile:
+        yield f"{figures.up_cut_ms:.0f} ms are cut out of what the model heard"
+    if figures.up_again_ms:
+        yield f"{figures.up_again_ms:.0f} ms follow themselves in what the model heard"
     if figures.asked_again and not promise.asked_again:
         yield f"the model was asked once more with {figures.asked_again} frames"
 
@@ -148,6 +156,12 @@ def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
         yield f"{figures.interleaved} times an answer was heard in the middle of another"
     if figures.down_broken and not figures.breaks:
         yield f"{figures.down_broken} places in what was heard are damaged"
+    if figures.down_cut_ms > promise.down_lost_ms + (SEAM_MS if promise.down_lost_ms else 0):
+        yield f"{figures.down_cut_ms:.0f} ms are cut out of what was heard"
+    if figures.down_again_ms > promise.down_repeated_ms + (ENTRY_MS if promise.down_repeated_ms else 0):
+        yield f"{_ms(figures.down_again_ms)} of what was heard follow themselves"
+    if figures.unknown_ms > UNKNOWN_MS:
+        yield f"{figures.unknown_ms:.0f} ms of what was heard are nobody's sound"
     if promise.tells == "down" and figures.announced != figures.down_gaps:
         yield f"{figures.announced} gaps were announced, and {figures.down_gaps} were there"
     if promise.tells == "up" and abs(figures.announced_ms - figures.missing_ms) > TOLD_MS * figures.breaks:

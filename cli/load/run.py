@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
+from cli.load.alignment import strangers
 from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import Fault, Kind, schedule
@@ -220,7 +221,10 @@ class Run:
         self._say(self.happened[-1])
 
     def _session(self, client: str, caller: Caller) -> Session:
-        figures = judge(caller.ledger)
+        ours = caller.ledger
+        others = ((ledger.session, ledger.spoken) for ledger in (each.ledger for each in self.callers) if ledger is not ours)
+        ours.foreign_down += strangers(ours.unknown_down, others)
+        figures = judge(ours)
         promise = loosest(client, self.plan.kinds, self.plan.speed)
         complaints = list(broken(promise, figures))
         if caller.over is not None:

@@ -1,60 +1,70 @@
-"""PURE. Speech that a codec leaves recognisable: each tenth of a second has a melody of its own, found again by correlation.
+"""PURE. Speech that a codec leaves recognisable: noise in the band of a voice, drawn by session and place.
 
-A frame that was compressed is not the frame any more, so nothing can stand in its samples. But a tenth of a second that
-glides through tones of its own, drawn by session and number, is like no other: it is found wherever it stands in what was
-decoded, and where it stands says how far it was moved.
+A frame that was compressed is not the frame any more, so nothing can stand in its samples. But noise is like itself nowhere
+else: laid over what was said at the right place, decoded sound correlates to the sample, and at no other place, nor with
+anybody else's. It goes on from frame to frame without a seam, so it may be cut anywhere, and every piece of it says where
+it is from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.load.coding import Frame
-
 Samples: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.complex128]
 
 RATE = 24_000
-BLOCK_FRAMES = 5
-BLOCK = RATE // 10
-"""Samples, five frames"""
+STEP = RATE // 50
+"""Samples of a frame."""
+BAND_HZ = (300, 2_600)
+"""Where every codec here codes waves and not their outline: AAC replaces noise from 4 kHz on, Opus folds what is higher."""
+_RMS = 3_000
+_TAPS = 257
+
 QUIET = 300.0
-"""Below it a step of 20 ms is silence, or what a codec makes of it: melodies are ten times as loud."""
-LIKE = 0.7
-"""Correlation from which on a block is taken for itself; others reach 0.4."""
+"""Below it sound is silence, or what a codec makes of it: speech is ten times as loud."""
 
-LATEST = 20
-"""Blocks that may be heard: the longest turn, and some of the one before."""
+MEMORY_FRAMES = 320
+"""What was said so long ago may still be heard: four of the longest turns."""
+_GRID_FRAMES = 80
+"""Memories begin at multiples of it, so that one is used again and again."""
 
-_STEP = RATE // 50
-_TONES = 3
+_COARSE = 3
+"""Every third sample is enough to look for the place: 8 kHz."""
+_FFT = 1 << 16
+"""More than a whole memory and a window, at that rate."""
 
 
-@lru_cache(maxsize=4096)
-def block(session: int, number: int) -> Samples:
-    """The tenth of a second that begins with this frame (a multiple of five)."""
-    random = np.random.default_rng((session, number))
-    points = np.linspace(0, BLOCK, BLOCK // _STEP + 1)
-    sound = np.zeros(BLOCK)
-    for _ in range(_TONES):
-        hertz = np.interp(np.arange(BLOCK), points, random.uniform(300, 2_600, len(points)))
-        sound += np.sin(2 * np.pi * np.cumsum(hertz) / RATE + random.uniform(0, 2 * np.pi))
-    # Softly in and out: a seam that clicks is heard by no codec as it was.
-    sound *= np.minimum(1.0, np.minimum(np.arange(BLOCK) + 1, np.arange(BLOCK)[::-1] + 1) / 120)
-    return sound * (9_000 / _TONES)
+def _band_pass() -> Samples:
+    at = np.arange(_TAPS) - _TAPS // 2
+    low, high = (2 * hertz / RATE for hertz in BAND_HZ)
+    passed: Samples = (high * np.sinc(high * at) - low * np.sinc(low * at)) * np.hamming(_TAPS)
+    return passed / np.sqrt(passed @ passed) * _RMS
+
+
+_FILTER = _band_pass()
+
+
+@lru_cache(maxsize=8192)
+def _drawn(session: int, number: int) -> Samples:
+    return np.random.default_rng((session, number + 1)).standard_normal(STEP)
+
+
+def sound(session: int, first: int, count: int) -> Samples:
+    """So many frames from this one on."""
+    drawn = np.concatenate([_drawn(session, number) for number in range(first - 1, first + count)])
+    spoken: Samples = np.convolve(drawn, _FILTER)[STEP : STEP + count * STEP]
+    return np.clip(spoken, -30_000, 30_000)
 
 
 def pcm(session: int, first: int, count: int) -> bytes:
-    """So many frames from this one on, cut anywhere; PCM16."""
-    begin, end = first // BLOCK_FRAMES, -(-(first + count) // BLOCK_FRAMES)
-    sound = np.concatenate([block(session, number * BLOCK_FRAMES) for number in range(begin, end)])
-    at = (first - begin * BLOCK_FRAMES) * _STEP
-    return bytes(sound[at : at + count * _STEP].astype("<i2").tobytes())
+    """The same as PCM16."""
+    return bytes(sound(session, first, count).astype("<i2").tobytes())
 
 
 def samples(audio: bytes) -> Samples:
@@ -62,78 +72,42 @@ def samples(audio: bytes) -> Samples:
     return np.frombuffer(audio[: len(audio) // 2 * 2], "<i2").astype(float)
 
 
-@lru_cache(maxsize=1024)
-def _spectrum(session: int, number: int, size: int) -> Spectrum:
-    wanted = block(session, number)
-    spectrum: Spectrum = np.conj(np.fft.rfft(wanted / np.sqrt(wanted @ wanted), size))
-    return spectrum
+@dataclass(frozen=True)
+class Memory:
+    """What a session has said of late, and where in it a piece of sound stands."""
+
+    first: int
+    """sample of all its speech with which this begins"""
+    said: Samples
+    _spectrum: Spectrum
+    _loudness: Samples
+    """energy up to each sample, of every third"""
+
+    def find(self, heard: Samples) -> tuple[int, float]:
+        """The place (a sample of all its speech) at which it is most like this, and how much: 1 is the same."""
+        coarse = heard[::_COARSE]
+        likeness = np.fft.irfft(np.conj(np.fft.rfft(coarse, _FFT)) * self._spectrum, _FFT)
+        last = len(self._loudness) - len(coarse)
+        energy = self._loudness[len(coarse) :] - self._loudness[:last]
+        at = int(np.argmax(likeness[:last] / np.sqrt(energy + 1.0))) * _COARSE
+        places = range(max(0, at - _COARSE), min(len(self.said) - len(heard), at + _COARSE) + 1)
+        likely, place = max((like(heard, self.said[place : place + len(heard)]), place) for place in places)
+        return self.first + place, likely
 
 
-def find(audio: Samples, session: int, numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Where each of these blocks stands, as often as it does: (sample, number), in the order in which they stand."""
-    if len(audio) < BLOCK or not numbers or not audio.any():
-        return []
-    size = 1 << (len(audio) + BLOCK - 1).bit_length()
-    sums = np.concatenate([[0.0], np.cumsum(audio * audio)])
-    loudness = np.sqrt(np.maximum(sums[BLOCK:] - sums[:-BLOCK], 1.0))
-    wanted = np.stack([_spectrum(session, number, size) for number in numbers])
-    likenesses = np.fft.irfft(np.fft.rfft(audio, size) * wanted, size)[:, : len(loudness)] / loudness
-    found: list[tuple[int, int]] = []
-    for number, likeness in zip(numbers, likenesses, strict=True):
-        while likeness[at := int(np.argmax(likeness))] >= LIKE:
-            found.append((at, number))
-            likeness[max(0, at - BLOCK // 2) : at + BLOCK // 2] = 0.0
-    return sorted(found)
+def like(one: Samples, other: Samples) -> float:
+    """Their correlation; of silence with anything none."""
+    return float(one @ other / np.sqrt((one @ one) * (other @ other) + 1.0))
 
 
-def loud(audio: Samples) -> int:
-    """How many blocks long is that in it which is no silence."""
-    if not len(audio):
-        return 0
-    steps = audio[: len(audio) // _STEP * _STEP].reshape(-1, _STEP)
-    return round(int(np.count_nonzero(np.sqrt((steps * steps).mean(axis=1)) > QUIET)) / BLOCK_FRAMES)
+def memory(session: int, spoken: int) -> Memory:
+    """Of a session that has spoken so many frames."""
+    return _memory(session, -(-spoken // _GRID_FRAMES) * _GRID_FRAMES)
 
 
-class SoundReader:
-    """Decoded PCM in, cut anywhere; frames out, five at a time. Knows what may come: the blocks of the latest turns."""
-
-    def __init__(self, session: int) -> None:
-        self.session = session
-        self.expected: list[int] = []
-        """first frames of blocks that were said, the latest last"""
-        self.begins: set[int] = set()
-        """those with which a turn begins: before them there may be any silence"""
-        self.shifts: list[int] = []
-        """samples between two blocks that follow each other, less what should lie between them"""
-        self._audio, self._begin = np.zeros(0), 0
-        self._half = b""
-        self._unread = 0
-        self._latest: tuple[int, int] | None = None
-
-    def feed(self, audio: bytes) -> list[Frame]:
-        """The frames that were found in it, as far as they are whole."""
-        audio = self._half + audio
-        self._half = audio[len(audio) // 2 * 2 :]
-        self._audio = np.concatenate([self._audio, samples(audio)])
-        self._unread += len(audio) // 2
-        if self._unread < BLOCK:
-            return []
-        self._unread = 0
-        found = list(self._fresh(find(self._audio, self.session, self.expected[-LATEST:])))
-        keep = min(len(self._audio), 2 * BLOCK)
-        self._begin += len(self._audio) - keep
-        self._audio = self._audio[-keep:]
-        return [Frame(self.session, number + at) for number in found for at in range(BLOCK_FRAMES)]
-
-    def _fresh(self, found: Sequence[tuple[int, int]]) -> Iterator[int]:
-        """Those that were not seen at this place before: what is kept is looked at twice."""
-        for at, number in found:
-            place = self._begin + at
-            if self._latest is not None:
-                before, earlier = self._latest
-                if place <= before + BLOCK // 4:
-                    continue
-                if number == earlier + BLOCK_FRAMES and number not in self.begins:
-                    self.shifts.append(place - before - BLOCK)
-            self._latest = place, number
-            yield number
+@lru_cache(maxsize=64)
+def _memory(session: int, end: int) -> Memory:
+    first = max(0, end - MEMORY_FRAMES - _GRID_FRAMES)
+    said = sound(session, first, end - first)
+    coarse = said[::_COARSE]
+    return Memory(first * STEP, said, np.fft.rfft(coarse, _FFT), np.concatenate([[0.0], np.cumsum(coarse * coarse)]))

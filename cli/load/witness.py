@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from cli.load import sound
+from cli.load.alignment import Frames, heard_whole, is_of, loud_ms, seams, strangers
 from cli.load.coding import Frame, FrameReader
 from cli.load.ledger import Ledger
-from cli.load.sound import BLOCK_FRAMES
+from cli.load.sound import Samples, samples
 from simulator.answers import Output, Question, Speech
 from simulator.options import Options
 from simulator.server import running
 
 DELTA_MS = 100
-UNKNOWN_BLOCKS = 2
-"""In which there is sound, and which are nobody's: those that were cut."""
+UNKNOWN_MS = 60
+"""Of sound that is nobody's: shorter than that it may be what was left of one that was cut."""
 _NOTHING = bytes(9_600)
 """200 ms of silence: something of the new bridge's to be heard, and no frame."""
-LATEST = 64
-"""Blocks of a client that may be in an utterance: four turns."""
 
 
 class Witness:
@@ -46,9 +44,7 @@ class Witness:
             owner.ask(frames, broken)
             self._asked_by(owner.session, question.session)
         elif not frames:
-            for owner, frames in self._recognised(heard.audio, question.session):
-                owner.ask(frames, 0)
-                self._asked_by(owner.session, question.session)
+            self._coded(samples(heard.audio), question.session)
         return (Speech(f"I heard {heard.length}.", heard.audio, heard.format),)
 
     def _go_on(self, audio: bytes, socket: str) -> None:
@@ -57,8 +53,10 @@ class Witness:
         if owner is not None:
             owner.go_on(frames)
         elif not frames:
-            for owner, frames in self._recognised(audio, socket):
-                owner.go_on(frames)
+            sounds = samples(audio)
+            if (owner := self._sounds_like(sounds, socket)) is not None:
+                listener = heard_whole(sounds, owner.session, owner.spoken)
+                owner.go_on(Frames(owner.session).fresh(listener.stretches))
 
     def _whose(self, audio: bytes) -> tuple[Ledger | None, list[Frame], int]:
         """Whoever has most of it is whose session it is: all others are in the wrong one. Its frames, and damaged places."""
@@ -75,18 +73,32 @@ class Witness:
         elif socket != sockets[-1]:
             self.bridged_twice += 1
 
-    def _recognised(self, audio: bytes, socket: str) -> Iterator[tuple[Ledger, list[Frame]]]:
-        """What was compressed belongs to whom it sounds like: to whoever this socket has asked for before, and where that is
-        not all of it, to others. Each look takes a tenth of a second, in which nothing else happens here."""
-        samples = sound.samples(audio)
-        unknown = sound.loud(samples)
-        coded = [ledger for ledger in self.ledgers.values() if ledger.is_coded]
-        for ledger in sorted(coded, key=lambda ledger: self._sockets.get(ledger.session, [""])[-1] != socket):
-            if unknown <= UNKNOWN_BLOCKS:
-                return
-            if found := sound.find(samples, ledger.session, ledger.blocks[-LATEST:]):
-                yield ledger, [Frame(ledger.session, number + at) for _, number in found for at in range(BLOCK_FRAMES)]
-                unknown -= len(found)
+    def _coded(self, audio: Samples, socket: str) -> None:
+        """What was compressed is laid beside what its session has said."""
+        owner = self._sounds_like(audio, socket)
+        if owner is None:
+            owner = next((ledger for ledger in self._of_this_first(socket) if self._is_of(ledger, socket)), None)
+            if owner is not None and loud_ms(audio) > UNKNOWN_MS:
+                owner.ask([], 1)
+            return
+        listener = heard_whole(audio, owner.session, owner.spoken)
+        others = ((ledger.session, ledger.spoken) for ledger in self.ledgers.values() if ledger is not owner)
+        owner.foreign_up += strangers(listener.unknown, others)
+        owner.ask(Frames(owner.session).fresh(listener.stretches), len(listener.unknown), seams(listener.stretches))
+        self._asked_by(owner.session, socket)
+
+    def _sounds_like(self, audio: Samples, socket: str) -> Ledger | None:
+        """Whose it is. Each look takes some milliseconds, in which nothing else happens here."""
+        likely = self._of_this_first(socket)
+        return next((ledger for ledger in likely if is_of(audio, ledger.session, ledger.spoken)), None)
+
+    def _of_this_first(self, socket: str) -> list[Ledger]:
+        """And of the others those of this run: they came last."""
+        coded = [ledger for ledger in reversed(self.ledgers.values()) if ledger.is_coded]
+        return sorted(coded, key=lambda ledger: not self._is_of(ledger, socket))
+
+    def _is_of(self, ledger: Ledger, socket: str) -> bool:
+        return self._sockets.get(ledger.session, [""])[-1] == socket
 
 
 @asynccontextmanager

@@ -137,7 +137,7 @@ class Phone:
         """Hear answers as they are wanted. Raises SessionGone, Unavailable."""
         self.wrapping.output = self.wants
         self.answers.whole = self.hears.audio_format == "wav"
-        await self.connection.listen(self.hears.codec, self.hears.coding)
+        self.wrapping.before = await self.connection.listen(self.hears.codec, self.hears.coding)
 
     async def say(self, message: wire.ToClient) -> None:
         """Say it when there is room."""

@@ -105,7 +105,7 @@ async def downlink(page: Page) -> None:
     connection, output = page.connection, page.wrapping.output
     try:
         if output.codec is not None:
-            await connection.listen(output.codec, output.coding)
+            page.wrapping.before = await connection.listen(output.codec, output.coding)
         async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
                 await _tell(page, entry.message)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from cli.load.doors.classes import COUNTED
+from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS
 from cli.load.fleet import fleet
 from cli.load.report import sentences
@@ -81,13 +81,13 @@ async def test_neighbours_of_clients_that_misbehave_lose_nothing() -> None:
     """Every frame of theirs is counted; and what is held for the others is bounded."""
     witness = Witness()
     async with model(witness, 2.0) as base_url, fleet(base_url, 1) as ships:
-        await Run(Plan(clients=COUNTED, seconds=3.0, seed=98), ships.urls, witness, ships).go()
+        await Run(Plan(clients=NAMES, seconds=3.0, seed=98), ships.urls, witness, ships).go()
         before = ships.memory_mb()
         async with AsyncExitStack() as stack:
             for number in range(OFFENDERS):
                 for offender in (deaf, dumb, flooding):
                     await stack.enter_async_context(offender(ships.urls[0], number))
-            result = await Run(Plan(clients=COUNTED, seconds=5.0, seed=5), ships.urls, witness, ships).go()
+            result = await Run(Plan(clients=NAMES, seconds=5.0, seed=5), ships.urls, witness, ships).go()
             grown = {name: mb - before.get(name, 0.0) for name, mb in ships.memory_mb().items()}
         complaints = list(sentences(result))
         assert not complaints, "\n".join(complaints)

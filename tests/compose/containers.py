@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from cli.load.doors.classes import COUNTED
+from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS, Fault
 from cli.load.run import Plan, Run
 from cli.load.witness import DELTA_MS, Witness
@@ -68,7 +68,7 @@ class InTurn(Run):
         self._stack, self._how = stack, how
         self.victims = [(service, container) for service in services for container in stack.of(service)]
         self.away_s: list[tuple[str, float]] = []
-        plan = Plan(clients=COUNTED, kinds=MAY_HAPPEN, seconds=EACH_S * (len(self.victims) + 0.5), seed=seed)
+        plan = Plan(clients=NAMES, kinds=MAY_HAPPEN, seconds=EACH_S * (len(self.victims) + 0.5), seed=seed)
         super().__init__(plan, [stack.url], witness, _Nowhere())  # type: ignore[arg-type]
 
     async def _break(self, faults: Sequence[Fault]) -> None:

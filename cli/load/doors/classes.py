@@ -26,7 +26,4 @@ CLASSES: dict[str, type[Door]] = {
     "ios-16k": Ios16,
 }
 
-KNOWN_BY_SOUND = ("mobile-aac", "web-opus", "ios-16k")
-"""Coded or resampled both ways: a single frame is not always known again, and a count of them proves nothing."""
-
-COUNTED = tuple(name for name in CLASSES if name not in KNOWN_BY_SOUND)
+NAMES = tuple(CLASSES)

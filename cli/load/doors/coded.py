@@ -15,41 +15,49 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from cli.load import sound
+from cli.load.alignment import Frames, Listener, Seam
 from cli.load.coding import TALK
 from cli.load.doors.door import Door, SocketDoor
 from cli.load.doors.mobile import Mobile
-from cli.load.sound import BLOCK_FRAMES, SoundReader
 
 _MISSING = re.compile(r"([\d.]+) s of what you sent were damaged")
 
 
 class Coded(Door):
-    """Speaks in melodies, and knows them again."""
+    """What it says no codec makes unlike itself, and what it hears is laid beside that."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._sounds = SoundReader(self.ledger.session)
+        self._listener, self._frames = Listener(self.ledger.session), Frames(self.ledger.session)
+        self._half, self._seen = b"", 1
         self.ledger.is_coded = True
 
-    def begin(self, first: int) -> None:
-        self._sounds.begins.add(first)
-
     def speech(self, first: int, count: int) -> bytes:
-        for number in range(first, first + count):
-            if number % BLOCK_FRAMES == 0:
-                self._sounds.expected.append(number)
-                self.ledger.blocks.append(number)
+        self.ledger.spoken = max(self.ledger.spoken, first + count)
         return sound.pcm(self.ledger.session, first, count)
 
     def hear(self, pcm: bytes) -> None:
-        frames = self._sounds.feed(pcm)
-        if frames:
-            self.last_heard = self.now()
-        self.ledger.hear(frames, self.now())
+        pcm = self._half + pcm
+        whole = len(pcm) // 2 * 2
+        self._half = pcm[whole:]
+        self._listener.feed(sound.samples(pcm[:whole]), self.ledger.spoken)
+        self._note()
+
+    def _note(self) -> None:
+        stretches, now = self._listener.stretches, self.now()
+        if frames := self._frames.fresh(stretches):
+            self.last_heard = now
+            self.ledger.hear(frames, now)
+        for place in range(self._seen, len(stretches)):
+            self.ledger.seams_down.append((now, Seam.of(stretches[place - 1], stretches[place])))
+        self._seen = max(self._seen, len(stretches))
 
     async def close(self) -> None:
         await super().close()
-        self.ledger.shifts = self._sounds.shifts
+        if self.ledger.spoken:
+            self._listener.finish()
+            self._note()
+        self.ledger.unknown_down = self._listener.unknown
 
 
 class MobileM4a(Coded, Mobile):

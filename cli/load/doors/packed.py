@@ -14,10 +14,12 @@ from av.error import FFmpegError
 
 from cli.load.doors.coded import MobileM4a, Web
 from cli.load.doors.door import SocketDoor
-from cli.load.sound import BLOCK, RATE
+from cli.load.sound import RATE
 
 _FIRST = 2
 """Flag of a page of Ogg: a stream begins."""
+_PAUSE = bytes(RATE // 10 * 2)
+"""Of silence, behind each file: what a codec holds back of one is nothing that lies before the next."""
 
 
 class _Packed(SocketDoor):
@@ -56,7 +58,7 @@ class _Packed(SocketDoor):
 
     def _end_file(self) -> None:
         if self._file:
-            self.hear(bytes(4 * BLOCK))  # the last sound is looked for when something comes behind it
+            self.hear(_PAUSE)
         self._file, self._heard_bytes = b"", 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.load.doors.classes import COUNTED
+from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS as FAULTS
 from cli.load.report import sentences
 from cli.load.run import Plan, Run
@@ -24,7 +24,7 @@ async def test_clients_go_on_when_a_gateway_stops(tmp_path: Path) -> None:
             gateways = [url.removeprefix("http://") for url in ships.urls]
             fronts = [f"http://{opened.enter_context(balancing(kind, gateways, tmp_path))}" for kind in KINDS]
             for seed in range(1, 1 + ROUNDS):
-                plan = Plan(clients=(*COUNTED, *COUNTED), kinds=kinds, seconds=8.0, every_s=6.0, seed=seed)
+                plan = Plan(clients=(*NAMES, *NAMES), kinds=kinds, seconds=8.0, every_s=6.0, seed=seed)
                 result = await Run(plan, fronts, witness, ships).go()
                 assert result.faults
                 assert list(sentences(result)) == []

@@ -15,7 +15,7 @@ from streams import down
 from streams.sessions import Session
 from tests.contract.doors.coded_stage import SPEECH, assert_is, begin, end, played, say, transcoding
 from tests.contract.doors.stage import Client, Stage
-from tests.media.make_media import as_samples
+from tests.media.make_media import as_samples, correlation
 
 BRIEF = SPEECH[:24_000]
 """An answer comes at the pace at which it is played: this one where nothing depends on its length."""
@@ -120,26 +120,40 @@ async def test_an_interruption_leaves_nothing_behind(stage: Stage) -> None:
         assert len(played(b"".join(await answer(client)), "ogg", 48_000)) == 2 * len(SPEECH)
 
 
-async def test_a_redial_goes_on_behind_what_had_arrived(stage: Stage) -> None:
-    """In a stream of its own, without a gap: both files together are as long as what was said."""
-    path = "/ws-mobile/ann?audio_format=opus&input_format=pcm16"
+async def broken_after(stage: Stage, audio_format: str, entries: int) -> tuple[bytes, bytes]:
+    """What a client has of an answer when its line breaks behind so many entries, which have arrived; and the rest."""
+    path = f"/ws-mobile/ann?audio_format={audio_format}&input_format=pcm16"
     async with stage.client(path) as client:
         await client.say_audio(bytes(4_800))
         session = await stage.session()
         bridge = await stage.bridge(session)
-        await begin(bridge, SPEECH, "1", 0, 15)
-        before = [await client.hear_audio() for _ in range(15)]
+        await begin(bridge, SPEECH, "1", 0, entries)
+        before = [await client.hear_audio() for _ in range(entries)]
         await client.hear_nothing_more()
         async with asyncio.timeout(5):  # which is known a ping later
-            while not (await arrived(stage, session)).endswith(b"-15"):  # noqa: ASYNC110 - another process
+            while not (await arrived(stage, session)).endswith(f"-{entries}".encode()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
     await stage.gone(session.keys.attach)
-    await begin(bridge, SPEECH, "1", 15)
+    await begin(bridge, SPEECH, "1", entries)
     await end(bridge, "1")
     async with stage.client(path) as client:
-        behind = await answer(client)
-    one, two = played(b"".join(before), "ogg", 48_000), played(b"".join(behind), "ogg", 48_000)
+        return b"".join(before), b"".join(await answer(client))
+
+
+async def test_a_redial_goes_on_behind_what_had_arrived(stage: Stage) -> None:
+    """In a stream of its own, without a gap: both files together are as long as what was said."""
+    one, two = (played(file, "ogg", 48_000) for file in await broken_after(stage, "opus", 15))
     assert len(one) + len(two) == 2 * len(SPEECH)
+
+
+async def test_a_redial_in_aac_begins_with_the_packet_before(stage: Stage) -> None:
+    """A decoder makes nothing of the first one that it gets: behind that, nothing is missing at the seam."""
+    one, two = (played(file, "aac", 24_000) for file in await broken_after(stage, "aac", 15))
+    joined, seam = as_samples(one + two[2_048:])[1_024:], len(one) // 2 - 1_024
+    said = as_samples(SPEECH)
+    assert 0 <= len(joined) - len(said) < 1_024
+    assert correlation(joined[: len(said)], said) >= 0.95
+    assert correlation(joined[seam : seam + 480], said[seam : seam + 480]) >= 0.9
 
 
 @pytest.mark.parametrize(

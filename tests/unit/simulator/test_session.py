@@ -321,6 +321,17 @@ def test_user_audio_as_an_item(instant: Talk) -> None:
     assert sound(instant.say("response.create")) == SPEECH
 
 
+def test_an_earlier_answer_told_again(instant: Talk) -> None:
+    """what is put in front of a question answers nothing: the question is heard, as by the model."""
+    words: Object = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Good mor"}]}
+    instant.push_to_talk()
+    instant.say("conversation.item.create", item={**words, "id": "item_earlier"})
+    instant.append(SPEECH)
+    instant.say("input_audio_buffer.commit")
+    instant.say("conversation.item.create", item=words, previous_item_id="item_earlier")
+    assert sound(instant.say("response.create")) == SPEECH
+
+
 def test_retrieve(instant: Talk) -> None:
     """only a retrieved item has its audio."""
     instant.push_to_talk()

@@ -29,6 +29,11 @@ BREAKS: dict[str, dict[str, float]] = {
     "were heard out of order": {"down_reordered": 1},
     "in the middle of another": {"interleaved": 1},
     "places in what was heard": {"down_broken": 1},
+    "are cut out of what the model heard": {"up_cut_ms": 20.0},
+    "follow themselves in what the model heard": {"up_again_ms": 20.0},
+    "are cut out of what was heard": {"down_cut_ms": 20.0},
+    "of what was heard follow themselves": {"down_again_ms": 20.0},
+    "are nobody's sound": {"unknown_ms": 60.0},
     "gaps were announced": {"announced": 1},
 }
 
