@@ -26,7 +26,7 @@ help:
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
 	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 5 minutes)'
-	@echo 'make lock   resolve the dependencies anew into requirements.lock and requirements-dev.lock'
+	@echo 'make lock   resolve the dependencies anew into requirements.lock, requirements-dev.lock and requirements-image.lock'
 	@echo 'make clean  remove the virtualenv and everything else that was made here'
 
 run: $(VENV)/.installed-run
@@ -103,6 +103,8 @@ lock: $(VENV)/.installed-dev
 	    --extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --extra embedded --extra otel --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --extra otel --constraint requirements-dev.lock pyproject.toml --output-file requirements-image.lock
 
 clean:
 	rm -rf $(VENV) tests/contract/sdks/node_modules .parley .pytest_cache .mypy_cache .ruff_cache .hypothesis dist *.egg-info

@@ -190,6 +190,8 @@ async def server(settings: CommandSettings) -> Finding:
         return Finding("redis", "fatal", where, redis_server.version_advice(facts))
     if not facts.keeps_what_it_took:
         return Finding("redis", "fatal", where, redis_server.policy_advice(facts.policy))
+    if not facts.policy:
+        return Finding("redis", "warning", where, redis_server.UNTOLD_POLICY)
     return Finding("redis", "ok", f"{where}; noeviction")
 
 

@@ -4,6 +4,8 @@ ParleyError (runtime.errors)
 ├── TalkError             no conversation took place                    fault: the caller or the gateway
 ├── LoadError             a run that cannot be made                     fault: the caller
 ├── OperateError          nothing is seen, done or heard            fault: the caller, their keys, or the gateway
+│   ├── LineBroke         there is no gateway, or not any more      fault: the gateway, or the way there
+│   └── Refused           it answers, and lets nobody               fault: the caller, their keys, or the gateway
 ├── ReplayError           a recording that cannot be sent again         fault: the caller or the gateway
 ├── TokenError            no token could be minted                      fault: the settings
 └── StartError
@@ -28,6 +30,18 @@ class LoadError(ParleyError):
 
 class OperateError(ParleyError):
     """The gateway is not there, or does not let the operator; its own sentence is in the text."""
+
+
+class LineBroke(OperateError):
+    """The gateway does not answer, or has stopped to in the middle."""
+
+
+class Refused(OperateError):
+    """The gateway's own words."""
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class ReplayError(ParleyError):

@@ -23,7 +23,7 @@ class ServerFacts:
     name: str
     version: str
     policy: str
-    """`maxmemory-policy`."""
+    """`maxmemory-policy`; empty: it does not tell."""
 
     @property
     def new_enough(self) -> bool:
@@ -50,7 +50,8 @@ async def ask(url: str, limit_s: float = LIMIT_S) -> ServerFacts:
             " Start it, correct REDIS_URL, or unset it to let `parley up` start one of its own."
         ) from None
     first = next(iter(nodes.values()))
-    info = next((node for node in nodes.values() if node.get("maxmemory_policy") != "noeviction"), first)
+    others = (node for node in nodes.values() if node.get("maxmemory_policy", "noeviction") != "noeviction")
+    info = next(others, first)
     valkey = "valkey_version" in info
     return ServerFacts(
         name="Valkey" if valkey else "Redis",
@@ -73,6 +74,12 @@ def policy_advice(policy: str) -> str:
         f"maxmemory-policy is {policy}: a full server would drop live sessions without a word."
         " Run `redis-cli CONFIG SET maxmemory-policy noeviction` (a managed service: in its settings)."
     )
+
+
+UNTOLD_POLICY = (
+    "This server does not tell its maxmemory-policy: look in its provider's settings that it is noeviction,"
+    " else it may throw away live sessions."
+)
 
 
 def version_advice(facts: ServerFacts) -> str:

@@ -33,6 +33,7 @@ from gateway.appkeys import (
     UPLOADS,
 )
 from gateway.backend import Backend, open_backend
+from gateway.behind import keep_looking
 from gateway.bodies import Bodies
 from gateway.call_recordings import CallRecordings
 from gateway.doors import (
@@ -142,13 +143,17 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
         app[BACKEND] = backend
         app[UPLOADS] = Uploads(backend, app[METRICS], ios.DOOR)
         app[LIMITS] = Limits(backend.redis, app[SETTINGS])
-        renewing = asyncio.create_task(app[LIMITS].run(), name="gateway.limits")
+        chores = [
+            asyncio.create_task(app[LIMITS].run(), name="gateway.limits"),
+            asyncio.create_task(keep_looking(backend.redis, app[METRICS]), name="gateway.behind"),
+        ]
         try:
             async with _presence(app, backend):
                 yield
         finally:
-            renewing.cancel()
-            await asyncio.wait([renewing])
+            for chore in chores:
+                chore.cancel()
+            await asyncio.wait(chores)
 
 
 @asynccontextmanager

@@ -19,3 +19,10 @@ def recorded_by(record: Record, query: Mapping[str, str], claim: bool | None) ->
     if asked:
         return "address"
     return "deployment" if record == "on" else ""
+
+
+def when_said(recorded_by: str | None, said: bool | None) -> str | None:
+    """The same, when what opens the session says it in a field of its own, too; None: it does not. A yes lifts no no."""
+    if recorded_by is None or said is False:
+        return None
+    return recorded_by if said is None or recorded_by in ("token", "address") else "client"

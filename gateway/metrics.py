@@ -33,7 +33,24 @@ class Metrics(ProcessMetrics):
             ["door", "code"],
             registry=self.registry,
         )
-
+        self.waiting = Gauge(
+            "parley_gateway_workers_waiting",
+            "Sessions that were handed to workers of a role and that none works on, in the whole deployment.",
+            ["role"],
+            registry=self.registry,
+        )
+        self.waiting_seconds = Gauge(
+            "parley_gateway_workers_waiting_seconds",
+            "How long the first of them has waited.",
+            ["role"],
+            registry=self.registry,
+        )
+        self.served = Gauge(
+            "parley_gateway_workers_serving",
+            "Sessions that workers of a role work on, in the whole deployment.",
+            ["role"],
+            registry=self.registry,
+        )
         self.uplink_latency = Histogram(
             "parley_gateway_uplink_latency_seconds",
             "From a packet's own timestamp to its arrival, for clients that put one on it.",

@@ -85,6 +85,8 @@ class Wanted:
     """each upload begins with the time when it was sent"""
     heard: Heard = AS_IT_IS
     input_format: InputFormat = "pcm16"
+    record: bool | None = None
+    """whether the user agrees to be recorded; None: nothing is said of it"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str | None = None
     """what sessions opened with it begin with: JSON, of the Realtime protocol"""
     record: bool | None = None
-    """what the token said of being recorded"""
+    """what the token, or whoever asked for it, said of being recorded"""
 
 
 def is_ticket(credential: str) -> bool:
@@ -50,7 +50,7 @@ async def issue(redis: Redis, behind: Ticket, seconds: int = TICKET_S) -> str:
     Where nobody is asked who they are nobody looks at tickets either, and none is kept that says nothing else.
     """
     ticket = PREFIX + secrets.token_urlsafe(32)
-    if behind.user is None and behind.session is None:
+    if behind.user is None and behind.session is None and behind.record is None:
         return ticket
     try:
         await redis.set(_key(ticket), msgspec.json.encode(behind), px=seconds * 1000)

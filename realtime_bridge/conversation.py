@@ -263,12 +263,13 @@ class Conversation:
             return self._answers.audio(event, now)
         theirs = self._is_theirs(event)
         comes_again = isinstance(event, hear.ResponseDone) and self._again.will_be_asked(event.response)
-        body = None if comes_again else body_for_client(event, raw, self._client, self._role.policy, theirs=theirs)
+        told = body_for_client(event, raw, self._client, self.retold, self._role.policy, theirs=theirs)
+        body = None if comes_again else told
         before, after = self._handle(event, now, theirs=theirs)
         if self._ending is not None:
             self._ending.stirred(now)
-        told = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
-        return [*before, *told, *after, *self._rest.given_way(), *self._go_on_after_calls(now)]
+        says = [] if body is None else [Say(down.ServerEvent(type=hear.type_of(event), body=msgspec.Raw(body)))]
+        return [*before, *says, *after, *self._rest.given_way(), *self._go_on_after_calls(now)]
 
     def tool_answered(self, call_id: str, output: str, error: str | None, now: float) -> list[Effect]:
         """A function that `CallTool` has called has answered; with an `error`, a code, the output says what went wrong."""
@@ -372,7 +373,7 @@ class Conversation:
             self._vad_answers = passthrough.answers_turns(session)
             if update.change is not None:
                 return self._client.changed(update.change)
-        told = self._opening.tell(self._client, self._answers, self.retold, self._tools)
+        told = self._opening.tell(self._answers, self.retold, self._tools)
         if update.persona is None:
             overrides = {} if self._client is None else self._client.session_overrides
             effects = [*told, *self._opening.go_on(self._role, overrides, self._answers, self.position, now)]

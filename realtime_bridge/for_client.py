@@ -6,10 +6,17 @@ from realtime_bridge import passthrough
 from realtime_bridge import server_events as hear
 from realtime_bridge.passthrough import Passthrough
 from realtime_bridge.policy import Policy, without_secrets
+from realtime_bridge.retold import Retold
 
 
 def body_for_client(
-    event: hear.ServerEvent | hear.Unknown, raw: str, client: Passthrough | None, policy: Policy, *, theirs: bool
+    event: hear.ServerEvent | hear.Unknown,
+    raw: str,
+    client: Passthrough | None,
+    retold: Retold,
+    policy: Policy,
+    *,
+    theirs: bool,
 ) -> bytes | None:
     """The event as the client is told of it; None when it is between us and the model.
 
@@ -18,8 +25,8 @@ def body_for_client(
     match event:
         case hear.SessionCreated():
             return None
-        case hear.ConversationItemAdded(item=item) | hear.ConversationItemDone(item=item) if client is not None:
-            return None if client.is_retold(item.id) else raw.encode()
+        case hear.ConversationItemAdded(item=item) | hear.ConversationItemDone(item=item) if retold.has(item.id):
+            return None  # it was said long ago
         case hear.SessionUpdated():
             return passthrough.session_for_client(raw, policy) if theirs else None
         case hear.Error(error=error):

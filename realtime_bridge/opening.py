@@ -5,7 +5,6 @@ from __future__ import annotations
 from realtime_bridge import client_events as say
 from realtime_bridge.answers import Answers
 from realtime_bridge.effects import Effect, Say, Send
-from realtime_bridge.passthrough import Passthrough
 from realtime_bridge.personas import Personas
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.retold import Retold
@@ -51,11 +50,9 @@ class Opening:
         owed, self._owed = self._owed, []
         return owed
 
-    def tell(self, client: Passthrough | None, answers: Answers, retold: Retold, tools: Tools) -> list[Effect]:
+    def tell(self, answers: Answers, retold: Retold, tools: Tools) -> list[Effect]:
         """All that the model is to know, when it is configured."""
-        context, self._context = self._context, []
-        if client is not None:
-            context = client.retell(context)
+        context, self._context = retold.named(self._context), []
         retold.told(context, answers.recalled(context))
         told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
         told += tools.ready()

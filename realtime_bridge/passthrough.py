@@ -80,7 +80,6 @@ class Passthrough:
         self._unbegun: deque[Asked] = deque(maxlen=_MAX_UNBEGUN)
         self._items: dict[str, str] = {}
         """items whose creation is not answered yet, by the name of the event"""
-        self._retold: set[str] = set()
 
     def restore(self, session: JsonObject, changed_by: EntryId) -> None:
         """Go on where another bridge has left off."""
@@ -181,16 +180,6 @@ class Passthrough:
     def begun(self) -> Asked | None:
         """A response begins: which one that the client has asked for; None when the model begins it by itself."""
         return self._unbegun.popleft() if self._unbegun else None
-
-    def retell(self, items: list[JsonObject]) -> list[JsonObject]:
-        """What a fresh upstream session is told of the conversation, of which the client is not to hear again. It knows the
-        items by their names, so they keep them."""
-        told = [{"id": f"{_OURS}{number}", **item} for number, item in enumerate(items, 1)]
-        self._retold = {item["id"] for item in told}
-        return told
-
-    def is_retold(self, item: str) -> bool:
-        return item in self._retold
 
     def added(self, item: str) -> None:
         """The model has this item now."""

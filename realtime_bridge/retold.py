@@ -6,23 +6,33 @@ heard of it cannot be cut in milliseconds there. So it is told again, as far as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from realtime_bridge import client_events as say
 from realtime_bridge.heard_text import heard_so_far, heard_text
 
 
 class Retold:
-    """The assistant's items of earlier sockets."""
+    """The items of earlier sockets."""
 
     def __init__(self) -> None:
+        self._names: set[str] = set()
         self._texts: dict[str, str] = {}
         self._spoken_ms: dict[str, float] = {}
+
+    def named(self, items: Sequence[say.JsonObject]) -> list[say.JsonObject]:
+        """Each with a name, by which the model's word of it is known: its own, where it has one, as a client may know it."""
+        return [{"id": f"parley_{number}", **item} for number, item in enumerate(items, 1)]
+
+    def has(self, item: str) -> bool:
+        """Whether it was said on an earlier socket, or before the session: nobody is to hear again that it is there."""
+        return item in self._names
 
     def told(self, items: Iterable[say.JsonObject], spoken_ms: Mapping[str, float]) -> None:
         """These are created on the socket. `spoken_ms`: how much sound each had, where that is known."""
         self._spoken_ms.update(spoken_ms)
         for item in items:
+            self._names.add(item.get("id", ""))
             if item.get("role") == "assistant" and "id" in item:
                 self._texts[item["id"]] = " ".join(part.get("text", "") for part in item["content"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -12,6 +13,8 @@ from streams.cluster import ClusterClient, connect_cluster
 from streams.errors import ServerUnfit, StreamUnavailable
 from streams.sentinel import SentinelPool
 from streams.sockets import ANSWER_TIMEOUT_S, cancellable, tcp, timeouts
+
+logger = logging.getLogger(__name__)
 
 WAIT_TIMEOUT_S = 10.0
 """The same as ANSWER_TIMEOUT_S for XREADGROUP, which waits for five seconds by itself (`streams.dispatch.BLOCK_MS`)."""
@@ -47,7 +50,7 @@ async def check_server(redis: Redis) -> str:
     """The server's version, if it can keep our promises.
 
     Raises StreamUnavailable when nothing answers, ServerUnfit when it is older than 7.0 or may evict keys: an evicted
-    stream loses its fence, and with it the promise that nothing is doubled.
+    stream loses its fence, and with it the promise that nothing is doubled. What a server does not tell is logged.
     """
     try:
         nodes = by_node(await redis.info("server"))
@@ -66,7 +69,13 @@ async def check_server(redis: Redis) -> str:
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
             raise ServerUnfit(f"Redis {version} at {where} is too old: Parley needs 7.0 or newer, or any Valkey.")
         policy = node.get("maxmemory_policy")
-        if policy != "noeviction":
+        if policy is None:  # some managed ones keep it to themselves
+            logger.warning(
+                "Redis at %s does not tell its maxmemory-policy: look in its provider's settings that it is noeviction,"
+                " else it may throw away live sessions",
+                where,
+            )
+        elif policy != "noeviction":
             raise ServerUnfit(
                 f"Redis at {where} has maxmemory-policy {policy}: it may throw away live sessions. "
                 "Set it with: redis-cli CONFIG SET maxmemory-policy noeviction (a managed service: in its settings)."

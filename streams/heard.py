@@ -30,7 +30,8 @@ class Switched(Message, frozen=True, tag="switched"):
 
     on: bool
     by: str
-    """who says so, and that the user agrees: `deployment`, `token`, `address` or `api`; empty: nobody has been asked yet"""
+    """who says so, and that the user agrees: `deployment`, `token`, `address`, `client` or `api`; empty: nobody has been
+    asked yet"""
 
 
 class Sound(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,8 @@ class Audio(Message, frozen=True, tag="audio"):
     audio: bytes
     offset: int | None = None
     """absolute position of its first sample in the session, where the transcoder made it; gateways do not know it"""
+    said_ms: int | None = None
+    """when what the transcoder made it of was stored (its `at`); only of a session that may be recorded"""
 
     @property
     def samples(self) -> int:

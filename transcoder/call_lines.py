@@ -31,6 +31,11 @@ def of_heard(entry: EntryId, message: heard.HeardMessage) -> AnyLine:
             )
 
 
+def said_ms(message: pcm.PcmMessage) -> int | None:
+    """When the client's speech was there, where a transcoder made this of it: maybe seconds later, after one has died."""
+    return message.said_ms if isinstance(message, pcm.Audio) else None
+
+
 def of_pcm(at_ms: int, message: pcm.PcmMessage, offset: int) -> tuple[AnyLine | None, bytes]:
     """`offset`: samples in the track so far."""
     match message:

@@ -183,7 +183,7 @@ class Recorder:
         self._tracks["heard"].add(str(entry.id), line)
 
     def _add_pcm(self, entry: Entry[pcm.PcmMessage]) -> None:
-        track, at_ms = self._tracks["pcm"], _time(entry)
+        track, at_ms = self._tracks["pcm"], call_lines.said_ms(entry.message) or _time(entry)
         line, audio = call_lines.of_pcm(at_ms, entry.message, track.reached.samples)
         self._add(track, entry.id, line, audio, at_ms)
 

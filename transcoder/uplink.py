@@ -89,6 +89,8 @@ class UplinkTranscoder:
         """the last entry whose decoded seconds were counted"""
         self._since_us = 0
         """when the entry that is transcoded was said"""
+        self._said_ms: int | None = None
+        """the same by the server's clock, where the session may be recorded"""
         self._deaths = (ZERO, 0)
         """the last entry that a decoder child died of, and how many did"""
         self._there = ZERO
@@ -122,7 +124,7 @@ class UplinkTranscoder:
                     if entries.reads != reads:
                         reads = entries.reads
                         await self._check_for_a_hole(last)
-                    last, self._since_us = entry.id, entries.since_us
+                    last, self._since_us, self._said_ms = entry.id, entries.since_us, entry.at_ms or None
                     try:
                         await self._transcode(entry)
                         await self._pcm.flush()
@@ -334,9 +336,8 @@ class UplinkTranscoder:
     # ── pieces ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _audio(self, made: bytes) -> list[Message]:
-        return [
-            pcm.Audio(part, offset=self._progress.make(len(part) // BYTES_PER_SAMPLE)) for part in cut(made, PIECE_SAMPLES)
-        ]
+        make, said_ms = self._progress.make, self._said_ms
+        return [pcm.Audio(part, make(len(part) // BYTES_PER_SAMPLE), said_ms) for part in cut(made, PIECE_SAMPLES)]
 
     def _append(self, source: EntryId, pieces: list[Message]) -> None:
         for k, message in enumerate(pieces):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from cli.errors import OperateError
+from cli.errors import LineBroke, OperateError, Refused
 from cli.load.lines import events
 from cli.settings import CommandSettings, http_url
 
@@ -53,12 +53,13 @@ class Operator:
     async def drain(self, gateway: str, *, wanted: bool) -> None:
         await self._ask("operate", f"gateways/{quote(gateway, safe='')}", {"drain": wanted})
 
-    async def events(self, sid: str, *, audio: bool = False, words: bool = False) -> AsyncIterator[Object]:
-        """What happens from now on, until it is over."""
+    async def events(self, sid: str, *, audio: bool = False, words: bool = False) -> AsyncGenerator[Object | None, None]:
+        """What happens from now on, until it is over. First of all None: the line is there."""
         right: Right = "listen" if audio or words else "operate"
         asked = "&".join(f"{name}=1" for name, wanted in (("audio", audio), ("words", words)) if wanted)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S, sock_read=_SILENT_S)
         async with self._answered(right, f"sessions/{quote(sid, safe='')}/events?{asked}", None, timeout) as response:
+            yield None
             try:
                 async for event in events(response):
                     if event.name == "over":
@@ -66,8 +67,8 @@ class Operator:
                     if event.name == "entry":
                         yield msgspec.json.decode(event.data)
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise OperateError(f"The line to {self._url} broke. Run the command again.") from error
-        raise OperateError(f"{self._url} has ended the stream. Run the command again.")
+                raise LineBroke(f"The line to {self._url} broke.") from error
+        raise LineBroke(f"{self._url} has ended the stream.")
 
     async def _ask(self, right: Right, path: str, body: Object | None = None) -> Object:
         async with self._answered(right, path, body, aiohttp.ClientTimeout(total=_ANSWER_S)) as response:
@@ -84,12 +85,12 @@ class Operator:
         try:
             response = await self._http.request(method, url, json=body, headers=headers, timeout=timeout)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise OperateError(f"There is no gateway at {self._url}: start one, or name another by --url.") from error
+            raise LineBroke(f"There is no gateway at {self._url}: start one, or name another by --url.") from error
         except ValueError as error:
             raise OperateError(f"{self._url} is no address of a gateway: name one as http://host:8000.") from error
         async with response:
             if response.status >= 400:
-                raise OperateError(await _refusal(response))
+                raise Refused(await _refusal(response), response.status)
             yield response
 
     def _key(self, right: Right) -> str:

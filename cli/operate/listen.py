@@ -17,6 +17,7 @@ import pybase64
 from cli.errors import OperateError
 from cli.operate import timeline
 from cli.operate.api import Operator, operator, session_of
+from cli.operate.following import following
 from cli.operate.timeline import Timeline
 
 EVERY_S = 0.1
@@ -44,10 +45,15 @@ async def _record(asking: Operator, sid: str, tape: Timeline, sink: Sink, second
     loop = asyncio.get_running_loop()
     since = loop.time()
 
+    def note(sentence: str) -> None:
+        tape.missing()
+        print(sentence, file=sys.stderr, flush=True)
+
     async def hear() -> None:
-        async for entry in asking.events(sid, audio=True):
+        async for entry in following(asking, sid, note, audio=True):
             if entry["kind"] == "audio":
-                tape.put(entry["side"], pybase64.b64decode(entry["audio"]), loop.time() - since, entry.get("item"))
+                sound, start_ms = pybase64.b64decode(entry["audio"]), 0 if entry.get("part") else entry.get("start_ms", 0)
+                tape.put(entry["side"], sound, loop.time() - since, entry.get("item"), start_ms)
             elif entry["kind"] == "interrupted":
                 tape.interrupted(entry["item"], entry["at_ms"])
 

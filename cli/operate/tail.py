@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from cli.operate.api import operator, session_of
+from cli.operate.following import following
 from cli.operate.narration import Narrator
 
 
@@ -15,7 +16,7 @@ async def run(session: str, url: str | None, *, words: bool, as_json: bool) -> i
     """The command, until the session is over. Raises OperateError, SettingsError."""
     async with operator(url) as asking:
         narrator = Narrator()
-        async for entry in asking.events(await session_of(asking, session), words=words):
+        async for entry in following(asking, await session_of(asking, session), _note, words=words):
             if as_json:
                 _say(msgspec.json.encode(entry).decode())
             else:
@@ -28,6 +29,10 @@ async def run(session: str, url: str | None, *, words: bool, as_json: bool) -> i
 
 def _at(line: str) -> str:
     return f"{datetime.now().astimezone():%H:%M:%S} {line}"
+
+
+def _note(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:

@@ -31,20 +31,30 @@ class Timeline:
         self._tapes: dict[Side, array.array[int]] = {"user": array.array("h"), "model": array.array("h")}
         self._begins: dict[str, int] = {}
         """where each item of the model's begins"""
+        self._missing: set[str | None] = set()
+        """items of which something may be missing where the next piece comes; None: of the user's"""
 
-    def put(self, side: Side, pcm: bytes, now: float, item: str | None = None) -> None:
-        """A piece that has come now."""
+    def put(self, side: Side, pcm: bytes, now: float, item: str | None = None, start_ms: int = 0) -> None:
+        """A piece that has come now. `start_ms`: where in the item it begins."""
         tape, at = self._tapes[side], round(now * RATE)
-        end = self.given + len(tape)
-        if at > end + JITTER_S * RATE or (not len(tape) and at > end):
+        end, jitter = self.given + len(tape), JITTER_S
+        if item in self._missing:
+            self._missing.discard(item)
+            jitter = 0.0
+            at = at if item is None else self._begins[item] + start_ms * RATE // 1000
+        if at > end + jitter * RATE or (not len(tape) and at > end):
             tape.frombytes(bytes(2 * (at - end)))
         if item is not None:
-            self._begins.setdefault(item, self.given + len(tape))
+            self._begins.setdefault(item, self.given + len(tape) - start_ms * RATE // 1000)
         piece = array.array("h")
         piece.frombytes(pcm[: len(pcm) // 2 * 2])
         if sys.byteorder == "big":
             piece.byteswap()
         tape.extend(piece)
+
+    def missing(self) -> None:
+        """Whatever comes next may be the first after a gap: what is missing is silence, as long as it was sound."""
+        self._missing = {None, *self._begins}
 
     def interrupted(self, item: str, at_ms: int) -> None:
         """Of this item so much was heard, and of what follows it nothing. What was given out stays."""

@@ -23,6 +23,7 @@ from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, POLICY, SETTI
 from gateway.backend import Backend
 from gateway.caller import Caller
 from gateway.connections import Connection
+from gateway.consent import when_said
 from gateway.doors import ios_messages as wire
 from gateway.errors import DoorError, NotNow, SessionEnded, SessionFailed, SlowDown, TooFast
 from gateway.limits import Room
@@ -92,8 +93,9 @@ async def _create(request: web.Request) -> web.Response:
     caller = await admit(request, DOOR)
     wanted = wire.read_create(await whole(request, max_bytes=wire.MAX_CREATE_BYTES, idle_s=BODY_IDLE_S))
     await request.app[LIMITS].create_record(caller)
+    recorded_by = when_said(caller.recorded_by, wanted.record)
     try:
-        created = await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted, caller.recorded_by)
+        created = await request.app[UPLOADS].records.create(caller.user_or(ANONYMOUS), wanted, recorded_by)
         return _json(wire.created(created))
     except StreamUnavailable as error:
         raise NotNow from error

@@ -60,6 +60,7 @@ class _Create(Heard, frozen=True):
     sample_rate: SampleRate | None = msgspec.field(default=None, name="sampleRate")
     packet_timestamps: bool | None = msgspec.field(default=None, name="packetTimestamps")
     input_format: InputFormat | None = None
+    record: bool | None = None
 
 
 _create_decoder = msgspec.json.Decoder(_Create)
@@ -94,6 +95,7 @@ def read_create(body: bytes) -> Wanted:
         packet_timestamps=bool(asked.packet_timestamps),
         heard=Heard(asked.audio_format, asked.bitrate, asked.frame_ms),
         input_format=asked.input_format or "pcm16",
+        record=asked.record,
     )
 
 

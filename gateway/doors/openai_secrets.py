@@ -1,10 +1,12 @@
 """`POST /v1/realtime/client_secrets`: what an app's server mints for its pages, in the Realtime protocol's own shape.
 
-  ─▶ {"expires_after": {"anchor": "created_at", "seconds": 10 to 7200, else 600}, "session": {"type": "realtime", …}}
+  ─▶ {"expires_after": {"anchor": "created_at", "seconds": 10 to 7200, else 600}, "session": {"type": "realtime", …},
+      "record": true or false}
   ◀─ {"value": "ek_…", "expires_at": seconds since 1970, "session": {…}}
 
-Both may be left out. Sessions that are opened with the secret belong to the user whose token it was minted with. They begin
-with `session`, as far as the deployment leaves it to its clients, which may change it.
+All may be left out. Sessions that are opened with the secret belong to the user whose token it was minted with. They begin
+with `session`, as far as the deployment leaves it to its clients, which may change it. `record` (ours): whether the user
+agrees to be recorded; where the token says no, it counts.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class _Expiry(msgspec.Struct):
 class _Asked(msgspec.Struct):
     expires_after: _Expiry = msgspec.field(default_factory=_Expiry)
     session: msgspec.Raw = msgspec.Raw(b"null")
+    record: bool | None = None
 
 
 class _Session(msgspec.Struct):
@@ -63,7 +66,8 @@ async def _mint(request: web.Request) -> web.Response:
         return web.Response(body=wire.encode({"error": detail}), status=400, content_type="application/json")
     seconds, settings = asked.expires_after.seconds, request.app[SETTINGS]
     begins = _begins(asked)
-    behind = Ticket(caller.user, request.headers.get("Origin"), many=True, session=begins, record=caller.agrees)
+    record = caller.agrees if asked.record is None or caller.agrees is False else asked.record
+    behind = Ticket(caller.user, request.headers.get("Origin"), many=True, session=begins, record=record)
     value = await issue(request.app[BACKEND].redis, behind, seconds)
     told = session_told(
         new_sid(),  # of no session: there is none yet

@@ -31,6 +31,8 @@ class StartConversation(FromPhone, frozen=True, tag="start_conversation"):
     output_rate: OutputRate | None = None
     bitrate: BitRate | None = None
     frame_ms: FrameMs | None = None
+    record: bool | None = None
+    """whether the user agrees to be recorded"""
 
     @property
     def output(self) -> Output:
@@ -79,7 +81,7 @@ _LOOKS = {
     "start_conversation": (
         '{"type": "start_conversation", "conversationId": "<id>", "conversationHistory": […]}, and what you like of '
         '"audio_format": "pcm16" or "opus" or "aac", "output_rate": 8000 or 16000 or 24000 or 48000, '
-        '"bitrate": 8000 to 128000, "frame_ms": 20 or 40 or 60'
+        '"bitrate": 8000 to 128000, "frame_ms": 20 or 40 or 60, "record": true or false'
     ),
     "audio_chunk": '{"type": "audio_chunk", "data": "<PCM16 24 kHz mono, base64>"}, or binary frames',
     "end_conversation": '{"type": "end_conversation"}',

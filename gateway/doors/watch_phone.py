@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from gateway.allowance import Allowance, seconds_of
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.caller import Caller
 from gateway.connections import Connection
+from gateway.consent import when_said
 from gateway.doors import watch_messages as wire
 from gateway.doors.watch_conversation import DOOR, REASON, downlink, end, is_there, take
 from gateway.errors import (
@@ -228,7 +230,8 @@ class Phone:
 
     async def _begin(self, said: wire.StartConversation) -> Talk:
         try:
-            opened = await take(self._backend, self._metrics, self._caller, said.conversationId, said.history)
+            caller = replace(self._caller, recorded_by=when_said(self._caller.recorded_by, said.record))
+            opened = await take(self._backend, self._metrics, caller, said.conversationId, said.history)
             async with on_the_way(self._backend, opened):
                 place = await place_of(self._backend, opened)
                 known = opened.resumed and await is_handed_out(self._backend.redis, opened.session, "bridge")

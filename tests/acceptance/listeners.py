@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import aiohttp
 import numpy as np
@@ -81,6 +81,49 @@ class Player:
         self.began.clear()
 
 
+class Clock(Protocol):
+    """How long what was sent is."""
+
+    def seconds(self, data: bytes) -> float: ...
+
+
+class OfPcm:
+    def seconds(self, data: bytes) -> float:
+        return len(data) / BYTES_PER_S
+
+
+class OfAdts:
+    """Frames of 1,024 samples at 24 kHz. The first of an answer holds no sound; it counts, as a player plays it."""
+
+    def seconds(self, data: bytes) -> float:
+        count, at = 0, 0
+        while at < len(data):
+            assert data[at] == 0xFF
+            assert data[at + 1] & 0xF6 == 0xF0, "a frame begins here"
+            at += (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+            count += 1
+        return count * 1_024 / 24_000
+
+
+class OfOgg:
+    """What each page says that it ends at, of 48,000 a second; a file for each answer."""
+
+    def __init__(self) -> None:
+        self._ends = 0
+
+    def seconds(self, data: bytes) -> float:
+        begins, at = self._ends, 0
+        while at < len(data):
+            assert data[at : at + 4] == b"OggS"
+            granule, segments = int.from_bytes(data[at + 6 : at + 14], "little"), data[at + 26]
+            body = at + 27 + segments
+            if data[at + 5] & 2:  # the first of a file, which says how much of the beginning is not heard
+                begins = self._ends = int.from_bytes(data[body + 10 : body + 12], "little")
+            self._ends = max(self._ends, granule)
+            at = body + sum(data[at + 27 : body])
+        return (self._ends - begins) / 48_000
+
+
 class Listener(Protocol):
     """A client of one door."""
 
@@ -102,7 +145,12 @@ class Listener(Protocol):
 
 
 class _Base:
+    query: ClassVar[Mapping[str, str]] = {}
+    """of the address: what it asks for"""
+    clock: Callable[[], Clock] = OfPcm
+
     def __init__(self, url: str, name: str) -> None:
+        self._clock = self.clock()
         self.http_url, self.ws_url = "http" + url.removeprefix("ws"), url
         self.name, self.player, self.speech, self.heard_s = name, Player(), asyncio.Event(), 0.0
         self.stack = AsyncExitStack()
@@ -178,7 +226,7 @@ class Watch(_Base):
 
     async def __aenter__(self) -> Watch:
         await self.open()
-        query = {"conversationId": self.name}
+        query = {"conversationId": self.name, **self.query}
         stream = await self.stack.enter_async_context(self.http.get(f"{self.http_url}/realtime/stream", params=query))
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
         self.task(self._read(stream))
@@ -203,7 +251,28 @@ class Watch(_Base):
                 case "speech_started":
                     self.fall_silent()
                 case "audio_response":
-                    self.player.feed(len(base64.b64decode(event.data)) / BYTES_PER_S)
+                    self.player.feed(self._clock.seconds(base64.b64decode(event.data)))
+
+
+class OpusWatch(Watch):
+    query: ClassVar[Mapping[str, str]] = {"audio_format": "opus"}
+    clock = OfOgg
+
+
+class PacedWatch(Watch):
+    """Plays what it has, whoever speaks."""
+
+    query: ClassVar[Mapping[str, str]] = {"paced": "1"}
+
+    def fall_silent(self) -> None:
+        pass
+
+    async def wait_for_speech(self) -> bool:
+        return False
+
+    async def interrupt(self) -> None:
+        self.player.expect_another()
+        await super().interrupt()
 
 
 class Mobile(_Base):
@@ -213,8 +282,8 @@ class Mobile(_Base):
 
     async def __aenter__(self) -> Mobile:
         await self.open()
-        address = f"{self.ws_url}/ws-mobile/{self.name}?input_format=pcm16"
-        self._socket = await self.stack.enter_async_context(self.http.ws_connect(address))
+        address, query = f"{self.ws_url}/ws-mobile/{self.name}", {"input_format": "pcm16", **self.query}
+        self._socket = await self.stack.enter_async_context(self.http.ws_connect(address, params=query))
         self.task(self._read())
         return self
 
@@ -228,8 +297,28 @@ class Mobile(_Base):
     async def _read(self) -> None:
         async for message in self._socket:
             event = json.loads(message.data)
-            if event["type"] == "audio_response":
-                self.player.feed(len(base64.b64decode(event["audio"])) / BYTES_PER_S)
+            match event["type"]:
+                case "audio_response":
+                    self.player.feed(self._clock.seconds(base64.b64decode(event["audio"])))
+                case "interrupted":
+                    self.fall_silent()
+
+
+class AacMobile(Mobile):
+    query: ClassVar[Mapping[str, str]] = {"audio_format": "aac"}
+    clock = OfAdts
+
+
+class EmptyingMobile(Mobile):
+    """Is sent all at once, and empties its player when it is told of the interruption."""
+
+    query: ClassVar[Mapping[str, str]] = {"paced": "0"}
+
+    async def wait_for_speech(self) -> bool:
+        return await _Base.wait_for_speech(self)
+
+    async def interrupt(self) -> None:
+        await self._socket.send_json({"type": "audio", "audio": base64.b64encode(LOUD[:9600]).decode()})
 
 
 class Ios(_Base):
@@ -271,6 +360,10 @@ class Ios(_Base):
 LISTENERS: dict[str, Callable[[str, str], Listener]] = {
     "openai, reporting": Reporting,
     "watch": Watch,
+    "watch, paced": PacedWatch,
+    "watch, opus": OpusWatch,
     "mobile": Mobile,
+    "mobile, not paced": EmptyingMobile,
+    "mobile, aac": AacMobile,
     "ios": Ios,
 }

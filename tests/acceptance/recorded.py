@@ -338,11 +338,69 @@ class Mobile(OverSocket):
                 self.feed(base64.b64decode(event["audio"]))
 
 
+class Ios(Client):
+    """A POST for each piece of speech, and one endless WAV, whose silence is played, too. Its body agrees."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, "anonymous")
+        self._id = ""
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ours: list[asyncio.Task[None]] = []
+        self._silent_from = 0.0
+
+    async def dial(self) -> None:
+        self._at = f"{self.http_url}/api/sessions"
+        if not self._id:
+            wanted = {"objective": "talk", "fileIds": [], "sampleRate": RATE, "record": True}
+            async with self.http.post(self._at, json=wanted) as created:
+                self._id = (await created.json())["id"]
+        self._ours = [asyncio.create_task(self._listen()), asyncio.create_task(self._upload())]
+
+    async def hang_up(self) -> None:
+        for task in self._ours:
+            task.cancel()
+        await asyncio.gather(*self._ours, return_exceptions=True)
+        self._ours = []
+        self._until = min(self._until, time.time())
+
+    async def falls_silent(self) -> None:
+        while time.time() < self._silent_from + 0.3:  # noqa: ASYNC110 - the player's clock
+            await asyncio.sleep(0.05)
+
+    async def send(self, piece: bytes) -> None:
+        if self._ours:
+            self._pieces.put_nowait(piece)
+
+    async def _upload(self) -> None:
+        while True:
+            async with self.http.post(f"{self._at}/{self._id}/upload_audio", data=await self._pieces.get()) as stored:
+                assert stored.status == 200, await stored.text()
+
+    async def _listen(self) -> None:
+        async with self.http.get(f"{self._at}/{self._id}/stream_audio") as stream:
+            await stream.content.readexactly(44)
+            half = b""
+            async for some in stream.content.iter_any():
+                data = half + some
+                half = data[len(data) // 2 * 2 :]
+                self._play(data[: len(data) // 2 * 2])
+
+    def _play(self, audio: bytes) -> None:
+        begins = max(time.time(), self._until)
+        samples = np.frombuffer(audio, "<i2").astype(np.int16)
+        self.ear.add(begins, samples)
+        self._until = begins + len(samples) / RATE
+        if samples.any():
+            self.heard.set()
+            self._silent_from = self._until
+
+
 CLIENTS: dict[str, Callable[[str, str], Client]] = {
     "openai, reporting": Numbering,
     "openai, as the SDKs": Plain,
     "watch": Watch,
     "mobile": Mobile,
+    "ios": Ios,
 }
 
 

@@ -10,6 +10,7 @@ import statistics
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,10 @@ class Stage:
         async with aiohttp.ClientSession() as http, http.request(method, url, headers=headers, **more) as response:
             return response.status, await response.read()
 
-    async def sid_of(self, user: str) -> str:
-        """Of the user's newest session."""
-        return str(json.loads((await self.call("GET", f"/v1/sessions?user={user}"))[1])["sessions"][0]["id"])
+    async def sid_of(self, user: str, door: str) -> str:
+        """Of the user's newest session at this door."""
+        listed = json.loads((await self.call("GET", f"/v1/sessions?user={user}"))[1])["sessions"]
+        return next(str(each["id"]) for each in listed if each["door"] == door)
 
     async def recorded(self, sid: str) -> dict[str, Any]:
         """What is known of the recording, when it is made."""
@@ -101,7 +103,10 @@ async def talk(client: Client, breaks: Callable[[], object]) -> None:
     breaks()
     await client.hang_up()
     await asyncio.sleep(0.4)
+    client.heard.clear()
     await client.dial()
+    with suppress(TimeoutError):  # all of it had come before
+        await asyncio.wait_for(client.heard.wait(), 3)
     await client.falls_silent()
 
 
@@ -141,7 +146,7 @@ async def call(stage: Stage, door: str, gateway: Member | None = None) -> None:
     client = CLIENTS[door](stage.url if gateway is None else gateway.url, f"ann-{door[:3]}")
     async with client:
         await talk(client, kill)
-        sid = client.sid = client.sid or await stage.sid_of(client.name)
+        sid = client.sid = client.sid or await stage.sid_of(client.name, door)
         status, body = await stage.call("POST", f"/v1/sessions/{sid}/end", json={})
         assert status == 202, body
     await check(stage, door, client)

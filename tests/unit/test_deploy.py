@@ -63,7 +63,7 @@ def aliases(settings: type[Settings]) -> set[str]:
 def test_a_service_is_told_all_that_it_reads(service: str, settings: type[Settings]) -> None:
     """And no variable that it does not read."""
     told = variables(section(service)) | variables(section("x-environment"))
-    assert told == aliases(settings)
+    assert told == aliases(settings) | {"OTEL_EXPORTER_OTLP_ENDPOINT"}  # which OpenTelemetry reads
 
 
 def example() -> dict[str, str]:
@@ -115,10 +115,25 @@ def needed(extras: set[str]) -> set[str]:
     return found
 
 
-def test_the_image_leaves_out_the_server_and_what_only_it_needs() -> None:
-    """It is in the lock, for `parley up`."""
-    (names,) = re.findall(r"uninstall --yes (.+)$", DOCKERFILE, re.MULTILINE)
-    assert set(names.split()) == needed({"embedded"}) - needed(set())
+def locked(name: str) -> dict[str, str]:
+    """The packages of a lock, and their versions."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_image_can_trace_and_has_no_server_of_its_own() -> None:
+    """Redis has a container, and `parley up` is not what runs in one."""
+    image = set(locked("requirements-image.lock"))
+    assert needed({"otel"}) <= image
+    assert not image & (needed({"embedded"}) - needed({"otel"}))
+    (read,) = re.findall(r"--requirement (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert read == "requirements-image.lock"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-image.lock"])
+def test_what_runs_is_what_was_tested(name: str) -> None:
+    """The tests run with requirements-dev.lock."""
+    tested = locked("requirements-dev.lock")
+    assert {package: version for package, version in locked(name).items() if tested.get(package) != version} == {}
 
 
 def test_the_image_is_built_from_all_packages() -> None:
@@ -127,7 +142,7 @@ def test_the_image_is_built_from_all_packages() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert let_in == {*packages, "pyproject.toml", "requirements.lock", "README.md", "LICENSE"}
+    assert let_in == {*packages, "pyproject.toml", "requirements-image.lock", "README.md", "LICENSE"}
 
 
 def test_the_load_balancer_holds_nothing_back_and_nobody_fast() -> None:

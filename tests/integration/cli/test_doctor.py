@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from cli import doctor
+from cli import doctor, redis_server
+from cli.redis_server import ServerFacts
 from cli.settings import CommandSettings
 from runtime.embedded import EmbeddedServer
 from tests.integration.cli.running import REPOSITORY
@@ -141,6 +142,19 @@ async def test_a_redis_server_that_drops_keys_is_fatal(monkeypatch: pytest.Monke
     assert "CONFIG SET maxmemory-policy noeviction" in finding.todo
     finding = await doctor.server(CommandSettings.load())
     assert (finding.state, finding.found) == ("fatal", "no server")
+
+
+async def test_a_redis_server_that_does_not_tell_is_to_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Managed ones may not say what they do when they are full."""
+
+    async def reticent(_: str) -> ServerFacts:
+        return ServerFacts("Redis", "7.2.0", policy="")
+
+    monkeypatch.setenv("REDIS_URL", "redis://somewhere:6379/0")
+    monkeypatch.setattr(redis_server, "ask", reticent)
+    finding = await doctor.server(CommandSettings.load())
+    assert finding.state == "warning"
+    assert "provider's settings" in finding.todo
 
 
 async def test_the_command_prints_one_object_and_says_by_its_exit_code_whether_all_is_well(tmp_path: Path) -> None:

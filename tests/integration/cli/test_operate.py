@@ -9,6 +9,7 @@ import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -43,6 +44,53 @@ def asked(url: str, **more: object) -> SessionsOptions:
     return SessionsOptions(**{"url": url, **nothing, "end": None, "drain": None, "take": None, **more})  # type: ignore[arg-type]
 
 
+class Forwarder:
+    """One address in front of a gateway, and then of another one."""
+
+    def __init__(self, to: str) -> None:
+        self.to: str | None = to
+        """None: nobody is there, and who dials is hung up on"""
+        self.url = ""
+        self._lines: set[asyncio.StreamWriter] = set()
+
+    def leave(self) -> None:
+        self.to = None
+        for line in self._lines:
+            line.transport.abort()
+
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.to is None:
+            writer.transport.abort()
+            return
+        address = urlsplit(self.to)
+        there, back = await asyncio.open_connection(address.hostname, address.port)
+        ours = {writer, back}
+        self._lines |= ours
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source, sink in ((reader, back), (there, writer)):
+                    group.create_task(self._copy(source, sink))
+        except* OSError:
+            pass
+        finally:
+            self._lines -= ours
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+        sink.transport.abort()
+
+
+@asynccontextmanager
+async def forwarding(to: str) -> AsyncIterator[Forwarder]:
+    forwarder = Forwarder(to)
+    async with await asyncio.start_server(forwarder.forward, "127.0.0.1", 0) as server:
+        forwarder.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield forwarder
+        forwarder.leave()
+
+
 async def turn(client: Talker) -> None:
     await client.say("input_audio_buffer.append", audio=audio(400))
     await client.say("input_audio_buffer.commit")
@@ -50,10 +98,10 @@ async def turn(client: Talker) -> None:
     await client.until("response.done")
 
 
-async def looks_on(redis: Redis, sid: str) -> None:
-    """Until a second reader of what the client is told is there."""
+async def looks_on(redis: Redis, sid: str, least: int = 2, most: int = 9) -> None:
+    """Until so many read what the client says: its bridge, and a gateway for each operator."""
     async with asyncio.timeout(LIMIT_S):
-        while (await redis.pubsub_shardnumsub(f"parley:{{{sid}}}:pcm"))[0][1] < 2:  # noqa: ASYNC110 - another process's
+        while not least <= (await redis.pubsub_shardnumsub(f"parley:{{{sid}}}:pcm"))[0][1] <= most:  # noqa: ASYNC110 - a server's
             await asyncio.sleep(0.01)
 
 
@@ -143,3 +191,45 @@ async def test_what_does_not_work_is_a_sentence(
         monkeypatch.setenv("PARLEY_ADMIN_KEYS", "wrong")
         with pytest.raises(OperateError, match="This is for operators"):
             await sessions.run(asked(url))
+
+
+async def test_a_gateway_that_goes_away_is_dialled_again(
+    redis: Redis,
+    redis_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Another one behind the same address tells what happens from then on, once; what was said meanwhile is silence."""
+    output = tmp_path / "session.wav"
+    async with (
+        operated(redis_server, monkeypatch) as (whole, client, sid),
+        forwarding(whole.urls[0]) as first,
+        forwarding(whole.urls[1]) as second,
+    ):
+        following = [
+            asyncio.create_task(tail.run(sid, first.url, words=False, as_json=True)),
+            asyncio.create_task(listen.run(sid, second.url, output, mixed=False, seconds=None)),
+        ]
+        await looks_on(redis, sid, least=3)
+        await turn(client)
+        first.leave()
+        second.leave()
+        await looks_on(redis, sid, least=1, most=1)
+        await turn(client)  # nobody looks on
+        first.to, second.to = whole.urls[1], whole.urls[0]
+        await looks_on(redis, sid, least=3)
+        await turn(client)
+        await sessions.run(asked(whole.urls[0], end=sid), Console(file=io.StringIO()))
+        assert await asyncio.wait_for(asyncio.gather(*following), LIMIT_S) == [0, 0]
+    said = capsys.readouterr()
+    entries = [json.loads(line) for line in said.out.splitlines()]
+    assert len(entries) == len({(each["side"], each["id"]) for each in entries})
+    assert sum(each.get("type") == "response.done" for each in entries) >= 2
+    assert said.err.count("It is dialled again") == 2
+    assert said.err.count("The line is there again") == 2
+    with wave.open(str(output)) as file:
+        samples = memoryview(file.readframes(file.getnframes())).cast("h").tolist()[::2]
+    one = memoryview(bytes(range(48)) * 400).cast("h").tolist()
+    heard = [sample for sample in samples if sample]
+    assert heard == 2 * [sample for sample in one if sample]

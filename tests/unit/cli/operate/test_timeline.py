@@ -90,3 +90,24 @@ def test_channels() -> None:
 def test_the_header_of_a_pipe_is_a_waves() -> None:
     with wave.open(io.BytesIO(endless_header(2) + bytes(8))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, RATE)
+
+
+def test_what_is_missing_is_silent() -> None:
+    """The user's from when it comes again; the model's, which comes ahead, from its own place."""
+    tape = Timeline()
+    tape.put("user", pcm(1, 1000), 0.0)
+    tape.put("model", pcm(2, 1000), 0.0, "a")
+    tape.missing()
+    tape.put("user", pcm(3, 500), 1.3)
+    tape.put("model", pcm(4, 1000), 0.5, "a", 3000)
+    tape.put("model", pcm(5, 1000), 0.6, "a", 4000)
+    user, model = tape.rest()
+    assert runs(user) == [(1, 1.0), (0, 0.3), (3, 0.5), (0, 3.2)]
+    assert runs(model) == [(2, 1.0), (0, 2.0), (4, 1.0), (5, 1.0)]
+
+
+def test_who_comes_into_the_middle_of_an_answer_knows_where_it_is_cut() -> None:
+    tape = Timeline()
+    tape.put("model", pcm(1, 2000), 0.0, "a", 1000)
+    tape.interrupted("a", 1500)
+    assert runs(tape.rest()[1]) == [(1, 0.5)]
