@@ -65,4 +65,5 @@ class SelfCheckFailed(StartError):
 
     def __init__(self, sentences: Sequence[str]) -> None:
         self.sentences = tuple(sentences)
-        super().__init__("The self-check failed: " + " ".join(sentences))
+        todo = "Why is in the lines above; `parley doctor` with the same settings says what to do."
+        super().__init__(" ".join(["The self-check failed:", *sentences, todo]))

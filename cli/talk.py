@@ -37,6 +37,8 @@ DEFAULT_TIMEOUT_S = 30.0
 _BYTES_PER_SECOND = SAMPLE_RATE * 2
 _MAX_MESSAGE = 64 * 1024 * 1024  # bytes: with audio_format=wav the whole answer is one message
 _CONNECT_LIMIT_S = 5.0
+_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
+"""What FFmpeg calls the channels of a file that says only how many they are."""
 
 AudioFormat = Literal["pcm16", "wav"]
 Report = Callable[[str], None]
@@ -188,7 +190,7 @@ def write_wav(path: Path, pcm: bytes | bytearray) -> None:
     """Write PCM16 24 kHz mono as a WAV file. Raises TalkError when the place cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with wave.open(str(path), "wb") as file:
+        with path.open("wb") as place, wave.open(place, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
@@ -212,7 +214,18 @@ def _door(url: str, user: str, raw: bool, audio_format: AudioFormat) -> str:
         query["input_format"] = "pcm16"
     if audio_format != "pcm16":
         query["audio_format"] = audio_format
-    return f"{_shown(url)}/ws-mobile/{quote(user, safe='')}?{urlencode(query)}"
+    address = f"{_shown(url)}/ws-mobile/{quote(user, safe='')}?{urlencode(query)}"
+    if not _is_address(address):
+        raise TalkError(f"{url} is not the address of a gateway: write it like {DEFAULT_URL}, or https://voice.example.com.")
+    return address
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _shown(url: str) -> str:
@@ -225,6 +238,9 @@ def _shown(url: str) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = getattr(error.os_error, "reason", None)
+        return "it does not speak TLS; write ws:// or http://" if reason == "WRONG_VERSION_NUMBER" else str(error.os_error)
     if isinstance(error, aiohttp.ClientConnectorError):
         code = error.os_error.errno or 0  # negative: not found in the DNS
         return os.strerror(code).lower() if code > 0 else (error.os_error.strerror or str(error.os_error)).lower()
@@ -246,10 +262,11 @@ def _probe(content: bytes) -> tuple[float | None, str]:
                 seconds = float(stream.duration * stream.time_base)
             elif container.duration is not None:
                 seconds = container.duration / av.time_base
-            description = f"{context.codec.canonical_name} {context.sample_rate / 1000:g} kHz {context.layout.name}"
+            layout = _LAYOUTS.get(context.layout.name, context.layout.name)
+            description = f"{context.codec.canonical_name} {context.sample_rate / 1000:g} kHz {layout}"
             return seconds, description
-    except (av.FFmpegError, ValueError) as error:
-        return None, f"unknown ({error})"
+    except (av.FFmpegError, ValueError):
+        return None, "not known here as audio"
 
 
 def table(recording: Recording, result: TalkResult, output: Path) -> Table:

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.admission import check_origin
 from gateway.appkeys import CONNECTIONS, METRICS, POLICY, SETTINGS
-from gateway.errors import ClientLeft, NotAdmitted, RequestRefused, SlowClient
+from gateway.errors import ClientLeft, NeedsWebSocket, NotAdmitted, RequestRefused, SlowClient
 from gateway.origins import normal
 from gateway.transports.websocket import TextSocket
 
@@ -70,7 +70,10 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         door = refused.door or ANY_DOOR
         request.app[METRICS].errors.labels(door, refused.code).inc()
         if isinstance(refused, NotAdmitted) and _wants_websocket(request):
-            return await _farewell(request, refused)
+            try:
+                return await _farewell(request, refused)
+            except NeedsWebSocket as needs:
+                return answer(request, needs)
         return answer(request, refused)
 
 

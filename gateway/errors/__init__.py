@@ -23,6 +23,7 @@ DoorError
 │   ├── TooMuchAtOnce         "too_much_at_once"  requests that are still read         503, recoverable
 │   ├── TooMany               "too_many"          connections or sessions at once       429, fault: the client; recoverable
 │   ├── UsedUp                "usage_limit"       all that a user may use in a day      429, fault: the client; recoverable
+│   ├── NeedsWebSocket        "needs_websocket"   asked for as if it were a page         426, fault: the client
 │   ├── BodyTooLarge          "body_too_large"    more than this request may carry      413, fault: the client
 │   ├── StalledBody           "stalled_body"      nothing comes, or far too little      408, fault: the client
 │   ├── CodedBody             "coded_body"        it has a Content-Encoding             415, fault: the client
@@ -162,6 +163,7 @@ from gateway.errors.requests import (
     EmptyUpload,
     InvalidAddress,
     InvalidRequest,
+    NeedsWebSocket,
     NoEvents,
     StalledBody,
     TooManyEvents,

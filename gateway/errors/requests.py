@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.errors.kinds import RequestRefused
 from streams.sources import MAX_RATE, MIN_RATE, RAW
+
+
+class NeedsWebSocket(RequestRefused):
+    """This is a WebSocket: open it with a WebSocket client, at ws:// in place of http://, or wss:// in place of https://."""
+
+    code = "needs_websocket"
+    status = 426
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 class BodyTooLarge(RequestRefused):

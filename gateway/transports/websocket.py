@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ConnectionOver, FrameTooLarge, SlowClient
+from gateway.errors import ConnectionOver, FrameTooLarge, NeedsWebSocket, SlowClient
 from gateway.outbox import Frame
 from gateway.transports.outflow import Outflow, gone_is_left
 
@@ -88,10 +88,13 @@ class TextSocket:
         return self._outflow.unacknowledged
 
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
-        """Answer the handshake; what this returns is the handler's response. Raises HTTPException, ClientLeft."""
+        """Answer the handshake; what this returns is the handler's response. Raises NeedsWebSocket, ClientLeft."""
         with gone_is_left():
             self._outflow = Outflow(request, send_timeout_s=self.send_timeout_s)
-            self._writer = await self._ws.prepare(request)
+            try:
+                self._writer = await self._ws.prepare(request)
+            except web.HTTPBadRequest as error:
+                raise NeedsWebSocket from error
         return self._ws
 
     async def received(self) -> AsyncGenerator[bytes | None, None]:

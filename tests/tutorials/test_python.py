@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+import wave
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from cli.token import mint
@@ -56,3 +58,30 @@ async def test_it_says_why_it_gives_up(redis_server: EmbeddedServer, redis: Redi
         lines = await run(sys.executable, CLIENT, tmp_path / "answer.wav", question, code=1, PARLEY=url, TOKEN="")
     assert lines[-1].startswith("It is over: 3000")
     assert "Traceback" not in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([], "python client.py ANSWER.wav QUESTION.wav"),
+        (["answer.wav", "nowhere.wav"], "nowhere.wav cannot be read: [Errno 2] No such file or directory"),
+        (["answer.wav", "narrow.wav"], "narrow.wav has no sound of 24 kHz, 16 bits, mono."),
+        (["answer.wav", "text.wav"], "text.wav cannot be read: file does not start with RIFF id."),
+        (["answer.wav", "empty.wav"], "empty.wav cannot be read"),
+        (["no/such/answer.wav", "good.wav"], "[Errno 2] No such file or directory: 'no/such/answer.wav'"),
+        (["answer.wav", "good.wav"], "somewhere is no server of Parley's: somewhere"),
+    ],
+)
+async def test_what_it_cannot_use_it_names(given: list[str], sentence: str, tmp_path: Path) -> None:
+    """In a sentence, and no trace; it does not wait for anything."""
+    write_wav(tmp_path / "good.wav", speech(0.1))
+    with wave.open(str(tmp_path / "narrow.wav"), "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(1_600))
+    (tmp_path / "text.wav").write_text("This is a text.")
+    (tmp_path / "empty.wav").touch()
+    arguments = [tmp_path / path for path in given]
+    lines = await run(sys.executable, CLIENT, *arguments, code=1, PARLEY="somewhere", TOKEN="")
+    told = " ".join(lines).replace(f"{tmp_path}/", "")
+    assert sentence in told
+    assert "Traceback" not in told

@@ -15,9 +15,9 @@ import time
 import wave
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-SERVER = os.environ.get("PARLEY", "ws://127.0.0.1:8000")
+SERVER = os.environ.get("PARLEY", "ws://127.0.0.1:8000").replace("http", "ws", 1)
 TOKEN = os.environ.get("TOKEN")
 
 FRAME_S = 0.04
@@ -77,8 +77,10 @@ class Line:
             except InvalidStatus as refused:
                 if refused.response.status_code not in (429, 503):
                     raise Over(f"{SERVER}: {refused}.") from None
-            except OSError:
-                pass
+            except (InvalidURI, InvalidHandshake) as wrong:
+                raise Over(f"{SERVER} is no server of Parley's: {wrong}.") from None
+            except OSError as error:
+                print(f"{SERVER} does not answer: {error}", file=sys.stderr)
             self.socket = None
             await asyncio.sleep(min(8, 0.2 * 2**tries))
             tries += 1
@@ -132,7 +134,7 @@ class Speaker:
     """Writes a file at the pace at which a sound card plays."""
 
     def __init__(self, path):
-        self.file = wave.open(path, "wb")
+        self.file = wave.open(open(path, "wb"), "wb")
         self.file.setparams((1, 2, 24_000, 0, "NONE", ""))
         self.waiting = bytearray()
 
@@ -150,15 +152,31 @@ class Speaker:
         self.waiting.clear()
 
 
-async def speak(line, path):
+def read(path):
+    """The sound of a WAV."""
+    try:
+        with wave.open(path, "rb") as file:
+            if file.getparams()[:3] == (1, 2, 24_000) and file.getnframes():
+                return file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        sys.exit(f"{path} cannot be read: {error}.")
+    sys.exit(f"{path} has no sound of 24 kHz, 16 bits, mono.")
+
+
+async def speak(line, pcm):
     """A frame each 40 ms, and three quarters of a second of silence, by which the model knows that we have finished."""
-    with wave.open(path, "rb") as file:
-        assert file.getparams()[:3] == (1, 2, 24_000), f"{path} is not 24 kHz, 16 bits, mono."
-        pcm = file.readframes(file.getnframes()) + bytes(36_000)
+    pcm += bytes(36_000)
     begun = time.monotonic()
     for at in range(0, len(pcm), FRAME):
         await asyncio.sleep(begun + at / FRAME * FRAME_S - time.monotonic())
         await line.say("input_audio_buffer.append", audio=base64.b64encode(pcm[at : at + FRAME]).decode())
+
+
+async def answer_begins(begun):
+    try:
+        await asyncio.wait_for(begun.wait(), 30)
+    except TimeoutError:
+        raise Over("No answer has begun within 30 s. Does anybody speak in the recording?") from None
 
 
 async def main(answer, *questions):
@@ -186,7 +204,7 @@ async def main(answer, *questions):
         playing = tasks.create_task(speaker.run())
         for question in questions:
             await speak(line, question)
-            await begun.wait()
+            await answer_begins(begun)
             await asyncio.sleep(0.2)
         await done.wait()
         await speaker.drained()
@@ -194,9 +212,15 @@ async def main(answer, *questions):
         playing.cancel()
 
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 try:
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main(sys.argv[1], *map(read, sys.argv[2:])))
 except ExceptionGroup as failed:
     if failed.subgroup(Over) is None:
         raise
     sys.exit(f"{failed.exceptions[0]}")
+except OSError as error:
+    sys.exit(f"{error}")  # ANSWER.wav cannot be written
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -71,7 +71,7 @@ async def test_what_is_not_there_is_not_found(stage: Stage, path: str) -> None:
 async def test_a_plain_request_to_the_door_is_refused(stage: Stage) -> None:
     """And makes no session."""
     async with stage.http.get(f"{stage.url}/ws-mobile/ann") as response:
-        assert response.status == 400
+        assert response.status == 426
     assert await stage.redis.keys("*") == []
 
 

@@ -330,7 +330,8 @@ async def test_recording_needs_no_redis(uploads: Path) -> None:
 
 async def test_a_request_that_is_no_websocket_is_refused(stage: Stage) -> None:
     async with stage.http.get(f"{stage.url}/ws") as response:
-        assert response.status == 400
+        assert (response.status, response.headers["Upgrade"]) == (426, "websocket")
+        assert "open it with a WebSocket client" in (await response.json())["error"]
 
 
 async def test_it_counts(stage: Stage) -> None:

@@ -129,6 +129,13 @@ async def test_where_nobody_listens_the_sentence_says_how_to_start_one() -> None
         await say_hello(url)
 
 
+async def test_a_gateway_without_tls_is_not_asked_for_it() -> None:
+    """Whoever writes https:// reads why nothing answers there."""
+    async with door(lambda socket: says(socket)) as url:
+        with pytest.raises(TalkError, match=r"\(it does not speak TLS; write ws:// or http://\)"):
+            await talk(read_recording(HELLO), url.replace("ws://", "https://").replace("http://", "https://"))
+
+
 async def test_another_server_is_recognised_as_such() -> None:
     """HTTP, but no such door."""
     async with door(lambda socket: says(socket)) as url:

@@ -86,7 +86,10 @@ async def test_a_failed_self_check_is_the_gateways_sentence(up: Up) -> None:
     """As with a wrong key."""
     async with up(FAKE_GATEWAY="error") as parley:
         assert await parley.ends() == 1
-        assert parley.lines[-1] == "parley: The self-check failed: The model refuses the key."
+        assert parley.lines[-1] == (
+            "parley: The self-check failed: The model refuses the key."
+            " Why is in the lines above; `parley doctor` with the same settings says what to do."
+        )
         assert parley.leaves_nothing()
 
 

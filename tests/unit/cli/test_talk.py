@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import wave
 from pathlib import Path
@@ -54,7 +55,18 @@ def test_what_ffmpeg_does_not_know_has_no_length_but_can_be_sent(tmp_path: Path)
     """The gateway decides what it can decode."""
     path = tmp_path / "noise.bin"
     path.write_bytes(b"this is not audio at all, not even a little" * 20)
-    assert read_recording(path).seconds is None
+    recording = read_recording(path)
+    assert (recording.seconds, recording.description) == (None, "not known here as audio")
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, "mono"), (2, "stereo")])
+def test_channels_are_named_as_people_do(tmp_path: Path, count: int, named: str) -> None:
+    """A WAV says how many they are, and no more."""
+    path = tmp_path / "words.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((count, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(8_000))
+    assert read_recording(path).description == f"pcm_s16le 8 kHz {named}"
 
 
 @pytest.mark.parametrize("name", ["nowhere.m4a", "."])
@@ -62,6 +74,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     """With the system's reason."""
     with pytest.raises(TalkError, match="cannot be read: "):
         read_recording(tmp_path / name)
+
+
+def test_a_place_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    """And no half made writer is left behind to fail in its turn."""
+    with pytest.raises(TalkError, match="cannot be written: Is a directory"):
+        write_wav(tmp_path, bytes(2))
+    gc.collect()
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -128,3 +147,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TalkError, match="cannot be written"):
         write_wav(tmp_path / "file" / "answer.wav", b"")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:8000", "ws://", "http://:8000", "ws://127.0.0.1:port"])
+def test_an_address_that_is_none_is_named(url: str) -> None:
+    """Nobody can be asked there, so it is no question of starting something."""
+    with pytest.raises(TalkError, match="is not the address of a gateway"):
+        _door(url, "ann", False, "pcm16")
