@@ -5,13 +5,37 @@ from __future__ import annotations
 from typing import Any, Self, cast
 
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.addresses import Sentinels
 from streams.sockets import cancellable, timeouts
 
 SENTINEL_TIMEOUT_S = 1.0
 """How long one Sentinel may take, before the next one is asked."""
+
+
+class _ToPrimary(SentinelManagedConnection):
+    """Asks the server itself, too: until Sentinels agree on another one they name a primary that died, and when that is back
+    as a replica it has nothing yet. Whoever read there would find sessions gone that are not."""
+
+    async def connect_to(self, address: tuple[str, int]) -> None:
+        await cast(Any, super()).connect_to(address)
+        await self.send_command("ROLE")
+        role = await self.read_response(disable_decoding=True)
+        if role[0] != b"master":
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"{address[0]}:{address[1]} is no primary, whatever Sentinels say")
+
+
+class _ToPrimaryByTLS(_ToPrimary, SSLConnection):
+    pass
 
 
 class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -37,7 +61,7 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
             db=address.db,
             username=address.username,
             password=address.password,
-            ssl=address.tls,
+            connection_class=_ToPrimaryByTLS if address.tls else _ToPrimary,
             **settings,
         )
 
