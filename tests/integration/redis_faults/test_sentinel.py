@@ -19,6 +19,9 @@ from tests.integration.redis_faults.talk import LIVE, arrived, talk
 
 LAG_S = 0.4
 
+TOO_SLOW = "another bridge has, or may have, this session"
+"""Logged when a failover took longer than a lease lasts: on a machine that is very busy. Then the model is asked anew."""
+
 
 @pytest.fixture
 async def servers() -> AsyncIterator[Watched]:
@@ -59,20 +62,24 @@ async def test_what_the_replica_did_not_get_is_written_again(servers: Watched, c
 
     async with system(servers, LIVE) as parley:
         talks = await talk(parley, dies_ahead)
-        assert sorted(arrived(parley)) == sorted(each.frames for each in talks)
+        assert sorted(arrived(parley)) == sorted(each.frames for each in talks) or TOO_SLOW in caplog.text
     for each in talks:
-        assert each.client.audio == each.frames
-        assert (each.redials, each.announced) == (0, 0)
+        assert (each.lost, each.redials, each.announced) == (0, 0, 0)
+        assert each.client.audio == each.frames or TOO_SLOW in caplog.text
     assert "Redis has lost" in caplog.text
 
 
-async def test_sessions_go_on_when_the_primary_hangs(servers: Watched) -> None:
-    """It closes nothing and answers nothing, and wakes up as a replica."""
+async def test_sessions_go_on_when_the_primary_hangs(servers: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    """It closes nothing and answers nothing. Whoever waits for it is let go when there is another one: in time to renew what
+    it has leased, so that nobody else asks the model anew; and what the hung one wakes up with is nobody's business."""
     process = servers.primary.process
+    caplog.set_level("WARNING")
 
     async def hangs() -> None:
         await servers.hangs()
         await asyncio.sleep(2.0)
+        os.kill(process.pid, signal.SIGCONT)
+        await asyncio.sleep(1.0)
 
     try:
         async with system(servers, LIVE) as parley:
@@ -80,5 +87,6 @@ async def test_sessions_go_on_when_the_primary_hangs(servers: Watched) -> None:
     finally:
         os.kill(process.pid, signal.SIGCONT)
     for each in talks:
-        assert each.lost == 0
-        assert each.doubled <= 1, "the answer that was under way may come again: another bridge has the session"
+        assert (each.lost, each.redials) == (0, 0)
+        assert each.doubled <= (TOO_SLOW in caplog.text)
+    assert "is the primary now: connections to the one before are closed" in caplog.text
