@@ -98,6 +98,8 @@ class Line:
             due, data = await queue.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
             await self._flows.wait()
+            if sink.is_closing():  # the other end is gone
+                break
             sink.write(data)
         self._writers.discard(sink)
         sink.close()
