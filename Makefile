@@ -1,4 +1,4 @@
-# run · test · compose-test · soak · corpus · fuzz · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
+# run · test · compose-test · soak · seeds · corpus · fuzz · lint · bench · lock · clean: what a newcomer types. The virtualenv is made on the way and used again.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-.PHONY: help run test compose-test docker soak corpus fuzz lint bench lock clean
+.PHONY: help run test compose-test docker soak seeds corpus fuzz lint bench lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test   run all tests'
 	@echo 'make compose-test  start the containers of docker-compose.yml, use and kill them (needs a Docker Engine)'
 	@echo 'make soak   kill processes and cut lines again and again, and count every frame (two to three hours)'
+	@echo 'make seeds  break everything that may be a race with 50 seeds each, and write a table (hours; goes on where it was)'
 	@echo 'make corpus decode every codec in every container at every rate, and what is broken, 1,000 times (a few minutes)'
 	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
@@ -51,6 +52,9 @@ soak: $(VENV)/.installed-dev
 	    tests/acceptance/test_redial.py tests/acceptance/test_idle.py tests/contract/doors/test_openai_numbered.py \
 	    tests/integration/transcoder/test_play_parts.py tests/integration/realtime_bridge/test_breaks.py \
 	    tests/integration/redis_faults tests/acceptance/balancers
+
+seeds: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.acceptance.seeds $(ARGS)
 
 corpus: $(VENV)/.installed-dev
 	CORPUS=all $(BIN)/pytest -n auto $(ARGS) tests/integration/transcoder/test_corpus.py \

@@ -7,7 +7,7 @@ The client is told the end of what it was told the beginning of, so that nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,7 @@ _ALL_WORDS = ("response.output_audio_transcript.done", "response.output_text.don
 _OF_RESPONSES = ("response.created", "response.done")
 _OF_ITEMS = ("response.output_item.added", "response.output_item.done")
 _ALL_SOUND = "response.output_audio.done"
+_ALL_ARGUMENTS = "response.function_call_arguments.done"
 
 
 @dataclass
@@ -92,6 +93,10 @@ class Begun:
     open_items: set[str] = field(default_factory=set)
     calls: bool = False
     """it asks for a function, so it is not done by what it says"""
+    told_calls: set[tuple[str, str]] = field(default_factory=set)
+    """events about items that are calls, which the client was told of: kind and item"""
+    created: bool = True
+    """the client was told that it begins"""
     noted: bool = False
     """it was done for the bridge, and so it is noted, with all that it asks for; the client has not been told all of it"""
     done: bool = False
@@ -140,6 +145,21 @@ def begun_answers(entries: Iterable[Entry[down.DownMessage]], answered: set[str]
     return [begun for begun in found.values() if not (begun.noted and begun.done)]
 
 
+def _untold(entries: Sequence[Entry[down.DownMessage]], rebuilt: Rebuilt) -> list[Begun]:
+    """The answer that was noted last, if it asks the client for a function and nothing at all of it is in `down`.
+
+    What has arrived is trimmed from there; but not the latest entries, and what comes later was written later.
+    """
+    bodies = [_body.decode(each.message.body) for each in entries if isinstance(each.message, down.ServerEvent)]
+    told = {body.response_id or (body.response and body.response.id) for body in bodies} - {None}
+    told |= {each.message.response for each in entries if isinstance(each.message, down.Audio)}
+    latest, calls = rebuilt.latest, {call.response for call in rebuilt.theirs}
+    is_whole = bool(entries) and isinstance(entries[0].message, down.Opened)
+    if latest is None or latest not in calls or latest in told or not told <= rebuilt.answered or not (told or is_whole):
+        return []
+    return [Begun(latest, calls=True, noted=True, created=False)]
+
+
 def _part(found: dict[str, Begun], response: str, item: str, index: int) -> Part:
     return found.setdefault(response, Begun(response)).parts.setdefault((item, index), Part())
 
@@ -153,11 +173,15 @@ def _hear(found: dict[str, Begun], kind: str, body: _Body) -> None:
         return
     elif kind in _OF_ITEMS and body.item is not None:
         begun = found.setdefault(body.response_id, Begun(body.response_id))
-        begun.calls |= body.item.type == "function_call"
+        if body.item.type == "function_call":
+            begun.calls = True
+            begun.told_calls.add((kind, body.item.id or ""))
         if kind.endswith("added") and body.item.type != "function_call":
             begun.open_items.add(body.item.id or "")
         else:
             begun.open_items.discard(body.item.id or "")
+    elif kind == _ALL_ARGUMENTS:
+        found.setdefault(body.response_id, Begun(body.response_id)).told_calls.add((kind, body.item_id or ""))
     elif kind in (*_WORDS, *_ALL_WORDS, _ALL_SOUND) and body.item_id:
         part = _part(found, body.response_id, body.item_id, body.content_index or 0)
         part.output = body.output_index or 0
@@ -178,9 +202,9 @@ class Mended:
 
 def mend(entries: Iterable[Entry[down.DownMessage]], rebuilt: Rebuilt, *, goes_on: bool, closes_all: bool = False) -> Mended:
     """What becomes of what was begun. `goes_on`: the model is to say the rest. `closes_all`: the client is also told the end
-    of answers in which nothing was said."""
-    mended = Mended()
-    for begun in begun_answers(entries, rebuilt.answered):
+    of answers in which nothing was said, and of functions that it is to run."""
+    mended, entries = Mended(), list(entries)
+    for begun in [*begun_answers(entries, rebuilt.answered), *(_untold(entries, rebuilt) if closes_all else ())]:
         if begun.has_output:
             heard = [(item, part) for (item, _), part in begun.parts.items() if part.received_ms or part.text]
             for item in begun.items:
@@ -192,7 +216,7 @@ def mend(entries: Iterable[Entry[down.DownMessage]], rebuilt: Rebuilt, *, goes_o
             outputs = rebuilt.covered.get(begun.response, ())
             mended.turns.append(turns.Answered(begun.response, str(about.entry), about.samples, outputs, whole))
         if not begun.done and (begun.has_output or closes_all):
-            mended.told += _closed(begun)
+            mended.told += _closed(begun, [call for call in rebuilt.theirs if call.response == begun.response])
     return mended
 
 
@@ -202,9 +226,12 @@ def _said(response: str, item: str, parts: list[Part]) -> turns.AssistantSaid:
     return turns.AssistantSaid(response=response, item=item, text=" ".join(part.heard for part in parts), heard_ms=heard_ms)
 
 
-def _closed(begun: Begun) -> list[down.DownMessage]:
-    """The events with which the model would have ended it, had it ended there."""
+def _closed(begun: Begun, calls: Sequence[turns.ToolCalled]) -> list[down.DownMessage]:
+    """The events with which the model would have ended it, had it ended there. `calls`: for the client to run."""
     told: list[down.DownMessage] = []
+    if not begun.created:
+        begins = {"object": "realtime.response", "id": begun.response, "status": "in_progress", "output": []}
+        told.append(_event("response.created", response=begins))
     output: list[dict[str, Any]] = []
     for (item, index), part in begun.parts.items():
         place = {"response_id": begun.response, "item_id": item, "output_index": part.output, "content_index": index}
@@ -214,12 +241,32 @@ def _closed(begun: Begun) -> list[down.DownMessage]:
             kind, name = _ALL_WORDS[0 if part.is_sound else 1], "transcript" if part.is_sound else "text"
             told.append(_event(kind, **place, **{name: part.heard}))
         output.append({"id": item, "type": "message", "role": "assistant", "status": "incomplete", "content": []})
-    if begun.has_output:
+    for number, call in enumerate(calls, len(output)):
+        known = _call_item(call)
+        output.append(known)
+        told += [each for each in _of_call(call, known, number) if (each.type, call.item) not in begun.told_calls]
+    if calls:
+        status = {"status": "completed", "status_details": None}
+    elif begun.has_output:
         status = {"status": "completed" if begun.is_whole else "incomplete", "status_details": None}
     else:
         status = {"status": "cancelled", "status_details": None}
     response = {"object": "realtime.response", "id": begun.response, "output": output, "usage": None, **status}
     return [*told, _event("response.done", response=response)]
+
+
+def _call_item(call: turns.ToolCalled) -> dict[str, Any]:
+    about = {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+    return {"id": call.item, "object": "realtime.item", "type": "function_call", "status": "completed", **about}
+
+
+def _of_call(call: turns.ToolCalled, item: dict[str, Any], place: int) -> Iterator[down.ServerEvent]:
+    """All that a client may wait for before it runs the function."""
+    of_item = {"response_id": call.response, "output_index": place}
+    yield _event("response.output_item.added", **of_item, item={**item, "status": "in_progress", "arguments": ""})
+    about = {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+    yield _event(_ALL_ARGUMENTS, **of_item, item_id=call.item, **about)
+    yield _event("response.output_item.done", **of_item, item=item)
 
 
 def _event(kind: str, **fields: object) -> down.ServerEvent:

@@ -65,6 +65,10 @@ class Rebuilt:
     """the entry with the latest change"""
     owed: list[Owed] = field(default_factory=list)
     """function calls that the model has not answered to; in order"""
+    theirs: list[turns.ToolCalled] = field(default_factory=list)
+    """function calls that the client is to run, and has not answered; in order"""
+    latest: str | None = None
+    """the response that was answered last"""
     used: list[turns.Used] = field(default_factory=list)
     """what it has cost so far"""
     recalled: list[Recalled] = field(default_factory=list)
@@ -106,6 +110,7 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START
             case turns.Answered(response=response, pcm_id=pcm_id, offset=offset) as answered:
                 rebuilt.position = max(rebuilt.position, Position(EntryId.parse(pcm_id), offset))
                 rebuilt.answered.add(response)
+                rebuilt.latest = response
                 rebuilt.goes_on = not answered.whole
                 calls.settled.update(answered.calls)
                 calls.abouts[response] = Position(EntryId.parse(pcm_id), offset)
@@ -205,6 +210,8 @@ class _Calls:
         output = self.outputs.get(call_id)
         if output is not None and _is_there(output.pcm_id, rebuilt):
             rebuilt.items.append(say.function_call_output(call_id, output.output))
+        if call.by_client and call.response and output is None:
+            rebuilt.theirs.append(call)
         if not call.by_client and call_id not in self.settled:
             rebuilt.owed.append(Owed(call, self.abouts[call.response], persona, output is not None))
 

@@ -51,7 +51,7 @@ LEASE_MS = 4_000
 LEASE_RENEW_S = 1.3
 """Three tries in a lease's life."""
 LEASE_TRY_S = 0.2
-"""Between tries to take a lease that somebody may have left behind."""
+"""Between tries to take a lease that somebody may have left behind, or to renew one while Redis is away."""
 LEASE_MARGIN_S = 0.5
 """The holder believes in its lease this much shorter than the server does: a paused process cannot be told."""
 
@@ -321,14 +321,16 @@ class Lease:
 
         `renewed` is called after each renewal with whether a client is attached.
         """
+        pause_s = LEASE_RENEW_S
         while True:
-            await asyncio.sleep(LEASE_RENEW_S)
-            asked = time.monotonic()
+            await asyncio.sleep(pause_s)
+            asked, pause_s = time.monotonic(), LEASE_RENEW_S
             try:
                 answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self._value, LEASE_MS)
             except (RedisError, OSError) as error:
                 logger.warning("%s could not be renewed: %s", self._key, error)
-                answer = None
+                # A failover takes two seconds. From the last renewal to the next but one are 2.6: the lease is over by then.
+                answer, pause_s = None, LEASE_TRY_S
             if answer is not None and answer >= 0:
                 self._held_until = asked + LEASE_MS / 1000 - LEASE_MARGIN_S
                 renewed(answer == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from streams.bus import Bus
 from streams.cluster import ClusterClient, ClusterNodes
 from streams.connection import check_server, connect
+from streams.sentinel import SentinelPool, follow
 from streams.writer import Writer
 
 
@@ -44,9 +46,19 @@ async def open_hub(url: str) -> AsyncIterator[Hub]:
         for client in clients:
             stack.push_async_callback(client.aclose)
         await check_server(reads)
+        ours = [getattr(client, "connection_pool", None) for client in clients]  # a Cluster's client has none
+        pools = [pool for pool in ours if isinstance(pool, SentinelPool)]
+        if pools:
+            following = asyncio.create_task(follow(pools), name="streams.sentinel")
+            stack.push_async_callback(_ended, following)
         writer = await stack.enter_async_context(Writer(writes))
         bus = await stack.enter_async_context(open_bus(hears))
         yield Hub(reads, waiting, writer, bus)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @asynccontextmanager

@@ -94,6 +94,8 @@ class Scheme(ABC):
 
     refusal: type[StreamRefusal] = Replaced
     """what it means when somebody has opened a newer gen or epoch"""
+    alone_for_s = 0.0
+    """so long after a producer began, each of its events is an entry of its own"""
 
     @abstractmethod
     def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
@@ -118,7 +120,13 @@ class Marked(Scheme):
 
 
 class Numbered(Scheme):
-    """A client that numbers: `<gen>-<n * 4096>`; the script takes the next number only."""
+    """A client that numbers: `<gen>-<n * 4096>`; the script takes the next number only.
+
+    What it says first may be a resend of what a server has lost, and whoever listens has heard: under the same ids it is
+    not heard again, but joined otherwise than it was it would be. It keeps what it has said for ten seconds.
+    """
+
+    alone_for_s = 12.0
 
     def __init__(self, gen: int) -> None:
         self.gen = gen
@@ -191,6 +199,7 @@ class Producer:
         self.lost_and_sent_again = 0
         self._pump: asyncio.Task[None] | None = None
         self._failure: StreamError | None = None
+        self._joins_at = time.monotonic() + scheme.alone_for_s
 
     @property
     def waiting_bytes(self) -> int:
@@ -222,7 +231,8 @@ class Producer:
         future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
         number, self._next = self._next, self._next + 1
         tail = self._queue[-1] if self._queue else None
-        joined = tail.message.join(message) if tail is not None and not tail.frozen else None
+        may_join = tail is not None and not tail.frozen and time.monotonic() >= self._joins_at
+        joined = tail.message.join(message) if tail is not None and may_join else None
         if tail is not None and joined is not None:
             self._waiting_bytes -= tail.size
             tail.takes(number, joined)

@@ -11,13 +11,13 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
+from cli.load.servers import clustered_outside
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from tests import order
 from tests.acceptance.balancers import balancer
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
-from tests.integration.redis_faults.servers import clustered_outside
 
 os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
 

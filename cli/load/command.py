@@ -17,7 +17,7 @@ from rich.table import Table
 from cli.errors import LoadError
 from cli.load import report
 from cli.load.doors.classes import CLASSES
-from cli.load.faults import KINDS, Kind
+from cli.load.faults import KINDS, TOGETHER, Kind, setup
 from cli.load.fleet import Fleet, fleet
 from cli.load.ledger import judge
 from cli.load.run import Plan, Result, Run
@@ -71,7 +71,12 @@ def plan_of(options: LoadOptions) -> Plan:
     """Raises LoadError."""
     if options.faults and options.urls:
         raise LoadError("Faults are for processes that this command has started itself: leave out --url, or --fault.")
-    kinds = tuple(KINDS.values()) if "all" in options.faults else tuple(map(_kind, options.faults))
+    kinds = TOGETHER if "all" in options.faults else tuple(map(_kind, options.faults))
+    try:
+        setup(kinds)
+    except ValueError:
+        alone = ", ".join(kind.name for kind in kinds if kind.setup)
+        raise LoadError(f"Each of these needs a Redis of its own kind, so they make several runs: {alone}.") from None
     for client in options.clients:
         if client not in CLASSES:
             raise LoadError(f"There is no client '{client}'; there are {', '.join(CLASSES)}.")
@@ -92,7 +97,7 @@ def plan_of(options: LoadOptions) -> Plan:
 
 def _kind(name: str) -> Kind:
     if name not in KINDS:
-        raise LoadError(f"There is no fault '{name}'; there are {', '.join(KINDS)}, and all.")
+        raise LoadError(f"There is no fault '{name}'; there are {', '.join(KINDS)}, and all (on one server).")
     return KINDS[name]
 
 

@@ -9,6 +9,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 CHUNK = 64 << 10
+CUT_EVERY_S = (0.05, 0.7)
 
 
 class Line:
@@ -26,6 +27,8 @@ class Line:
         self._random = Random(seed)
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.url = ""
 
     @asynccontextmanager
@@ -46,6 +49,22 @@ class Line:
             writer.transport.abort()
         for task in self._tasks:
             task.cancel()
+
+    async def cut_often(self, seconds: float) -> None:
+        """Again and again, and when they have just been opened anew."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            self.cut()
+            await asyncio.sleep(self._random.uniform(*CUT_EVERY_S))
+
+    async def stall(self, seconds: float) -> None:
+        """Nothing gets through; all of it comes later."""
+        self._flows.clear()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._flows.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -78,6 +97,9 @@ class Line:
         while data:
             due, data = await queue.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
+            await self._flows.wait()
+            if sink.is_closing():  # the other end is gone
+                break
             sink.write(data)
         self._writers.discard(sink)
         sink.close()

@@ -14,19 +14,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
-from redis.asyncio import Redis
-
-from cli.load.far import Line
-from cli.load.faults import SLOW_MS, Fault, Kind, Service
+from cli.load.faults import Fault, Kind, Service
+from cli.load.meeting import Meeting, meeting
 from cli.restarts import Restart, RestartPolicy
 from cli.supervisor import Child, ChildSpec, Supervisor
-from runtime.embedded import EmbeddedServer
 from runtime.ports import HeldPorts
 
 BACK_AFTER_S = 1.0
-SLOW_LOSS = 0.02
-"""Of what is said to a server that is far away: it is said again, a moment later."""
-_KEEPS = ("--appendonly", "yes", "--appendfsync", "everysec")
 TELL_WITHIN_S = 10.0
 _TASKS = re.compile(r"\b(\d+) tasks: ")
 _MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
@@ -45,19 +39,16 @@ class _Always(RestartPolicy):
 class Fleet:
     """Who runs, and how to break it."""
 
-    def __init__(
-        self, children: list[Child], urls: list[str], redis: Redis, server: EmbeddedServer, far: Line | None
-    ) -> None:
-        """`redis` is this process's own way to the server; `far`: that of all others, where it can be made a long one."""
-        self.urls, self.redis = urls, redis
-        self._server, self._far = server, far
+    def __init__(self, children: list[Child], urls: list[str], meeting: Meeting) -> None:
+        self.urls, self.redis = urls, meeting.redis
+        self._meeting = meeting
         self._children = children
         self._tasks_of: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def pids_by_service(self) -> dict[str, list[int]]:
         """`redis` and, where it has its own, `model` are among them."""
-        found: dict[str, list[int]] = {"redis": [self._server.process.pid]}
+        found: dict[str, list[int]] = {"redis": self._meeting.pids()}
         for child in self._children:
             if child.process is not None and child.process.returncode is None:
                 found.setdefault(child.spec.name.rpartition("-")[0], []).append(child.process.pid)
@@ -90,22 +81,9 @@ class Fleet:
         port = children[0].spec.environment.get("PORT")
         return f"http://127.0.0.1:{port}" if port else None
 
-    async def break_redis(self, kind: Kind) -> None:
+    async def break_redis(self, fault: Fault) -> None:
         """Until it is over."""
-        match kind.how:
-            case "restart":
-                self._server.kill()
-                await asyncio.sleep(kind.seconds)
-                await self._server.start_async()
-            case "full":
-                await self.redis.config_set("maxmemory", 1)
-                await asyncio.sleep(kind.seconds)
-                await self.redis.config_set("maxmemory", 0)
-            case _:
-                assert self._far is not None
-                self._far.delay_s, self._far.loss = SLOW_MS / 2000, SLOW_LOSS
-                await asyncio.sleep(kind.seconds)
-                self._far.delay_s = self._far.loss = 0.0
+        await self._meeting.breaks(fault)
 
     async def awake(self) -> None:
         """Everybody runs."""
@@ -178,12 +156,8 @@ async def fleet(
     """
     async with AsyncExitStack() as stack:
         written = stack.enter_context(closing(_Written(log)))
-        server = await stack.enter_async_context(EmbeddedServer(*(_KEEPS if any(map(_is_restart, kinds)) else ())))
-        far = None
-        if any(kind.how == "slow" for kind in kinds):  # all that is said passes through this process
-            far = await stack.enter_async_context(Line(server.url, delay_s=0.0).open())
+        place = await stack.enter_async_context(meeting(kinds))
         supervisor = await stack.enter_async_context(Supervisor(written.show, written.say, _Always))
-        redis = await stack.enter_async_context(Redis(port=server.port))
         ports = stack.enter_context(HeldPorts())
         specs = list[ChildSpec]()
         if base_url is None:
@@ -191,13 +165,13 @@ async def fleet(
             base_url = f"http://127.0.0.1:{port}/v1"
             specs.append(_model(port, answers))
         recordings = supervisor.directory / "recordings"
-        common = _variables(server.url if far is None else far.url, base_url, recordings, grace_s)
+        common = _variables(place.url, base_url, recordings, grace_s)
         gateways = [ports.take() for _ in range(each)]
         specs += [_spec("gateway", n, {**common, "PORT": str(port)}) for n, port in enumerate(gateways, 1)]
         specs += [_spec("transcoder", n, common) for n in range(1, each + 1)]
         specs += [_spec("bridge", n, common) for n in range(1, (bridges or each) + 1)]
         await supervisor.start(specs)
-        ships = Fleet(supervisor.children, [f"http://127.0.0.1:{port}" for port in gateways], redis, server, far)
+        ships = Fleet(supervisor.children, [f"http://127.0.0.1:{port}" for port in gateways], place)
         written.hear = ships.wrote
         yield ships
         for child in supervisor.children:
@@ -230,10 +204,6 @@ def _model(port: int, answers: Sequence[str]) -> ChildSpec:
     """A simulator, which goes last."""
     command = [sys.executable, "-m", "simulator", "--host", "127.0.0.1", "--port", str(port), *answers]
     return ChildSpec("model-1", command, stop_order=2)
-
-
-def _is_restart(kind: Kind) -> bool:
-    return kind.service == "redis" and kind.how == "restart"
 
 
 async def _wake(process: asyncio.subprocess.Process, seconds: float) -> None:

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias, get_args
 from cli.load.faults import Kind
 from cli.load.ledger import NEVER_MS, Figures
 
-Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge", "redis"]
-"""What went wrong: nothing, the client's line, a process of this kind, or the server that all of them meet in."""
+Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge", "redis", "failover"]
+"""What went wrong: nothing, the client's line, a process of this kind, the server that all of them meet in, its primary."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 Tells: TypeAlias = Literal["nothing", "down", "up"]
@@ -27,6 +27,8 @@ PING_MS = 250
 ENTRY_MS = 100
 """Of audio: what has arrived is known by whole entries, and one may be on its way when the line breaks. Needed: of a hundred
 breaks some repeat 300 ms."""
+FORGETTING = ("bridge", "failover")
+"""Causes after which another bridge may have the session: of a failover, when it takes longer than a lease lasts."""
 UNPACED = ("phone", "watch", "watch-by-id")
 """Clients that hear as fast as the model speaks: in one interval so much more of its audio."""
 CODED_MS = 100
@@ -88,7 +90,7 @@ def _promise(client: str, cause: Cause) -> Promise:
     promise = _CLIENTS[client]
     if cause in ("line", "gateway"):
         return promise
-    return Promise(tells=promise.tells, asked_again=cause == "bridge")
+    return Promise(tells=promise.tells, asked_again=cause in FORGETTING)
 
 
 TABLE: dict[tuple[str, Cause], Promise] = {
@@ -97,6 +99,8 @@ TABLE: dict[tuple[str, Cause], Promise] = {
 
 
 def cause(kind: Kind | None) -> Cause:
+    if kind is not None and kind.setup == "sentinels":
+        return "failover"
     return "none" if kind is None else kind.service or "line"
 
 

@@ -163,16 +163,17 @@ class Run:
                     lines.create_task(self._break_line(caller, fault.kind))
                     continue
                 if fault.kind.service == "redis":
-                    lines.create_task(self._break_redis(fault.kind))
+                    lines.create_task(self._break_redis(fault))
                     continue
                 await self._break_processes(fault, lines)
 
-    async def _break_redis(self, kind: Kind) -> None:
+    async def _break_redis(self, fault: Fault) -> None:
         assert self._ships is not None
+        kind = fault.kind
         self._happened(kind.name)
         for caller in self.callers:
             caller.broken(kind.name, until=self.now + kind.seconds + START_S)
-        await self._ships.break_redis(kind)
+        await self._ships.break_redis(fault)
 
     async def _break_processes(self, fault: Fault, watches: asyncio.TaskGroup) -> None:
         assert self._ships is not None

@@ -157,8 +157,11 @@ async def test_numbers_come_in_order_or_not_at_all(redis: Redis, writer: Writer,
     assert await texts(redis, session.keys.pcm) == ["1", "2"]
 
 
-async def test_a_joined_entry_is_never_doubled_by_a_part_of_it(redis: Redis, writer: Writer, session: Session) -> None:
+async def test_a_joined_entry_is_never_doubled_by_a_part_of_it(
+    redis: Redis, writer: Writer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After 1 and 2..4 in one entry, a resend of 2..3 and of 3..5 stores nothing twice and names what is wanted."""
+    monkeypatch.setattr(Numbered, "alone_for_s", 0.0)
     gen = await open_left(writer, session.keys.pcm, up.GenOpened(source="pcm16"), 5)
     producer = Producer(writer, session.keys.pcm, Numbered(gen))
     stored = [producer.append(pcm.Audio(audio=bytes([n, 0]))) for n in range(1, 5)]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from cli.load.far import Line
 from runtime.embedded import EmbeddedServer
 from streams import dispatch, keys, turns
 from streams.attach import Attachment, is_alive, presence, read_control, say_alive
+from streams.connection import connect
 from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
 from streams.errors import StreamUnavailable
 from streams.hub import Hub, open_hub
@@ -163,6 +165,31 @@ async def test_a_lease_is_held_by_one_and_renewed_only_while_it_is_ours(
     assert not mine.held
     await mine.release()
     assert await theirs.holder() is not None
+
+
+async def test_a_renewal_that_failed_is_tried_again_at_once(
+    redis_server: EmbeddedServer, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not when the next one is due: by then the lease may be over."""
+    monkeypatch.setattr(dispatch, "LEASE_RENEW_S", 0.0)
+    renewed = asyncio.Event()
+
+    def is_renewed(_: bool) -> None:
+        monkeypatch.setattr(dispatch, "LEASE_RENEW_S", 3600.0)
+        renewed.set()
+
+    async with Line(redis_server.url, delay_s=0.05).open() as line, connect(line.url) as redis:
+        lease = Lease(redis, session, "one")
+        assert await lease.acquire()
+        keeping = asyncio.create_task(lease.keep(is_renewed))
+        await asyncio.wait_for(renewed.wait(), 5)
+        await asyncio.sleep(0.02)  # it asks again at once, and its question is on the line
+        line.cut()
+        renewed.clear()
+        await asyncio.wait_for(renewed.wait(), 5)
+        assert "could not be renewed" in caplog.text
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 async def test_a_new_reign_fences_the_old_one(hub: Hub, session: Session) -> None:

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from streams import down, producer, up
+from streams import down, pcm, producer, up
 from streams.bus import Bus
-from streams.consumer import Consumer
+from streams.consumer import Consumer, Entry
 from streams.errors import Wanted
 from streams.ids import EntryId
 from streams.messages import Text
@@ -64,6 +64,37 @@ async def test_a_reader_who_knows_it_already_hears_it_once(redis: Redis, writer:
         await ours.append(down.Failed(code="3", message=""))
         assert (await anext(entries)).id == EntryId(epoch, 3)
     assert [entry for entry in await ids(redis, k.down) if entry.left == epoch] == [EntryId(epoch, n) for n in range(4)]
+
+
+async def test_what_a_client_sends_again_elsewhere_is_heard_once(
+    redis: Redis, writer: Writer, bus: Bus, session: Session
+) -> None:
+    """The server has lost what a reader has heard, and the client gives all of it at once to another gateway, with more."""
+    k = session.keys
+    gen = await open_left(writer, k.pcm, up.GenOpened(source="pcm16"), 10**13)
+    frames = [bytes([number]) * 960 for number in range(1, 6)]
+    ours = Producer(writer, k.pcm, Numbered(gen))
+    await ours.append(pcm.Audio(frames[0]))
+    async with asyncio.timeout(5), Consumer(redis, bus, k.pcm, pcm.decoder, after=EntryId(gen, 0)) as consumer:
+        entries, heard = aiter(consumer), b""
+        async with losing(redis, k.pcm, k.marks):
+            for frame in frames[1:3]:
+                await ours.append(pcm.Audio(frame))
+            while len(heard) < 3 * 960:
+                heard += audio_of(await anext(entries))
+        consumer.missed()
+        elsewhere = Producer(writer, k.pcm, Numbered(gen), first=2)
+        for frame in frames[1:]:
+            elsewhere.append(pcm.Audio(frame))
+        await elsewhere.flush()
+        while len(heard) < 5 * 960:
+            heard += audio_of(await anext(entries))
+    assert heard == b"".join(frames)
+
+
+def audio_of(entry: Entry[pcm.PcmMessage]) -> bytes:
+    assert isinstance(entry.message, pcm.Audio)
+    return entry.message.audio
 
 
 async def test_what_is_not_there_any_more_is_told(

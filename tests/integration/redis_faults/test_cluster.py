@@ -11,11 +11,11 @@ from typing import cast
 import pytest
 from redis.crc import key_slot
 
+from cli.load.servers import Nodes, clustered
 from streams import keys
 from streams.connection import connect, text
 from streams.keys import SessionKeys
 from tests.contract.doors.openai_stage import system
-from tests.integration.redis_faults.servers import Nodes, clustered
 from tests.integration.redis_faults.talk import LIVE, arrived, talk
 
 MOVES = int(os.environ.get("CLUSTER_MOVES", "6"))

@@ -8,14 +8,19 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from cli.load.servers import Watched, watched
 from streams.connection import connect
 from streams.ids import EntryId
 from tests.contract.doors.openai_stage import system
-from tests.integration.redis_faults.servers import Watched, watched
 from tests.integration.redis_faults.talk import LIVE, arrived, talk
 
 LAG_S = 0.4
+
+TOO_SLOW = "another bridge has, or may have, this session"
+"""Logged when a failover took longer than a lease lasts: on a machine that is very busy. Then the model is asked anew."""
 
 
 @pytest.fixture
@@ -30,15 +35,19 @@ async def test_the_url_of_sentinels_leads_to_the_primary(servers: Watched) -> No
         assert (await redis.info("replication"))["role"] == "master"
 
 
+async def test_who_is_no_primary_is_not_read_whatever_sentinels_say(servers: Watched) -> None:
+    """Who died and is back as a replica has nothing yet, and until Sentinels agree on another one they still name it."""
+    async with Redis(port=servers.primary.port) as itself:
+        await itself.replicaof("127.0.0.1", str(servers.replica.port))
+    async with connect(servers.url) as redis:
+        with pytest.raises(RedisConnectionError, match="is no primary, whatever Sentinels say"):
+            await redis.get("anything")
+
+
 async def test_sessions_go_on_when_the_primary_dies(servers: Watched) -> None:
     """The services are away as long as there is no primary; nobody dials again, and nothing is lost or doubled."""
-
-    async def dies() -> None:
-        servers.primary.kill()
-        await servers.took_over()
-
     async with system(servers, LIVE) as parley:
-        talks = await talk(parley, dies)
+        talks = await talk(parley, servers.dies)
     for each in talks:
         assert (each.lost, each.doubled) == (0, 0)
         dids = [EntryId.parse(did) for did, _ in each.client.heard]
@@ -49,29 +58,28 @@ async def test_what_the_replica_did_not_get_is_written_again(servers: Watched, c
     """It lags behind, and the primary dies with what it has acknowledged. Whoever wrote that still has it."""
 
     async def dies_ahead() -> None:
-        servers.line.delay_s = LAG_S
-        await asyncio.sleep(2 * LAG_S)
-        servers.primary.kill()
-        servers.line.cut()
-        await servers.took_over()
+        await servers.dies(LAG_S)
 
     async with system(servers, LIVE) as parley:
         talks = await talk(parley, dies_ahead)
-        assert sorted(arrived(parley)) == sorted(each.frames for each in talks)
+        assert sorted(arrived(parley)) == sorted(each.frames for each in talks) or TOO_SLOW in caplog.text
     for each in talks:
-        assert each.client.audio == each.frames
-        assert (each.redials, each.announced) == (0, 0)
+        assert (each.lost, each.redials, each.announced) == (0, 0, 0)
+        assert each.client.audio == each.frames or TOO_SLOW in caplog.text
     assert "Redis has lost" in caplog.text
 
 
-async def test_sessions_go_on_when_the_primary_hangs(servers: Watched) -> None:
-    """It closes nothing and answers nothing, and wakes up as a replica."""
+async def test_sessions_go_on_when_the_primary_hangs(servers: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    """It closes nothing and answers nothing. Whoever waits for it is let go when there is another one: in time to renew what
+    it has leased, so that nobody else asks the model anew; and what the hung one wakes up with is nobody's business."""
     process = servers.primary.process
+    caplog.set_level("WARNING")
 
     async def hangs() -> None:
-        os.kill(process.pid, signal.SIGSTOP)
-        await servers.took_over()
+        await servers.hangs()
         await asyncio.sleep(2.0)
+        os.kill(process.pid, signal.SIGCONT)
+        await asyncio.sleep(1.0)
 
     try:
         async with system(servers, LIVE) as parley:
@@ -79,5 +87,6 @@ async def test_sessions_go_on_when_the_primary_hangs(servers: Watched) -> None:
     finally:
         os.kill(process.pid, signal.SIGCONT)
     for each in talks:
-        assert each.lost == 0
-        assert each.doubled <= 1, "the answer that was under way may come again: another bridge has the session"
+        assert (each.lost, each.redials) == (0, 0)
+        assert each.doubled <= (TOO_SLOW in caplog.text)
+    assert "is the primary now: connections to the one before are closed" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from realtime_bridge.broken import mend
 from realtime_bridge.rebuild import rebuild
@@ -181,3 +182,53 @@ def test_what_is_not_answered_will_be_said_again() -> None:
         assert rebuilt is not None
         assert rebuilt.unanswered == unanswered
         assert len(rebuilt.items) == users
+
+
+CALLED: list[turns.TurnsMessage] = [
+    *ASKED,
+    turns.ToolCalled("r1", "f1", "call_1", "weather", '{"city":"Ulm"}', by_client=True),
+    turns.Answered("r1", "7-5", 10),
+]
+"""What the client is to run, as it stands in `turns`; and `down` may lack any part of what follows."""
+OF_CALL = {"response_id": "r1", "output_index": 0}
+FUNCTION = {"id": "f1", "type": "function_call"}
+TELLS = (
+    CREATED,
+    event("response.output_item.added", **OF_CALL, item=FUNCTION),
+    event("response.function_call_arguments.done", **OF_CALL, item_id="f1", call_id="call_1", arguments="{}"),
+    event("response.output_item.done", **OF_CALL, item=FUNCTION),
+    DONE,
+)
+
+
+def opened_before(*told: down.DownMessage) -> list[down.DownMessage]:
+    return [down.Opened(), *told]
+
+
+@pytest.mark.parametrize("count", range(len(TELLS) + 1))
+def test_a_function_that_the_client_is_to_run_is_told_to_its_end(count: int) -> None:
+    """However much of it the bridge that died had said; and once."""
+    notes, told = mended(*opened_before(*TELLS[:count]), log=CALLED, closes_all=True)
+    assert notes == []
+    assert told == [each.type for each in TELLS[count:]]
+
+
+def test_the_call_that_is_told_again_is_the_one_that_was_made() -> None:
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(CALLED, 1)])
+    assert rebuilt is not None
+    entries = [Entry(EntryId(2, n), message) for n, message in enumerate(opened_before(CREATED), 1)]
+    last = mend(entries, rebuilt, goes_on=True, closes_all=True).told[-1]
+    assert isinstance(last, down.ServerEvent)
+    response = msgspec.json.decode(last.body)["response"]
+    assert response["status"] == "completed"
+    (call,) = response["output"]
+    assert (call["call_id"], call["name"], call["arguments"]) == ("call_1", "weather", '{"city":"Ulm"}')
+
+
+def test_a_call_that_was_answered_or_has_long_arrived_is_not_told_again() -> None:
+    """Whoever has answered it knows of it; and of what has arrived nothing may be left in `down`."""
+    answered_since = [*CALLED, turns.ToolAnswered("call_1", "{}")]
+    assert mended(*opened_before(), log=answered_since, closes_all=True) == ([], [])
+    assert mended(event("input_audio_buffer.speech_started"), log=CALLED, closes_all=True) == ([], [])
+    later = event("response.created", response={"id": "r2"}), event("response.done", response={"id": "r2"})
+    assert mended(*opened_before(*later), log=CALLED, closes_all=True) == ([], [])

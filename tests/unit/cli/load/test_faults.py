@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cli.load.faults import KINDS, schedule
+import pytest
+
+from cli.load.faults import KINDS, TOGETHER, schedule, setup
 
 BOTH = (KINDS["gateway kill"], KINDS["half-open 5 s"])
 
@@ -31,3 +33,16 @@ def test_a_fault_of_redis_is_one_for_all() -> None:
     faults = schedule(1, (KINDS["redis restart 1 s"], KINDS["redis slow 200 ms"]), 100, 8, lines=4)
     assert {fault.kind.name for fault in faults} == {"redis restart 1 s", "redis slow 200 ms"}
     assert len({fault.at_s for fault in faults}) == len(faults) < 100 / 8
+
+
+def test_a_fault_says_what_redis_it_takes() -> None:
+    """Those that need none in particular go with any."""
+    assert setup(()) == setup(BOTH) == "one"
+    assert setup((*BOTH, KINDS["redis failover"], KINDS["redis hang 8 s"])) == "sentinels"
+    assert setup((KINDS["redis reshard"], KINDS["bridge kill"])) == "cluster"
+    assert setup(TOGETHER) == "one"
+
+
+def test_redis_is_not_two_things_at_once() -> None:
+    with pytest.raises(ValueError, match="one server and several"):
+        setup((KINDS["redis failover"], KINDS["redis restart 1 s"]))

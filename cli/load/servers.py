@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
@@ -68,44 +70,117 @@ async def until(port: int, section: str, **wanted: object) -> None:
 
 
 class Watched:
-    """A primary, its replica, and three Sentinels of which two must agree."""
+    """A primary, its replica, and three Sentinels of which two must agree. A failover changes which server is which."""
 
-    def __init__(self, primary: EmbeddedServer, line: Line, replica: EmbeddedServer, sentinels: list[Process]) -> None:
-        self.primary, self.replica, self.sentinels = primary, replica, sentinels
-        self.line = line
-        """from the primary to its replica: what is on it when both die is lost"""
+    def __init__(self, servers: list[EmbeddedServer], lines: list[Line], sentinels: list[Process]) -> None:
+        self._servers, self._lines, self.sentinels = servers, lines, sentinels
+        self._first = 0
+
+    @property
+    def primary(self) -> EmbeddedServer:
+        return self._servers[self._first]
+
+    @property
+    def replica(self) -> EmbeddedServer:
+        return self._servers[1 - self._first]
+
+    @property
+    def line(self) -> Line:
+        """From the primary to its replica: what is on it when both die is lost."""
+        return self._lines[self._first]
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/parley"
 
+    def pids(self) -> list[int]:
+        """Of the two servers."""
+        return [server.process.pid for server in self._servers]
+
+    async def dies(self, lost_s: float = 0.0) -> None:
+        """The primary is killed, with so much of what its replica has not got. Until the replica is the primary."""
+        if lost_s:
+            self.line.delay_s = lost_s
+            await asyncio.sleep(2 * lost_s)
+        await self._give_up_within(TRY_AGAIN_MS)
+        self.primary.kill()
+        self.line.cut()
+        self.line.delay_s = 0.0
+        await self.took_over()
+
+    async def hangs(self) -> None:
+        """The primary closes nothing and answers nothing. Until the replica is the primary."""
+        await self._give_up_within(TRY_AGAIN_MS)
+        os.kill(self.primary.process.pid, signal.SIGSTOP)
+        await self.took_over()
+
     async def took_over(self) -> None:
-        """The replica is the primary now."""
+        """The replica is the primary now, and all Sentinels say so."""
         await until(self.replica.port, "replication", role="master")
+        async with asyncio.timeout(LIMIT_S):
+            for sentinel in self.sentinels:
+                async with client_of(sentinel.port) as client:
+                    while await _named(client) != self.replica.port:  # noqa: ASYNC110 - another process: no event
+                        await asyncio.sleep(0.02)
+
+    async def back(self) -> None:
+        """Whoever died is started as the replica of who took over; whoever hung finds out by itself that it is one now."""
+        gone, self._first = self.primary, 1 - self._first
+        if gone.process.poll() is not None:
+            gone.extra = (*_PRIMARY, "--replicaof", *_where(self.line))
+            await gone.start_async()
+        else:
+            os.kill(gone.process.pid, signal.SIGCONT)
+            await until(gone.port, "replication", role="slave")
+            async with client_of(gone.port) as client:
+                await client.replicaof(*_where(self.line))
+        await until(gone.port, "replication", master_link_status="up")
+        await self._give_up_within(KEEP_MS)
+
+    async def _give_up_within(self, milliseconds: int) -> None:
+        """After this time Sentinels send a replica that follows another address than the primary's there, past our line;
+        and before twice this time is over they do not try another failover."""
+        for sentinel in self.sentinels:
+            async with client_of(sentinel.port) as client:
+                await client.execute_command("SENTINEL", "SET", "parley", "failover-timeout", milliseconds)
 
 
-_SENTINEL = """
-port {port}
+TRY_AGAIN_MS = 3_000
+KEEP_MS = 600_000
+_PRIMARY = ("--repl-diskless-sync-delay", "0")
+_SENTINEL = f"""
+port {{port}}
 bind 127.0.0.1
-sentinel monitor parley 127.0.0.1 {primary} 2
+sentinel monitor parley 127.0.0.1 {{primary}} 2
 sentinel down-after-milliseconds parley 500
-sentinel failover-timeout parley 3000
+sentinel failover-timeout parley {KEEP_MS}
+sentinel myid {{id}}
+sentinel known-replica parley 127.0.0.1 {{replica}}
 """
+"""What they would find out about each other by themselves takes them up to ten seconds."""
+_SENTINELS = 3
 
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watched]:
     async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(EmbeddedServer("--repl-diskless-sync-delay", "0"))
-        line = await stack.enter_async_context(Line(primary.url, delay_s=0.0).open())
-        where = line.url.partition("127.0.0.1:")[2].partition("/")[0]
-        replica = await stack.enter_async_context(EmbeddedServer("--replicaof", "127.0.0.1", where))
+        servers, lines = list[EmbeddedServer](), list[Line]()
+        for _ in range(2):
+            follows = ("--replicaof", *_where(lines[0])) if lines else ()
+            server = await stack.enter_async_context(EmbeddedServer(*_PRIMARY, *follows))
+            lines.append(await stack.enter_async_context(Line(server.url, delay_s=0.0).open()))
+            servers.append(server)
+        primary, replica = servers
         await until(replica.port, "replication", master_link_status="up")
-        ports, sentinels = stack.enter_context(HeldPorts()), []
-        for _ in range(3):
-            port = ports.take()
-            sentinel = Process("--sentinel", port=port, config=_SENTINEL.format(port=port, primary=primary.port))
+        held, sentinels = stack.enter_context(HeldPorts()), list[Process]()
+        ports = {f"{number:040x}": held.take() for number in range(1, 1 + _SENTINELS)}
+        for name, port in ports.items():
+            config = _SENTINEL.format(port=port, primary=primary.port, replica=replica.port, id=name)
+            others = [
+                f"sentinel known-sentinel parley 127.0.0.1 {ports[other]} {other}\n" for other in ports if other != name
+            ]
+            sentinel = Process("--sentinel", port=port, config=config + "".join(others))
             stack.callback(sentinel.stop)
             sentinels.append(sentinel)
         for sentinel in sentinels:
@@ -115,7 +190,19 @@ async def watched() -> AsyncIterator[Watched]:
                 async with client_of(sentinel.port) as client:
                     while not await _knows_all(client):  # noqa: ASYNC110 - another process: no event
                         await asyncio.sleep(0.05)
-        yield Watched(primary, line, replica, sentinels)
+        yield Watched(servers, lines, sentinels)
+
+
+def _where(line: Line) -> tuple[str, str]:
+    """Host and port."""
+    address = urlsplit(line.url)
+    return str(address.hostname), str(address.port)
+
+
+async def _named(sentinel: Redis) -> int:
+    """The port of who is the primary."""
+    _, port = await sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "parley")
+    return int(port)
 
 
 async def _knows_all(sentinel: Redis) -> bool:
