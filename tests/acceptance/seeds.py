@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from cli.load.doors.classes import CLASSES
+from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS, Kind
 from cli.load.fleet import Fleet, fleet
 from cli.load.ledger import NEVER_MS
@@ -170,7 +170,7 @@ async def some(folder: Path, kind: Kind, seeds: Sequence[int], until: float) -> 
 
 
 async def one(kind: Kind, seed: int, ships: Fleet, witness: Witness) -> dict[str, Any]:
-    plan = Plan(clients=tuple(CLASSES), kinds=(kind,), seconds=SECONDS, every_s=EVERY_S, seed=seed)
+    plan = Plan(clients=NAMES, kinds=(kind,), seconds=SECONDS, every_s=EVERY_S, seed=seed)
     try:
         result = await Run(plan, ships.urls, witness, ships).go()
     except (ExceptionGroup, TimeoutError, OSError) as error:
