@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.child import die_with_parent
-from runtime.embedded import free_port
+from runtime.ports import HeldPorts
 
 HERE = Path(__file__).parent
 DEPLOY = HERE.parents[2] / "deploy"
@@ -68,23 +68,24 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 @contextmanager
 def balancing(kind: Kind, gateways: Sequence[str], directory: Path) -> Iterator[str]:
     """A load balancer in front of these gateways (`host:port`); its own address, `host:port`."""
-    port, health_port = free_port(), free_port()
-    file, log = directory / f"{kind}.conf", directory / f"{kind}.log"
-    file.write_text(configuration(kind, gateways, port, health_port, directory))
-    command = {
-        "haproxy": ["haproxy", "-db", "-f", str(file)],
-        "nginx": ["nginx", "-e", "stderr", "-c", str(file), "-g", "daemon off;"],
-    }[kind]
-    with log.open("w") as lines:
-        process = subprocess.Popen(
-            command, stdout=lines, stderr=lines, preexec_fn=partial(die_with_parent, parent=os.getpid())
-        )
-    try:
-        _until_healthy(f"http://127.0.0.1:{health_port}/healthz", process, log)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with HeldPorts() as ports:
+        port, health_port = ports.take(), ports.take()  # HAProxy would share one with whoever has it
+        file, log = directory / f"{kind}.conf", directory / f"{kind}.log"
+        file.write_text(configuration(kind, gateways, port, health_port, directory))
+        command = {
+            "haproxy": ["haproxy", "-db", "-f", str(file)],
+            "nginx": ["nginx", "-e", "stderr", "-c", str(file), "-g", "daemon off;"],
+        }[kind]
+        with log.open("w") as lines:
+            process = subprocess.Popen(
+                command, stdout=lines, stderr=lines, preexec_fn=partial(die_with_parent, parent=os.getpid())
+            )
+        try:
+            _until_healthy(f"http://127.0.0.1:{health_port}/healthz", process, log)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def _until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
