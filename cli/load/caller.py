@@ -46,9 +46,10 @@ class Caller:
     def ledger(self) -> Ledger:
         return self.door.ledger
 
-    def broken(self, cause: str, *, until: float | None = None) -> None:
-        """A fault befalls this client now: until it is connected again, or until then."""
-        self.ledger.breaks.append(Break(cause, self.door.now(), until, loses=until is None))
+    def broken(self, cause: str, *, until: float | None = None, is_ahead: bool = False) -> None:
+        """A fault befalls this client now, or as soon as its connection ends: until it is connected again, or until then."""
+        ahead = is_ahead and until is None
+        self.ledger.breaks.append(Break(cause, self.door.now(), until, loses=until is None, is_ahead=ahead))
 
     async def run(self, until: float, pause_s: float) -> None:
         """Speak until then, and hear what is still due."""
@@ -90,6 +91,7 @@ class Caller:
                     self.door.trouble(f"dial: {type(error).__name__} {error}")
             finally:
                 self.is_connected.clear()
+                self.ledger.gone(self.door.now())
                 await self.door.hang_up()
             if all(each.end is not None for each in self.ledger.breaks):
                 self.ledger.breaks.append(Break("unexpected", self.door.now()))

@@ -21,6 +21,8 @@ from cli.supervisor import Child, ChildSpec, Supervisor
 from runtime.ports import HeldPorts
 
 BACK_AFTER_S = 1.0
+DRAIN_S = 1.0
+"""Over which a process that is told to stop sends its clients, or sessions, elsewhere."""
 TELL_WITHIN_S = 10.0
 _TASKS = re.compile(r"\b(\d+) tasks: ")
 _MODULES: dict[Service, str] = {"gateway": "gateway", "transcoder": "transcoder", "bridge": "realtime_bridge"}
@@ -190,6 +192,7 @@ def _variables(redis_url: str, base_url: str, recordings: Path, grace_s: float) 
         "LOG_LEVEL": "INFO",
         "PARLEY_GRACE_S": str(grace_s),
         "PARLEY_DECODERS": "1",
+        "PARLEY_DRAIN_S": str(DRAIN_S),
         "PARLEY_RECORDINGS": str(recordings),
         "PARLEY_TRANSCRIPTION_MODEL": "none",
     }

@@ -37,6 +37,8 @@ class Break:
     """when it was connected again; None while it is not"""
     loses: bool = True
     """its connection is gone, and what is sent meanwhile with it"""
+    is_ahead: bool = False
+    """its connection is about to go, and is as good as ever until then: what is sent away is listened to"""
 
 
 @dataclass
@@ -79,6 +81,12 @@ class Ledger:
     """how much was missing, as far as the client was told"""
     unanswered: int = 0
     """turns of which the model heard something, and whose answer did not become whole in time"""
+
+    def gone(self, now: float) -> None:
+        """Its connection has ended: what was ahead begins now."""
+        for each in self.breaks:
+            if each.is_ahead and each.end is None:
+                each.begin, each.is_ahead = now, False
 
     def say(self, first: int, count: int, now: float) -> None:
         self.sent.update(dict.fromkeys(range(first, first + count), now))

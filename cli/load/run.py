@@ -13,7 +13,7 @@ from cli.load.alignment import strangers
 from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import Fault, Kind, schedule
-from cli.load.fleet import BACK_AFTER_S, Fleet
+from cli.load.fleet import BACK_AFTER_S, DRAIN_S, Fleet
 from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
 from cli.load.line import Line
 from cli.load.promises import broken, loosest
@@ -191,7 +191,8 @@ class Run:
             watches.create_task(self._follow(watch, self.now))
         self._happened(f"{fault.kind.name}: {', '.join(child.spec.name for child in children)}")
         for caller in self.callers:
-            caller.broken(fault.kind.name, until=self._until(caller, fault.kind, url))
+            until = self._until(caller, fault.kind, url)
+            caller.broken(fault.kind.name, until=until, is_ahead=fault.kind.how == "restart")
 
     async def _follow(self, watch: Watch, killed_s: float) -> None:
         self.takeovers += await watch.follow(killed_s)
@@ -202,7 +203,8 @@ class Run:
             return self.now + kind.seconds
         if url is not None and caller.line.is_at(url) and caller.door.is_one_line:
             return None
-        return self.now + BACK_AFTER_S + START_S
+        drain_s = DRAIN_S if kind.how == "restart" else 0.0
+        return self.now + drain_s + BACK_AFTER_S + START_S
 
     async def _break_line(self, caller: Caller, kind: Kind) -> None:
         self._happened(f"{kind.name}: client {self.callers.index(caller)}")

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,7 @@ from gateway.outbox import Frame
 from gateway.output import LIVE_FORMATS, read_output, read_paced
 from gateway.paced import Paced
 from gateway.place import Place, on_the_way, place_of
+from gateway.refusals import answer
 from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
@@ -72,6 +73,9 @@ LOOK_EVERY_S = 0.05
 
 UPLOAD_IDLE_S = 120.0
 """A body in which nothing comes for so long has been forgotten."""
+
+HEARS_WITHIN_S = 2.0
+"""Of a goodbye: so long what a client says on is taken. It ends sooner with the body, or the connection."""
 
 WAITING_BYTES = 256 << 10
 """Of one upload, not stored yet. Past it the body is read no further: some five seconds."""
@@ -223,17 +227,24 @@ class Upload:
         self._moved = asyncio.Event()
         self._ended: asyncio.Future[DoorError] = asyncio.get_running_loop().create_future()
         """why no more is taken"""
+        self._leaves: asyncio.Future[NotNow] = asyncio.get_running_loop().create_future()
 
     def over(self, why: ConnectionOver) -> None:
-        """Take no more: the process stops."""
-        self._end(NotNow(str(why)))
+        """The process stops: say so, and take what the client says until it has heard of it."""
+        if not self._leaves.done():
+            self._leaves.set_result(NotNow(str(why)))
 
-    async def run(self, body: AsyncIterator[bytes]) -> None:
-        """Store all of it. Returns when that is done; raises NoConversation, NotNow, and what the body raises."""
+    async def run(self, body: AsyncIterator[bytes], goodbye: Callable[[NotNow], Awaitable[None]]) -> None:
+        """Store all of it. Returns when that is done, or the client was told `goodbye`; raises NoConversation, NotNow, and
+        what the body raises."""
         reading = asyncio.create_task(self._read(body), name="gateway.upload")
         try:
-            ends: list[asyncio.Future[Any]] = [reading, self._uplink.worker, self._ended]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {reading, self._uplink.worker, self._ended}
+            done, _ = await asyncio.wait({*ends, self._leaves}, return_when=asyncio.FIRST_COMPLETED)
+            if done == {self._leaves}:
+                await goodbye(self._leaves.result())
+                await asyncio.wait(ends, timeout=HEARS_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+                return
         finally:
             await to_its_end(self._leave(reading))
         if self._ended.done():
@@ -295,10 +306,17 @@ async def _upload(request: web.Request) -> web.StreamResponse:
             conversation = address.conversation(request.query)
             session = await _awaited(backend, caller.user_or(ANYBODY), conversation)
             upload = Upload(backend, session, app[LIMITS].allowance(session.sid))
+            told = list[web.Response]()
+
+            async def goodbye(why: NotNow) -> None:
+                told.append(answer(request, why))
+                await told[0].prepare(request)
+                await told[0].write_eof()
+
             with app[CONNECTIONS].joined(upload):
                 async with aclosing(chunks(request, max_bytes=None, idle_s=UPLOAD_IDLE_S)) as body:
-                    await upload.run(body)
-    return web.Response(text="OK")
+                    await upload.run(body, goodbye)
+    return told[0] if told else web.Response(text="OK")
 
 
 async def _awaited(backend: Backend, user: str, conversation: str) -> Session:

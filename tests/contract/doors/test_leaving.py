@@ -21,9 +21,10 @@ from redis.asyncio import Redis
 from gateway.app import create_app, serving
 from gateway.appkeys import CONNECTIONS
 from gateway.settings import GatewaySettings
-from streams import keys
+from streams import keys, pcm
 from streams.connection import connect
-from streams.sessions import Sessions
+from streams.consumer import read
+from streams.sessions import Session, Sessions
 from tests.contract.doors.stage import LIMIT_S
 from tests.contract.doors.watch_app import streaming, uploading
 
@@ -131,6 +132,38 @@ async def test_a_gateway_that_stops_takes_no_more(settings: GatewaySettings, red
         response = await client.request(method, path)
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert await response.json() == {"error": "This server restarts. Please connect again."}
+
+
+async def test_what_is_said_into_an_upload_until_the_goodbye_is_heard_is_stored(
+    settings: GatewaySettings, redis: Redis
+) -> None:
+    """A body that has no end: the gateway answers in the middle of it, and reads on until the client is gone."""
+    app = create_app(settings)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        async with streaming(url) as stream, uploading(url) as body, asyncio.timeout(LIMIT_S):
+            await stream.hear()
+            session = await Sessions(redis).find("anonymous", "c1")
+            assert session is not None
+            await body.send_chunk(b"ab")
+            while await audio_in(redis, session) != b"ab":  # noqa: ASYNC110 - another connection: no event
+                await asyncio.sleep(0.002)
+            sent_away = asyncio.create_task(app[CONNECTIONS].dismiss())
+            await asyncio.sleep(0)
+            await body.send_chunk(b"cd")
+            answer = await body.read_answer()
+            assert (answer.status, answer.headers["connection"]) == (503, "close")
+            await body.send_chunk(b"ef")  # it was on its way
+            while await audio_in(redis, session) != b"abcdef":  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+            body.cut()
+            await sent_away
+            assert await audio_in(redis, session) == b"abcdef"
+
+
+async def audio_in(redis: Redis, session: Session) -> bytes:
+    entries = await read(redis, session.keys.pcm, pcm.decoder)
+    return b"".join(entry.message.audio for entry in entries if isinstance(entry.message, pcm.Audio))
 
 
 async def test_a_gateway_that_stops_keeps_no_connection_for_the_next_request(

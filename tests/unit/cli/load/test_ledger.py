@@ -132,3 +132,13 @@ def test_going_back_into_the_middle_of_an_answer_is_another_one_in_between() -> 
     assert judge(ledger).interleaved == 1
     anew = spoken(asked=[range(20), range(20)], heard=[*range(10), *range(20)])
     assert judge(anew).interleaved == 0
+
+
+def test_who_is_sent_away_is_broken_when_its_connection_ends() -> None:
+    """A gateway that stops goes on listening until then: a recorder that goes on gives nothing away meanwhile."""
+    ledger = Ledger(1, breaks=[Break("gateway restart", 4.0, is_ahead=True)])
+    ledger.recorded = [(5.0, 10), (8.2, 5)]
+    ledger.gone(8.0)
+    ledger.breaks[0].end = 8.5
+    ledger.gone(9.0)
+    assert (ledger.breaks[0].begin, judge(ledger).missing_ms) == (8.0, 100)
