@@ -134,21 +134,25 @@ class Listener:
                 return
             window = self._of(self._at, min(WINDOW, self._end - self._at))
             said, likeness = self._memory.find(window)
-            if likeness < FOUND:
+            if likeness < FOUND or not self._opens(said):
                 self._at += STRIDE
-            else:
-                self._open(said)
 
-    def _open(self, said: int) -> None:
-        """A window is known: a stretch grows from where it is most like what was said, and first as far back as it goes."""
+    def _opens(self, said: int) -> bool:
+        """A window is known: a stretch grows from where it is most like what was said, and first as far back as it goes.
+
+        False when no cell of it speaks for that.
+        """
         size = min(WINDOW, self._end - self._at)
         best = _best(self._of(self._at, size), self._said(said, size))
+        if best is None:
+            return False
         at, said = self._at + best, said + best
         room = min(at - self._settled, said - self._memory.first)
         back, _ = _side_by_side(self._of(at - room, room)[::-1], self._said(said - room, room)[::-1])
         self._leave_out(at - back)
         self.stretches.append(Stretch(at - back, said - back, back))
         self._is_open = True
+        return True
 
     def _grow(self) -> bool:
         """The open one; whether it has come to its end."""
@@ -208,12 +212,12 @@ def _side_by_side(heard: Samples, said: Samples) -> tuple[int, bool]:
     return int(np.argmax(score[: until + 1])) * CELL, bool(len(unlike))
 
 
-def _best(heard: Samples, said: Samples) -> int:
+def _best(heard: Samples, said: Samples) -> int | None:
     """The sample at which that part begins in which the two are most alike."""
     count = len(heard) // CELL * CELL
     score = np.concatenate([[0.0], np.cumsum(_alike(heard[:count], said[:count]) - SAME)])
     end = int(np.argmax(score - np.minimum.accumulate(score)))
-    return int(np.argmin(score[: end + 1])) * CELL
+    return int(np.argmin(score[: end + 1])) * CELL if end else None
 
 
 def _alike(heard: Samples, said: Samples) -> Samples:

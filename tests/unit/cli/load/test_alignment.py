@@ -116,6 +116,12 @@ def test_what_a_codec_leaves_at_two_edges_is_not_one_long_sound() -> None:
     assert [len(piece) / MS for piece in listener.unknown] == [20, 20]
 
 
+def test_who_has_said_nothing_hears_nothing_of_his_own() -> None:
+    listener = heard_whole(np.concatenate([silence(100), sound(9, 0, 30)]), 7, 0)
+    assert listener.stretches == []
+    assert [len(piece) for piece in listener.unknown] == [30 * STEP]
+
+
 def test_nothing_is_waited_for_while_the_sound_goes_on() -> None:
     """A frame that is there is known: whoever waits for an answer's end knows it."""
     listener = Listener(7)
