@@ -9,12 +9,14 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from gateway.output import PacketBefore
-from gateway.replay import just_before
 from streams import down
-from streams.consumer import read
+from streams.consumer import read_back
 from streams.ids import BIRTH, EntryId
 from streams.keys import PlayCodec
 from streams.sessions import Session
+
+_BACK = 16
+"""Entries: between two that have sound stand words, and what the model says of its answer."""
 
 
 async def packet_before(redis: Redis, session: Session, codec: PlayCodec, after: EntryId) -> PacketBefore | None:
@@ -24,7 +26,7 @@ async def packet_before(redis: Redis, session: Session, codec: PlayCodec, after:
     """
     if codec != "aac" or after <= BIRTH:
         return None
-    for entry in await read(redis, session.keys.play(codec), down.decoder, after=just_before(after), upto=after):
+    for entry in reversed(await read_back(redis, session.keys.play(codec), down.decoder, upto=after, count=_BACK)):
         match entry.message:
             case down.Coded(item=item, part=part, audio=audio, packets=packets) if packets.sizes:
                 end = packets.position + packets.samples * len(packets.sizes)

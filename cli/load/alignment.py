@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cli.load.coding import Frame
 from cli.load.sound import QUIET, RATE, STEP, Memory, Samples, memory
@@ -92,14 +93,18 @@ class Listener:
     def __init__(self, session: int) -> None:
         self.session = session
         self.stretches: list[Stretch] = []
-        self.unknown: list[Samples] = []
-        """pieces that are loud, and nobody knows them"""
         self._audio, self._begin = np.zeros(0), 0
         self._at = 0
         """sample that is looked at"""
-        self._unknown_end = -CELL - 1
+        self._pieces: list[Samples] = []
+        self._pieces_end = 0
         self._is_open = False
         self._memory: Memory
+
+    @property
+    def unknown(self) -> list[Samples]:
+        """Pieces that are loud, and in no stretch."""
+        return [piece for piece in self._pieces if len(piece) > NOTHING]
 
     def feed(self, audio: Samples, spoken: int) -> None:
         """The session has spoken so many frames by now."""
@@ -129,21 +134,25 @@ class Listener:
                 return
             window = self._of(self._at, min(WINDOW, self._end - self._at))
             said, likeness = self._memory.find(window)
-            if likeness < FOUND:
+            if likeness < FOUND or not self._opens(said):
                 self._at += STRIDE
-            else:
-                self._open(said)
 
-    def _open(self, said: int) -> None:
-        """A window is known: a stretch grows from where it is most like what was said, and first as far back as it goes."""
+    def _opens(self, said: int) -> bool:
+        """A window is known: a stretch grows from where it is most like what was said, and first as far back as it goes.
+
+        False when no cell of it speaks for that.
+        """
         size = min(WINDOW, self._end - self._at)
         best = _best(self._of(self._at, size), self._said(said, size))
+        if best is None:
+            return False
         at, said = self._at + best, said + best
         room = min(at - self._settled, said - self._memory.first)
         back, _ = _side_by_side(self._of(at - room, room)[::-1], self._said(said - room, room)[::-1])
         self._leave_out(at - back)
         self.stretches.append(Stretch(at - back, said - back, back))
         self._is_open = True
+        return True
 
     def _grow(self) -> bool:
         """The open one; whether it has come to its end."""
@@ -159,24 +168,24 @@ class Listener:
         return not self._is_open
 
     def _skip_silence(self) -> None:
-        cells = self._of(self._at, (self._end - self._at) // CELL * CELL).reshape(-1, CELL)
-        loud = np.flatnonzero((cells * cells).mean(axis=1) > QUIET * QUIET)
-        self._at += CELL * (int(loud[0]) if len(loud) else len(cells))
+        loud = _loud(self._of(self._at, self._end - self._at))
+        self._at += CELL * (int(loud[0]) if len(loud) else (self._end - self._at) // CELL)
 
     def _leave_out(self, until: int) -> None:
         """What lies before belongs to no stretch."""
         begin = self._settled
-        piece = self._of(begin, until - begin)
-        cells = piece[: len(piece) // CELL * CELL].reshape(-1, CELL)
-        loud = np.flatnonzero((cells * cells).mean(axis=1) > QUIET * QUIET)
-        if len(loud) * CELL <= NOTHING:
-            return
-        piece = piece[loud[0] * CELL : (loud[-1] + 1) * CELL]
-        if self.unknown and begin <= self._unknown_end + CELL:
-            self.unknown[-1] = np.concatenate([self.unknown[-1], piece])
-        else:
-            self.unknown.append(piece)
-        self._unknown_end = until
+        left = self._of(begin, until - begin)
+        loud = _loud(left)
+        for run in np.split(loud, np.flatnonzero(np.diff(loud) > NOTHING // CELL) + 1):
+            if not len(run):
+                continue
+            piece = left[run[0] * CELL : (run[-1] + 1) * CELL]
+            at = begin + int(run[0]) * CELL
+            if self._pieces and at <= self._pieces_end + NOTHING:
+                self._pieces[-1] = np.concatenate([self._pieces[-1], piece])
+            else:
+                self._pieces.append(piece)
+            self._pieces_end = at + len(piece)
 
     def _forget(self) -> None:
         """What is settled; and what is looked at in vain for long."""
@@ -203,12 +212,12 @@ def _side_by_side(heard: Samples, said: Samples) -> tuple[int, bool]:
     return int(np.argmax(score[: until + 1])) * CELL, bool(len(unlike))
 
 
-def _best(heard: Samples, said: Samples) -> int:
+def _best(heard: Samples, said: Samples) -> int | None:
     """The sample at which that part begins in which the two are most alike."""
     count = len(heard) // CELL * CELL
     score = np.concatenate([[0.0], np.cumsum(_alike(heard[:count], said[:count]) - SAME)])
     end = int(np.argmax(score - np.minimum.accumulate(score)))
-    return int(np.argmin(score[: end + 1])) * CELL
+    return int(np.argmin(score[: end + 1])) * CELL if end else None
 
 
 def _alike(heard: Samples, said: Samples) -> Samples:
@@ -271,14 +280,18 @@ def heard_whole(audio: Samples, session: int, spoken: int) -> Listener:
 
 def loud_ms(audio: Samples) -> float:
     """How long it is that in it which is no silence."""
+    return 1000 / RATE * CELL * len(_loud(audio))
+
+
+def _loud(audio: Samples) -> NDArray[np.intp]:
+    """The cells that are no silence."""
     cells = audio[: len(audio) // CELL * CELL].reshape(-1, CELL)
-    return 5.0 * int(np.count_nonzero((cells * cells).mean(axis=1) > QUIET * QUIET))
+    return np.flatnonzero((cells * cells).mean(axis=1) > QUIET * QUIET)
 
 
 def is_of(audio: Samples, session: int, spoken: int) -> bool:
     """Whether this session is heard in it, in the middle or at a quarter from either end of what is loud."""
-    cells = audio[: len(audio) // CELL * CELL].reshape(-1, CELL)
-    loud = np.flatnonzero((cells * cells).mean(axis=1) > QUIET * QUIET)
+    loud = _loud(audio)
     if not spoken or len(loud) * CELL < STEP:
         return False
     size = min(WINDOW, len(loud) * CELL)

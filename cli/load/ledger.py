@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cli.load.alignment import Seam
+from cli.load.alignment import NOTHING, Seam
 from cli.load.coding import Frame
 from cli.load.sound import RATE, STEP, Samples
 
@@ -223,7 +223,7 @@ def judge(ledger: Ledger) -> Figures:
         down_reordered=_descents(firsts),
         interleaved=_interleaved(ledger),
         down_broken=ledger.broken_down,
-        up_cut_ms=max((_seam_ms(seam.skipped) for seam in ledger.seams_up), default=0.0),
+        up_cut_ms=max((_cut_ms(ledger, seam) for seam in ledger.seams_up), default=0.0),
         up_again_ms=max((_seam_ms(-seam.skipped) for seam in ledger.seams_up), default=0.0),
         down_cut_ms=max((_seam_ms(seam.skipped) for _, seam in moved), default=0.0),
         down_again_ms=max((_again_ms(ledger, at, seam) for at, seam in moved), default=0.0),
@@ -324,6 +324,13 @@ def _moved(ledger: Ledger) -> list[tuple[float, Seam]]:
         and not any(abs(seam.back - begin) <= STEP for begin in begins)
         and not any(seam.is_like(other) for other in ledger.seams_up)
     ]
+
+
+def _cut_ms(ledger: Ledger, seam: Seam) -> float:
+    """How much of what was sent is missing there: a gap in what was sent is nobody's loss."""
+    between = range(round(seam.left / STEP), round(seam.back / STEP))
+    unsent = STEP * sum(number not in ledger.sent for number in between)
+    return _seam_ms(seam.skipped - unsent) if seam.skipped - unsent > (NOTHING if unsent else 0) else 0.0
 
 
 def _seam_ms(samples: int) -> float:

@@ -102,7 +102,7 @@ def like(one: Samples, other: Samples) -> float:
 
 def memory(session: int, spoken: int) -> Memory:
     """Of a session that has spoken so many frames."""
-    return _memory(session, -(-spoken // _GRID_FRAMES) * _GRID_FRAMES)
+    return _memory(session, -(-max(1, spoken) // _GRID_FRAMES) * _GRID_FRAMES)
 
 
 @lru_cache(maxsize=64)

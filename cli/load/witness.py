@@ -14,8 +14,8 @@ from simulator.options import Options
 from simulator.server import running
 
 DELTA_MS = 100
-UNKNOWN_MS = 60
-"""Of sound that is nobody's: shorter than that it may be what was left of one that was cut."""
+UNKNOWN_MS = 40
+"""Of sound that is nobody's: shorter than that it may be what a codec makes of a beginning, an end or a cut."""
 _NOTHING = bytes(9_600)
 """200 ms of silence: something of the new bridge's to be heard, and no frame."""
 
@@ -84,7 +84,8 @@ class Witness:
         listener = heard_whole(audio, owner.session, owner.spoken)
         others = ((ledger.session, ledger.spoken) for ledger in self.ledgers.values() if ledger is not owner)
         owner.foreign_up += strangers(listener.unknown, others)
-        owner.ask(Frames(owner.session).fresh(listener.stretches), len(listener.unknown), seams(listener.stretches))
+        broken = sum(loud_ms(piece) > UNKNOWN_MS for piece in listener.unknown)
+        owner.ask(Frames(owner.session).fresh(listener.stretches), broken, seams(listener.stretches))
         self._asked_by(owner.session, socket)
 
     def _sounds_like(self, audio: Samples, socket: str) -> Ledger | None:

@@ -121,17 +121,18 @@ async def test_an_interruption_leaves_nothing_behind(stage: Stage) -> None:
 
 
 async def broken_after(stage: Stage, audio_format: str, entries: int) -> tuple[bytes, bytes]:
-    """What a client has of an answer when its line breaks behind so many entries, which have arrived; and the rest."""
+    """What a client has of an answer when its line breaks behind so many entries and a word; and the rest."""
     path = f"/ws-mobile/ann?audio_format={audio_format}&input_format=pcm16"
     async with stage.client(path) as client:
         await client.say_audio(bytes(4_800))
         session = await stage.session()
         bridge = await stage.bridge(session)
         await begin(bridge, SPEECH, "1", 0, entries)
+        await bridge.say_event("response.output_audio_transcript.delta", item_id="i1", delta="And so")
         before = [await client.hear_audio() for _ in range(entries)]
         await client.hear_nothing_more()
         async with asyncio.timeout(5):  # which is known a ping later
-            while not (await arrived(stage, session)).endswith(f"-{entries}".encode()):  # noqa: ASYNC110 - another process
+            while not (await arrived(stage, session)).endswith(f"-{entries + 1}".encode()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
     await stage.gone(session.keys.attach)
     await begin(bridge, SPEECH, "1", entries)

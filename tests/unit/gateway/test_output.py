@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.output import ALL_FORMATS, DEFAULT, LIVE_FORMATS, Output, Wrapping, read_output
+from gateway.output import ALL_FORMATS, DEFAULT, LIVE_FORMATS, Output, PacketBefore, Wrapping, read_output
 from streams import down
 from streams.coding import Coding
 
@@ -48,3 +48,17 @@ def test_only_opus_needs_a_container() -> None:
     assert Wrapping(Output("aac")).wrapped("i", 0, b"abc", packets) == b"abc"
     assert Wrapping(Output("opus")).wrapped("i", 0, b"abc", packets).startswith(b"OggS")
     assert Wrapping(Output("opus")).wrapped("i", 0, b"", down.Packets([], 0, 480)) == b""
+
+
+def test_a_packet_before_comes_once_and_only_where_it_leads() -> None:
+    """Not in front of another item, another part or another place, and not in front of nothing."""
+    here = down.Packets([3], 2_048, 1_024)
+    for item, part, packets in (("j", 0, here), ("i", 1, here), ("i", 0, down.Packets([3], 3_072, 1_024))):
+        wrapping = Wrapping(Output("aac"))
+        wrapping.before = PacketBefore("i", 0, b"xyz", 2_048)
+        assert wrapping.wrapped(item, part, b"abc", packets) == b"abc"
+    wrapping = Wrapping(Output("aac"))
+    wrapping.before = PacketBefore("i", 0, b"xyz", 2_048)
+    assert wrapping.wrapped("i", 0, b"", down.Packets([], 2_048, 1_024)) == b""
+    assert wrapping.wrapped("i", 0, b"abc", here) == b"xyzabc"
+    assert wrapping.wrapped("i", 0, b"abc", here) == b"abc"

@@ -109,6 +109,19 @@ def test_it_is_read_as_it_comes(size: int) -> None:
     assert listener.unknown == []
 
 
+def test_what_a_codec_leaves_at_two_edges_is_not_one_long_sound() -> None:
+    """A little behind the end of a turn and a little before the next one, and silence in between."""
+    edge = np.random.default_rng(1).normal(0, 1_000, 20 * MS)
+    listener = heard(SAID[: 50 * STEP], edge, silence(120), edge, SAID[50 * STEP :])
+    assert [len(piece) / MS for piece in listener.unknown] == [20, 20]
+
+
+def test_who_has_said_nothing_hears_nothing_of_his_own() -> None:
+    listener = heard_whole(np.concatenate([silence(100), sound(9, 0, 30)]), 7, 0)
+    assert listener.stretches == []
+    assert [len(piece) for piece in listener.unknown] == [30 * STEP]
+
+
 def test_nothing_is_waited_for_while_the_sound_goes_on() -> None:
     """A frame that is there is known: whoever waits for an answer's end knows it."""
     listener = Listener(7)

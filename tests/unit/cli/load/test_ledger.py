@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cli.load.alignment import Seam
 from cli.load.coding import Frame
 from cli.load.ledger import NEVER_MS, Break, Ledger, judge, lost_up
+from cli.load.sound import STEP
 
 
 def frames(numbers: Iterable[int], session: int = 7) -> list[Frame]:
@@ -142,3 +144,29 @@ def test_who_is_sent_away_is_broken_when_its_connection_ends() -> None:
     ledger.breaks[0].end = 8.5
     ledger.gone(9.0)
     assert (ledger.breaks[0].begin, judge(ledger).missing_ms) == (8.0, 100)
+
+
+def test_what_is_cut_out_is_measured_at_the_seam_and_what_was_not_sent_is_not() -> None:
+    """20 ms in the middle of two frames; then two frames that never left the client."""
+    ledger = spoken()
+    ledger.seams_up = [Seam(20 * STEP + 200, 21 * STEP + 200, 0)]
+    assert judge(ledger).up_cut_ms == 20
+    ledger.seams_up = [Seam(20 * STEP + 80, 22 * STEP + 80, 0)]
+    del ledger.sent[20], ledger.sent[21]
+    assert judge(ledger).up_cut_ms == 0
+
+
+def test_what_the_client_hears_is_compared_with_what_the_model_heard() -> None:
+    """A seam that the model has heard is no seam of the way down; an answer that begins is none either."""
+    ledger = spoken(asked=[range(50), range(50, 90)])
+    cut, again, begins = Seam(9_000, 9_480, 0), Seam(9_000, 8_520, 0), Seam(20_000, 50 * STEP + 100, 0)
+    ledger.seams_down = [(20.0, begins)]
+    assert (judge(ledger).down_cut_ms, judge(ledger).down_again_ms) == (0, 0)
+    ledger.seams_down = [(20.0, cut)]
+    assert judge(ledger).down_cut_ms == 20
+    ledger.seams_up = [Seam(9_100, 9_580, 0)]
+    assert judge(ledger).down_cut_ms == 0
+    ledger.seams_down = [(20.0, again)]
+    assert judge(ledger).down_again_ms == NEVER_MS
+    ledger.breaks.append(Break("cut", 15.0, 15.5))
+    assert judge(ledger).down_again_ms == 20
