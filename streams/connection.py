@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.addresses import Cluster, Sentinels, parse_url
 from streams.cluster import ClusterClient, connect_cluster
 from streams.errors import ServerUnfit, StreamUnavailable
+from streams.pools import Pool
 from streams.sentinel import SentinelPool
 from streams.sockets import ANSWER_TIMEOUT_S, cancellable, tcp, timeouts
 
@@ -37,11 +38,11 @@ def connect(url: str, *, waits: bool = False, max_connections: int = 8) -> Redis
     if isinstance(address, Cluster):
         return connect_cluster(address, answer_s)
     settings = {**timeouts(answer_s), "timeout": ANSWER_TIMEOUT_S, "max_connections": max_connections}
-    pool: BlockingConnectionPool
+    pool: Pool
     if isinstance(address, Sentinels):
         pool = SentinelPool.to(address, **settings, **tcp())
     else:
-        pool = BlockingConnectionPool.from_url(url, **settings, **({} if url.startswith("unix:") else tcp()))
+        pool = Pool.from_url(url, **settings, **({} if url.startswith("unix:") else tcp()))
     pool.connection_class = cancellable(pool.connection_class)
     return Redis.from_pool(pool)
 

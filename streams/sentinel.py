@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self, cast
 
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.sentinel import (
     MasterNotFoundError,
@@ -20,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from streams.addresses import Sentinels
+from streams.pools import Pool
 from streams.sockets import cancellable, timeouts
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class _ToPrimaryByTLS(_ToPrimary, SSLConnection):
     pass
 
 
-class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+class SentinelPool(SentinelConnectionPool, Pool):
     """Waits for a free connection, as our other pools do, and closes what it has asked the Sentinels with."""
 
     @classmethod

@@ -63,7 +63,7 @@ from gateway.posting import keep_place, post, post_change, post_end, post_number
 from gateway.replay import Numbers
 from gateway.transports.chunked import whole
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
-from gateway.transports.sse import EventStream
+from gateway.transports.sse import EventStream, was_replaced
 from streams import pcm, stopping, turns
 from streams.attach import tell
 from streams.errors import Over, StreamUnavailable, Wanted
@@ -102,7 +102,7 @@ class Events(EventStream):
             data = extension.closed(over.close_code, str(over))
             with suppress(ClientLeft, SlowClient, TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self.write(Frames("", dids=False).reply("parley.closed", data))
+                    await self.write_last(Frames("", dids=False).reply("parley.closed", data), over)
         await super().close(over)
 
 
@@ -110,6 +110,8 @@ async def _listen(request: web.Request) -> web.StreamResponse:
     """One stream, from its first event to the last."""
     async with admitted(request, DOOR) as caller:
         refuse_beta(request)
+        if was_replaced(request):
+            return web.Response(status=204)
         asked, redials = _asked(request, caller)
         async with request.app[LIMITS].session(caller, resumes=asked.resumes) as room:
             return await _listen_in(request, asked, room, redials=redials)

@@ -57,7 +57,7 @@ from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
-from gateway.transports.sse import EventStream
+from gateway.transports.sse import EventStream, was_replaced
 from runtime.logs import SessionLogger
 from streams import pcm
 from streams.sessions import Session
@@ -100,7 +100,7 @@ class WatchStream(EventStream):
         with suppress(ClientLeft, SlowClient, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 for word in _last_words(over):
-                    await self.write(_frame(word))
+                    await self.write_last(_frame(word), over)
         await super().close(over)
 
 
@@ -156,7 +156,9 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
 
 
 async def _start(request: web.Request, caller: Caller, conversation: str) -> Start | None:
-    """None when the client wants to go on with a session that is over. Raises StreamUnavailable."""
+    """None when the client wants to go on with what is over, or what a newer stream has. Raises StreamUnavailable."""
+    if was_replaced(request):
+        return None
     backend = request.app[BACKEND]
     started = wire.ConversationStarted(conversation)
     heard = address.last_event(request.headers.get("Last-Event-ID"))

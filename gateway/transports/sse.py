@@ -7,13 +7,23 @@ from collections.abc import Mapping
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
-from gateway.errors import ConnectionOver, SlowClient
+from gateway.errors import ConnectionOver, Replaced, SlowClient
 from gateway.outbox import Frame
 from gateway.transports.lasting import LastingAnswer
 from gateway.transports.outflow import gone_is_left
 
 KEEPALIVE_S = 12.0
 """Between comment lines, whatever else is said: clients and proxies want to see something every 15 s."""
+
+
+_REPLACED = "replaced"
+"""The id of the last event of a stream whose session goes on over a newer one. An `EventSource` dials again whatever it is
+told, and says the last id that it has heard: so two of them would take the session from one another for ever."""
+
+
+def was_replaced(request: web.Request) -> bool:
+    """Whether this is an `EventSource` that has lost its session to a newer stream: answer 204, and it dials no more."""
+    return request.headers.get("Last-Event-ID", "").strip() == _REPLACED
 
 
 class EventStream(LastingAnswer):
@@ -33,10 +43,16 @@ class EventStream(LastingAnswer):
 
         Raises SlowClient, ClientLeft.
         """
-        did = None if frame.entry is None else frame.prefix + str(frame.entry)
+        await self._send(frame, None if frame.entry is None else frame.prefix + str(frame.entry))
+
+    async def write_last(self, frame: Frame, over: ConnectionOver) -> None:
+        """As `write`; nothing follows it."""
+        await self._send(frame, _REPLACED if isinstance(over, Replaced) else None)
+
+    async def _send(self, frame: Frame, event_id: str | None) -> None:
         try:
             with gone_is_left():
-                await self._events.send(frame.data.decode(), id=did, event=frame.event or frame.kind)
+                await self._events.send(frame.data.decode(), id=event_id, event=frame.event or frame.kind)
         except TimeoutError:
             raise SlowClient from None
         await self._outflow.settle(self._writer)

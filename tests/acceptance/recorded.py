@@ -91,6 +91,12 @@ class Client:
     async def send(self, piece: bytes) -> None:
         raise NotImplementedError
 
+    async def reads_what_is_there(self) -> None:
+        """What has come to this machine is heard. Else a process that was held up loses it with its line, which nobody can
+        know of, and so much more of it as the model speaks faster than it is heard."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
     def say(self, seconds: float) -> None:
         self._loud = round(seconds * RATE) // PIECE
         self.heard.clear()
@@ -142,6 +148,7 @@ class OverSocket(Client):
     _ours: Sequence[asyncio.Task[None]] = ()
 
     async def hang_up(self) -> None:
+        await self.reads_what_is_there()
         socket, self._socket = self._socket, None
         for task in self._ours:
             task.cancel()
@@ -282,6 +289,7 @@ class Watch(Client):
         self._ours = [asyncio.create_task(self._read(self._stream)), asyncio.create_task(self._upload())]
 
     async def hang_up(self) -> None:
+        await self.reads_what_is_there()
         for task in self._ours:
             task.cancel()
         await asyncio.gather(*self._ours, return_exceptions=True)
@@ -357,6 +365,7 @@ class Ios(Client):
         self._ours = [asyncio.create_task(self._listen()), asyncio.create_task(self._upload())]
 
     async def hang_up(self) -> None:
+        await self.reads_what_is_there()
         for task in self._ours:
             task.cancel()
         await asyncio.gather(*self._ours, return_exceptions=True)

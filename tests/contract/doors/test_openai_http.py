@@ -469,6 +469,10 @@ async def test_the_newest_stream_has_the_session(http: Http) -> None:
             assert (await newer.hear())["type"] == "parley.resumed"
             closed = await ended(older)
             assert (closed["type"], closed["code"]) == ("parley.closed", Replaced.close_code)
+            again = await http.refused("?model=any", last_id=older.last_id)  # as an EventSource asks, whatever it was told
+            assert again.status == 204
+            await http.say(session, {"type": "input_audio_buffer.clear"})
+            await newer.until("input_audio_buffer.cleared")  # it was left in peace
 
 
 async def test_a_session_goes_on_over_the_other_transport(live: System) -> None:

@@ -545,8 +545,27 @@ async def test_the_newest_stream_has_the_conversation(stage: Stage) -> None:
         session = await session_of(stage)
         async with streaming(stage.url) as newer:
             await newer.hear()
-            assert (await older.hear()) == Event("error", "This session goes on over a newer connection.")
+            last = await older.hear()
+            assert (last.name, last.data) == ("error", "This session goes on over a newer connection.")
             await older.hear_end()
+            bridge = await stage.bridge(session)
+            await bridge.say_done()
+            assert (await newer.hear()).name == "response_complete"
+
+
+async def test_of_two_event_sources_one_gives_up(stage: Stage) -> None:
+    """Each dials again by itself, with the last id that it has heard, after everything but 204: the older one gets that, and
+    takes nothing from the newer one."""
+    async with streaming(stage.url) as older:
+        await older.hear()
+        session = await session_of(stage)
+        async with streaming(stage.url) as newer:
+            await newer.hear()
+            last = await older.hear()
+            assert last.id
+            await older.hear_end()
+            async with streaming(stage.url, Last_Event_ID=last.id) as again:
+                assert again.answer.status == 204
             bridge = await stage.bridge(session)
             await bridge.say_done()
             assert (await newer.hear()).name == "response_complete"
