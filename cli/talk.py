@@ -37,6 +37,7 @@ DEFAULT_TIMEOUT_S = 30.0
 _BYTES_PER_SECOND = SAMPLE_RATE * 2
 _MAX_MESSAGE = 64 * 1024 * 1024  # bytes: with audio_format=wav the whole answer is one message
 _CONNECT_LIMIT_S = 5.0
+_HOW_TO_COME_IN = "show it one that it takes with --token; `parley token` mints one, with the gateway's JWT_SECRET."
 _LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 """What FFmpeg calls the channels of a file that says only how many they are."""
 
@@ -165,7 +166,12 @@ async def _collect(
             return
         if message.type is not aiohttp.WSMsgType.TEXT:
             reason = f": {message.extra}" if message.extra else ""
-            result.errors.append(f"The gateway closed the connection ({socket.close_code}{reason}) in mid-conversation.")
+            closed = f"({socket.close_code}{reason})"
+            result.errors.append(
+                f"The gateway does not let this client in {closed}: {_HOW_TO_COME_IN}"
+                if socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+                else f"The gateway closed the connection {closed} in mid-conversation."
+            )
             return
         try:
             answer = msgspec.json.decode(message.data, type=_Answer)

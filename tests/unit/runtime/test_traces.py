@@ -61,7 +61,7 @@ def test_what_cannot_be_a_span_is_none(tmp_path: Path, sid: str, begun_ms: int, 
 def test_without_the_extra_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "runtime.otel", raising=False)
-    with pytest.raises(SettingsError, match=r"parley\[otel\]"):
+    with pytest.raises(SettingsError, match=r"pip install -e '\.\[otel\]'"):
         traces.configure("test", "otlp")
 
 
