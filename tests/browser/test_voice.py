@@ -559,3 +559,17 @@ _WEAK_TEXT = """() => {
   }
   return weak;
 }"""
+
+
+async def test_on_a_low_screen_nothing_of_a_conversation_is_hidden(redis_server: EmbeddedServer, chromium_path: str) -> None:
+    """A laptop's 720 px: the waves, the latency and the button that ends it stand there without scrolling."""
+    async with talking(redis_server, chromium_path, viewport={"width": 1280, "height": 720}) as (_, page):
+        await page.page.click("#big")
+        await page.until("() => !document.getElementById('end').hidden")
+        await page.until(
+            """() => {
+              const stage = document.querySelector('.stage');
+              const end = document.getElementById('end').getBoundingClientRect();
+              return stage.scrollHeight <= stage.clientHeight && end.bottom <= stage.getBoundingClientRect().bottom;
+            }"""
+        )
