@@ -16,7 +16,8 @@ from bench import media as media_bench
 from bench import media_report, report
 from bench import profile as profiling
 from bench.machine import describe
-from bench.rounds import LoadFailed, Plan, Rounds
+from bench.record import LoadFailed
+from bench.rounds import Plan, Rounds
 from bench.stage import Stage
 from bench.summary import summarise
 from runtime.errors import ParleyError

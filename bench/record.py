@@ -9,7 +9,7 @@ from typing import Literal
 from bench.messages import Result
 from cli.load.processes import Memory
 
-__all__ = ["ARMS", "BETWEEN", "Arm", "Cost", "Measurement", "Memory", "Opening", "Record"]
+__all__ = ["ARMS", "BETWEEN", "Arm", "Cost", "LoadFailed", "Measurement", "Memory", "Opening", "Record"]
 
 Arm = Literal["direct", "relay", "parley"]
 ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
@@ -17,6 +17,10 @@ ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
 
 BETWEEN: Mapping[Arm, tuple[str, ...]] = {"direct": (), "relay": ("relay",), "parley": ("gateway", "bridge", "redis")}
 """The processes that an arm puts between client and simulator."""
+
+
+class LoadFailed(Exception):
+    """The load process has ended without a result."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import msgspec
 from redis import Redis
 
 from bench.messages import Began, Ended, Order, Report, Result, report_decoder
-from bench.record import ARMS, Arm, Cost, Measurement, Opening, Record
+from bench.record import ARMS, Arm, Cost, LoadFailed, Measurement, Opening, Record
 from bench.service import environment
 from bench.stage import Stage
 from cli.load import processes
@@ -23,10 +23,6 @@ from streams.keys import SESSIONS
 OPENED_AT_ONCE = 50
 _QUIET_LIMIT_S = 15.0
 """How long the sessions of one measurement may take to end before the next one begins."""
-
-
-class LoadFailed(Exception):
-    """The load process has ended without a result."""
 
 
 @dataclass(frozen=True, slots=True)
