@@ -30,6 +30,7 @@ from runtime.embedded import EmbeddedServer
 from runtime.ports import HeldPorts
 
 CONNECTIONS = 10_000
+ARMS: tuple[IdleArm, ...] = ("bare", "parley")
 WATCHED_S = 2 * KEEPALIVE_S
 """Each connection gets two keepalives."""
 SETTLE_S = 2.0
@@ -62,9 +63,9 @@ def allow_files(connections: int) -> None:
 def measure(connections: int = CONNECTIONS) -> Iterator[Idle]:
     """One arm after the other, the bare server first. Raises TooFewFiles, LoadFailed, StartError, ServerError."""
     allow_files(connections)
-    for arm in ("bare", "parley"):
+    for arm in ARMS:
         with ExitStack() as stack:
-            yield _measure(stack, arm, connections)  # type: ignore[arg-type]
+            yield _measure(stack, arm, connections)
 
 
 def _measure(stack: ExitStack, arm: IdleArm, connections: int) -> Idle:
@@ -181,4 +182,4 @@ def _files(pid: int) -> int:
 
 def _used_mb(redis: Redis | None) -> float:
     """What the server itself has given out."""
-    return 0.0 if redis is None else redis.info("memory")["used_memory"] / (1 << 20)  # type: ignore[index]
+    return 0.0 if redis is None else redis.info("memory")["used_memory"] / (1 << 20)

@@ -9,6 +9,9 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +25,7 @@ AT_ONCE = 64
 """Connections under way while they are opened."""
 PER_ADDRESS = 10_000
 """Connections from one address: the kernel has some 28,000 ports for each."""
-OPEN_LIMIT_S = 60.0
+OPEN_LIMIT_S = 240.0
 TOKEN_LASTS_S = 3600.0
 
 
@@ -35,9 +38,8 @@ class Listener(asyncio.Protocol):
         self._request, self._opened = request, opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
-        self.transport = transport
-        transport.write(self._request)  # type: ignore[attr-defined]
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's have another base
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if not self._opened.done():
@@ -67,13 +69,13 @@ class Crowd:
                 tasks.create_task(self._open_some(numbers))
         return time.monotonic() - began
 
-    async def _open_some(self, numbers: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in numbers:  # type: ignore[attr-defined]
+    async def _open_some(self, numbers: Iterator[int]) -> None:
+        loop, host, port = asyncio.get_running_loop(), self._url.hostname or "", self._url.port or 80
+        for number in numbers:
             opened: asyncio.Future[bytes] = loop.create_future()
             listener = Listener(self._request(number), opened)
             source = f"127.0.0.{1 + number // PER_ADDRESS}", 0
-            await loop.create_connection(lambda it=listener: it, self._url.hostname, self._url.port, local_addr=source)
+            await loop.create_connection(partial(_itself, listener), host, port, local_addr=source)
             self.listeners.append(listener)
             if not (status := await opened).startswith(b"HTTP/1.1 200"):
                 self.refusals.append(status.decode(errors="replace"))
@@ -92,6 +94,10 @@ class Crowd:
             sum(each.keepalives for each in self.listeners),
             tuple(self.refusals[:5]),
         )
+
+
+def _itself(listener: Listener) -> Listener:
+    return listener
 
 
 async def load(order: IdleOrder) -> None:

@@ -35,6 +35,7 @@ from gateway.errors import (
 from gateway.following import Following
 from gateway.goodbye import to_its_end
 from gateway.heard_marks import HeardMarks
+from gateway.listening import Listening
 from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
@@ -50,7 +51,7 @@ from gateway.ways import Way, Wire
 from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down
-from streams.attach import ATTACH_RENEW_S, presence, say_alive
+from streams.attach import presence, say_alive
 from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
 from streams.ids import EntryId
@@ -58,6 +59,7 @@ from streams.keys import RENEW_S, PlayCodec
 from streams.play import open_play, rate_of
 from streams.sessions import Cursor
 from streams.stopping import Played, Stop, read
+from streams.waiting import Event
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +124,17 @@ class Connection:
         if backend.records:
             self._marks = HeardMarks(backend, session, self.playhead, self.log, opened.attachment.value, place)
         self._control = Control()
-        self._heeds = asyncio.Event()
+        self._heeds = Event()
         """the control channel is heard"""
         self.arrivals = Arrivals()
         self._following = Following(self.arrivals, wire.ping, lambda entry: self.keep_cursor("arrived", entry))
-        self._departs: asyncio.Future[Restarting] = asyncio.get_running_loop().create_future()
+        self._restarts: Restarting | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_spoken_to = False
+        self._renewing: asyncio.Future[Any] | None = None
+        self._renewed_at = 0.0
+        self._waiting_since: float | None = None
+        """for a bridge"""
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
@@ -171,6 +179,7 @@ class Connection:
         downlink.on_entry = self._read
 
     def _read(self, entry: EntryId, message: down.DownMessage) -> None:
+        self._begin_to_follow()
         self.playhead.read(entry, message)
         self._reaching.read(entry, message)
 
@@ -183,14 +192,14 @@ class Connection:
 
     def over(self, why: ConnectionOver) -> None:
         """End the connection now; when it is this process that ends, when it is known what the client has."""
-        if isinstance(why, Restarting) and not self._departs.done():
-            self._departs.set_result(why)
+        if isinstance(why, Restarting) and self._restarts is None:
+            self._restarts = why
+            self._start(self._depart(why))
         else:
             self.outbox.fail(why)
 
-    async def _depart(self) -> None:
+    async def _depart(self, why: Restarting) -> None:
         """Say no more, learn what has arrived, and take what the client says until it has heard of our going."""
-        why = await self._departs
         self.outbox.hold()
         with suppress(TimeoutError):
             async with asyncio.timeout(ARRIVE_WITHIN_S):
@@ -216,16 +225,40 @@ class Connection:
     async def _until_over(self, ways: tuple[Coroutine[Any, Any, None], ...]) -> ConnectionOver:
         first: BaseException = ClientLeft()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                ours = self._speak(), self._keep(), self._following.run(), self._obey(), self.stopping.run(), self._depart()
+            async with asyncio.TaskGroup() as self._tasks:
+                for way in (*ways, self._speak(), self._obey()):
+                    self._start(way)
                 if self._marks is not None:
-                    tasks.create_task(self._marks.run(), name=f"gateway.heard {self.session.sid}")
-                for way in (*ways, *ours, self._reaching.run()):
-                    tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
+                    self._start(self._marks.run())
+                if self._restarts is not None:
+                    self._start(self._depart(self._restarts))
+                self.way.worker.add_done_callback(lambda worker: self._start(_result(worker)))
+                self._renewed_at = asyncio.get_running_loop().time()
+                self._backend.keeper.join(self)
         except* ConnectionOver as group:
             first = group.exceptions[0]
+        finally:
+            self._tasks = None
+            self._backend.keeper.leave(self)
         assert isinstance(first, ConnectionOver)
         return first
+
+    def _start(self, task: Coroutine[Any, Any, None]) -> None:
+        """As one of those that end together, unless they are ending."""
+        try:
+            if self._tasks is not None:
+                self._tasks.create_task(task, name=f"gateway.connection {self.session.sid}")
+                return
+        except RuntimeError:
+            pass
+        task.close()
+
+    def _begin_to_follow(self) -> None:
+        """Something is said to this client: until then there is nothing to ask, to interrupt or to tell."""
+        if not self._is_spoken_to:
+            self._is_spoken_to = True
+            for task in (self._following.run(), self.stopping.run(), self._reaching.run()):
+                self._start(task)
 
     async def _speak(self) -> None:
         """Nobody is greeted who could not be told of an end yet."""
@@ -247,10 +280,12 @@ class Connection:
 
     def received(self, entry: EntryId) -> None:
         """The client itself says what has arrived; from now on nothing else counts."""
+        self._begin_to_follow()
         self._following.confirmed(entry)
 
     def played(self, word: Played) -> None:
         """The client itself says how far it has played."""
+        self._begin_to_follow()
         self.stopping.played(word)
         self._reaching.played(word)
 
@@ -300,6 +335,7 @@ class Connection:
             case "received":
                 self.received(EntryId.parse(argument))
             case "stop" if (stop := read(Stop, argument)) is not None:
+                self._begin_to_follow()
                 self.stopping.stop(stop)
             case "played" if (played := read(Played, argument)) is not None:
                 self.played(played)
@@ -320,28 +356,46 @@ class Connection:
         except StreamUnavailable as error:
             self.log.warning("what has %s could not be kept: %s", cursor, error)
 
-    async def _keep(self) -> None:
-        """Renew what keeps the session ours and alive, and end the connection if its uplink dies of a fault of ours."""
-        renewed = asyncio.get_running_loop().time()
-        waiting_since: float | None = None
-        while not (await asyncio.wait([self.way.worker], timeout=ATTACH_RENEW_S))[0]:
-            now = asyncio.get_running_loop().time()
-            try:
-                if not await self._attachment.renew() and not await self._attachment.attach(take=False):
-                    raise Replaced if (await presence(self._backend.redis, self.session)).attached else SessionGone
-                if now - renewed >= RENEW_S:
-                    await self._sessions.renew(self.session)
-                    renewed = now
-            except StreamUnavailable as error:
-                self.log.warning("the session could not be renewed: %s", error)
-            if not self.way.is_known or self.downlink.is_bridged:
-                waiting_since = None
-            elif waiting_since is None:
-                waiting_since = now
-            elif now - waiting_since >= NO_BRIDGE_S:
-                self.trouble(NoBridge())
-                waiting_since = now
-        self.way.worker.result()
+    def keep(self) -> None:
+        """Renew what keeps the session ours and alive. From the process's `Keeper`."""
+        if self._renewing is None or self._renewing.done():  # else Redis does not answer at the moment
+            self._renewing = self._attachment.renewal(self._backend.writer)
+            self._renewing.add_done_callback(self._renewed)
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed_at >= RENEW_S:
+            self._renewed_at = now
+            self._start(self._renew_session())
+        if not self.way.is_known or self.downlink.is_bridged:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since >= NO_BRIDGE_S:
+            self.trouble(NoBridge())
+            self._waiting_since = now
+
+    def _renewed(self, answer: asyncio.Future[Any]) -> None:
+        if answer.cancelled():
+            return
+        if isinstance(error := answer.exception(), StreamUnavailable):
+            self.log.warning("the session could not be renewed: %s", error)
+        elif answer.result() == 0:
+            self._start(self._hold_again())
+        elif answer.result() == 2 and isinstance(self.way, Listening):
+            self.way.is_handed_out()
+
+    async def _hold_again(self) -> None:
+        """It was not ours any more: another connection has it, or our hold on it has run out."""
+        try:
+            if not await self._attachment.attach(take=False):
+                raise Replaced if (await presence(self._backend.redis, self.session)).attached else SessionGone
+        except StreamUnavailable as error:
+            self.log.warning("the session could not be renewed: %s", error)
+
+    async def _renew_session(self) -> None:
+        try:
+            await self._sessions.renew(self.session)
+        except StreamUnavailable as error:
+            self.log.warning("the session could not be renewed: %s", error)
 
     async def _end(self, over: ConnectionOver) -> None:
         if over.fault != "nobody":
@@ -371,3 +425,8 @@ class Connection:
                 await self._sessions.run_out(self.session, self._backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
+
+
+async def _result(worker: asyncio.Future[None]) -> None:
+    """Raises what a worker that has ended was ended by."""
+    worker.result()

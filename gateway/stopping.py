@@ -15,6 +15,7 @@ from runtime.logs import SessionLogger
 from streams.errors import StreamUnavailable
 from streams.sessions import Session
 from streams.stopping import Played, Stop, Stopped, say
+from streams.waiting import Event, Queue
 
 LAST_REPORT_S = 0.12
 """How long the last report of a client that reports is waited for. The bridge waits for 0.2 s in all."""
@@ -27,8 +28,8 @@ class Stopping:
 
     def __init__(self, backend: Backend, session: Session, playhead: Playhead, log: SessionLogger) -> None:
         self._backend, self._session, self._playhead, self._log = backend, session, playhead, log
-        self._stops: asyncio.Queue[tuple[Stop, float]] = asyncio.Queue(MAX_STOPS)
-        self._reported = asyncio.Event()
+        self._stops: Queue[tuple[Stop, float]] = Queue(MAX_STOPS)
+        self._reported = Event()
         self._now = asyncio.get_running_loop().time
         self.drop: Callable[[str], None] = lambda item: None
         """called with each item of which no more is to be sent"""
