@@ -11,6 +11,8 @@ class Order(msgspec.Struct, frozen=True):
     url: str
     """of `/v1/realtime`, with its scheme"""
     sessions: int
+    talking: int
+    """of these; each other one says a single frame and hears it, and is silent from then on"""
     first: int
     """the number of the first session; no two sessions of a run have the same"""
     seed: int
