@@ -21,7 +21,6 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
-    NoBridge,
     NoRoom,
     NotStored,
     Replaced,
@@ -35,7 +34,7 @@ from gateway.errors import (
 from gateway.following import Following
 from gateway.goodbye import to_its_end
 from gateway.heard_marks import HeardMarks
-from gateway.listening import Listening
+from gateway.holding import Holding
 from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
@@ -55,16 +54,13 @@ from streams.attach import presence, say_alive
 from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
 from streams.ids import EntryId
-from streams.keys import RENEW_S, PlayCodec
+from streams.keys import PlayCodec
 from streams.play import open_play, rate_of
 from streams.sessions import Cursor
 from streams.stopping import Played, Stop, read
 from streams.waiting import Event
 
 logger = logging.getLogger(__name__)
-
-NO_BRIDGE_S = 5.0
-"""A client that has spoken and whose session nobody has taken for so long is told so, each time anew."""
 
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
@@ -118,8 +114,9 @@ class Connection:
         self.way: Way = way
         if isinstance(way, LiveUplink):
             way.on_lost = lambda: self.trouble(NotStored())
-        self._attachment = opened.attachment
-        self._backend = backend
+        self.attachment = opened.attachment
+        self._holding = Holding(self)
+        self.backend = backend
         self._marks: HeardMarks | None = None
         if backend.records:
             self._marks = HeardMarks(backend, session, self.playhead, self.log, opened.attachment.value, place)
@@ -131,10 +128,6 @@ class Connection:
         self._restarts: Restarting | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._is_spoken_to = False
-        self._renewing: asyncio.Future[Any] | None = None
-        self._renewed_at = 0.0
-        self._waiting_since: float | None = None
-        """for a bridge"""
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
@@ -161,14 +154,14 @@ class Connection:
         before = None
         try:
             if codec is not None:
-                await open_play(self._backend.redis, self.session, codec, coding)
-                before = await packet_before(self._backend.redis, self.session, codec, self.heard)
+                await open_play(self.backend.redis, self.session, codec, coding)
+                before = await packet_before(self.backend.redis, self.session, codec, self.heard)
         except Over:
             raise SessionGone from None
         except StreamUnavailable as error:
             raise Unavailable from error
         void = self.downlink.void
-        self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec), codec)
+        self._read_from(Downlink(self.backend, self.session, after=self.heard, codec=codec), codec)
         self.downlink.void |= void
         self.playhead.rate = rate_of(codec)
         return before
@@ -194,7 +187,7 @@ class Connection:
         """End the connection now; when it is this process that ends, when it is known what the client has."""
         if isinstance(why, Restarting) and self._restarts is None:
             self._restarts = why
-            self._start(self._depart(why))
+            self.start(self._depart(why))
         else:
             self.outbox.fail(why)
 
@@ -227,23 +220,22 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 for way in (*ways, self._speak(), self._obey()):
-                    self._start(way)
+                    self.start(way)
                 if self._marks is not None:
-                    self._start(self._marks.run())
+                    self.start(self._marks.run())
                 if self._restarts is not None:
-                    self._start(self._depart(self._restarts))
-                self.way.worker.add_done_callback(lambda worker: self._start(_result(worker)))
-                self._renewed_at = asyncio.get_running_loop().time()
-                self._backend.keeper.join(self)
+                    self.start(self._depart(self._restarts))
+                self.way.worker.add_done_callback(lambda worker: self.start(_result(worker)))
+                self.backend.keeper.join(self._holding)
         except* ConnectionOver as group:
             first = group.exceptions[0]
         finally:
             self._tasks = None
-            self._backend.keeper.leave(self)
+            self.backend.keeper.leave(self._holding)
         assert isinstance(first, ConnectionOver)
         return first
 
-    def _start(self, task: Coroutine[Any, Any, None]) -> None:
+    def start(self, task: Coroutine[Any, Any, None]) -> None:
         """As one of those that end together, unless they are ending."""
         try:
             if self._tasks is not None:
@@ -258,7 +250,7 @@ class Connection:
         if not self._is_spoken_to:
             self._is_spoken_to = True
             for task in (self._following.run(), self.stopping.run(), self._reaching.run()):
-                self._start(task)
+                self.start(task)
 
     async def _speak(self) -> None:
         """Nobody is greeted who could not be told of an end yet."""
@@ -306,7 +298,7 @@ class Connection:
     async def _obey(self) -> None:
         """Be found by whoever asks whether this client is still there; let go when a newer connection has the session."""
         channel = self.session.keys.control
-        await self._backend.bus.subscribe(channel, self._control)
+        await self.backend.bus.subscribe(channel, self._control)
         try:
             self._control.missed()  # what was said since it was attached
             self._heeds.set()
@@ -317,11 +309,11 @@ class Connection:
                 except StreamUnavailable as error:
                     self.log.warning("a word about this connection could not be answered: %s", error)
         finally:
-            await self._backend.bus.unsubscribe(channel, self._control)
+            await self.backend.bus.unsubscribe(channel, self._control)
 
     async def _obey_word(self, what: str, argument: str) -> None:
         match what:
-            case "attached" if argument != self._attachment.value:
+            case "attached" if argument != self.attachment.value:
                 raise Replaced
             case "probe":
                 await self.wire.ping(_PROBE + argument.encode())
@@ -340,9 +332,9 @@ class Connection:
             case "played" if (played := read(Played, argument)) is not None:
                 self.played(played)
             case "answered":
-                await say_alive(self._backend.redis, self.session, argument)
+                await say_alive(self.backend.redis, self.session, argument)
             case "missed":
-                if not await self._attachment.renew() and (await presence(self._backend.redis, self.session)).attached:
+                if not await self.attachment.renew() and (await presence(self.backend.redis, self.session)).attached:
                     raise Replaced
                 for item in await self.downlink.look_for_void():  # a word to stop may have been among what was missed
                     self.void(item)
@@ -355,47 +347,6 @@ class Connection:
             await self._sessions.set_cursor(self.session, cursor, entry)
         except StreamUnavailable as error:
             self.log.warning("what has %s could not be kept: %s", cursor, error)
-
-    def keep(self) -> None:
-        """Renew what keeps the session ours and alive. From the process's `Keeper`."""
-        if self._renewing is None or self._renewing.done():  # else Redis does not answer at the moment
-            self._renewing = self._attachment.renewal(self._backend.writer)
-            self._renewing.add_done_callback(self._renewed)
-        now = asyncio.get_running_loop().time()
-        if now - self._renewed_at >= RENEW_S:
-            self._renewed_at = now
-            self._start(self._renew_session())
-        if not self.way.is_known or self.downlink.is_bridged:
-            self._waiting_since = None
-        elif self._waiting_since is None:
-            self._waiting_since = now
-        elif now - self._waiting_since >= NO_BRIDGE_S:
-            self.trouble(NoBridge())
-            self._waiting_since = now
-
-    def _renewed(self, answer: asyncio.Future[Any]) -> None:
-        if answer.cancelled():
-            return
-        if isinstance(error := answer.exception(), StreamUnavailable):
-            self.log.warning("the session could not be renewed: %s", error)
-        elif answer.result() == 0:
-            self._start(self._hold_again())
-        elif answer.result() == 2 and isinstance(self.way, Listening):
-            self.way.is_handed_out()
-
-    async def _hold_again(self) -> None:
-        """It was not ours any more: another connection has it, or our hold on it has run out."""
-        try:
-            if not await self._attachment.attach(take=False):
-                raise Replaced if (await presence(self._backend.redis, self.session)).attached else SessionGone
-        except StreamUnavailable as error:
-            self.log.warning("the session could not be renewed: %s", error)
-
-    async def _renew_session(self) -> None:
-        try:
-            await self._sessions.renew(self.session)
-        except StreamUnavailable as error:
-            self.log.warning("the session could not be renewed: %s", error)
 
     async def _end(self, over: ConnectionOver) -> None:
         if over.fault != "nobody":
@@ -416,13 +367,13 @@ class Connection:
         if self._marks is not None:
             await self._marks.leave()
         try:
-            if unspoken and await self._sessions.end_unspoken(self.session, self._attachment.value):
+            if unspoken and await self._sessions.end_unspoken(self.session, self.attachment.value):
                 return
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
-            await self._attachment.detach()
+            await self.attachment.detach()
             if not self.way.is_known:
-                await self._sessions.run_out(self.session, self._backend.grace_s)
+                await self._sessions.run_out(self.session, self.backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
 

@@ -689,7 +689,7 @@ async def test_the_old_call_says_where_to_go(stage: Stage) -> None:
 
 async def test_a_client_that_nobody_takes_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All bridges are full, or there is none: a sentence instead of silence; what was said is kept."""
-    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.holding.NO_BRIDGE_S", 0.05)
     monkeypatch.setattr("gateway.keeper.ATTACH_RENEW_S", 0.05)
     async with stage.client() as client:
         await client.say_audio(b"file")
