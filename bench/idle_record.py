@@ -19,7 +19,7 @@ class Idle(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     """that were asked for"""
     open: int
-    """at the end of the measurement"""
+    """at the end of the measurement: by these everything is divided"""
     refusals: tuple[str, ...]
     opened_s: float
     """until all were open"""
@@ -64,11 +64,11 @@ class Idle(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def store_kilobytes(self) -> float:
         """Of Redis's memory, for each session."""
-        return self.store_mb * 1024 / self.connections
+        return self.store_mb * 1024 / max(1, self.open)
 
     def cpu_us(self, process: str) -> float:
         """Of one connection, each second: microseconds."""
-        return self.cpu_ms_a_second[process] * 1000 / self.connections
+        return self.cpu_ms_a_second[process] * 1000 / max(1, self.open)
 
     def _kilobytes(self, memory: dict[str, Memory]) -> float:
-        return (memory[self.server].pss - self.memory_before[self.server].pss) * 1024 / self.connections
+        return (memory[self.server].pss - self.memory_before[self.server].pss) * 1024 / max(1, self.open)

@@ -102,7 +102,7 @@ def _memory(arms: Sequence[ArmSummary], record: Record) -> Table:
 
 
 def _idle(found: Sequence[Idle]) -> Table:
-    count = found[0].connections if found else 0
+    count = min((one.open for one in found), default=0)
     title = (
         f"{count:,} event streams on which nothing comes but keepalives, each with a token of its own, and no model behind:"
         " what one costs. The bare server has no tokens, no sessions and no Redis"

@@ -10,9 +10,10 @@ from bench import idle, media_sessions, report
 from bench.machine import LIBRARIES, describe
 from bench.media import CHUNK_S, LIVE, STREAM_S, chunks_of
 from bench.media_record import SessionCost
-from bench.record import Record
+from bench.record import LoadFailed, Record
 from bench.rounds import Plan, Rounds
 from bench.stage import RecordingStage, Stage
+from runtime.errors import StartError
 from tests.media.make_media import make_stream, speech
 from transcoder.decoded import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -26,22 +27,33 @@ class WholeRun:
         self._plan = plan
 
     def go(self) -> Iterator[str]:
-        """A line for each step, as it is done. Raises LoadFailed, StartError, ServerError."""
+        """A line for each step, as it is done. Raises LoadFailed, StartError, ServerError from the first part.
+
+        Of the others each may be left out, with a line that says why.
+        """
         with Stage() as stage, closing(Rounds(stage, self._plan)) as rounds:
             self.machine = describe(stage.server.binary, (*LIBRARIES, "av"))
             self.record = rounds.record
             yield from map(report.line, rounds.run())
-        yield from self._rest(self.record)
+        for part in (self._idle, self._opus, self._recordings):
+            try:
+                yield from part(self.record)
+            except (LoadFailed, StartError) as error:  # what was measured before is not lost by it
+                yield f"Left out: {error}"
 
-    def _rest(self, record: Record) -> Iterator[str]:
+    def _idle(self, record: Record) -> Iterator[str]:
         if self._plan.idle:
             for one in idle.measure(self._plan.idle):
                 record.idle_connections.append(one)
                 yield report.idle_line(one)
+
+    def _opus(self, record: Record) -> Iterator[str]:
         if self._plan.opus:
             for both in (False, True):
                 record.opus.append(asyncio.run(_opus(self._plan.opus, self._plan.seconds, both=both)))
                 yield report.opus_line(record.opus[-1])
+
+    def _recordings(self, record: Record) -> Iterator[str]:
         if self._plan.recording_rounds:
             with RecordingStage() as stage, closing(Rounds(stage, self._plan)) as rounds:
                 for done in rounds.record_them():

@@ -31,6 +31,7 @@ class Stopping:
         self._stops: Queue[tuple[Stop, float]] = Queue(MAX_STOPS)
         self._reported = Event()
         self._now = asyncio.get_running_loop().time
+        self._reported_at = 0.0
         self.drop: Callable[[str], None] = lambda item: None
         """called with each item of which no more is to be sent"""
         self.flushes = False
@@ -46,7 +47,8 @@ class Stopping:
 
     def played(self, word: Played) -> None:
         """The client reports."""
-        self._playhead.reported(word, self._now())
+        self._reported_at = self._now()
+        self._playhead.reported(word, self._reported_at)
         self._reported.set()
 
     async def run(self) -> None:
@@ -70,4 +72,4 @@ class Stopping:
                 await self._reported.wait()
         except TimeoutError:
             return at
-        return self._now()
+        return self._reported_at  # not later: on a busy machine some milliseconds have passed since
