@@ -31,7 +31,7 @@ QUICK = Plan(rounds=2, seconds=3.0, warm_up_s=1.0, recording_rounds=1, idle=500)
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 6.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 5.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of speech before each, that do not count.")] = 1.5,
     sessions: Annotated[
         str, typer.Option(help="How many are open at once, with commas between; 100:20: of which 20 talk.")

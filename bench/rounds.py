@@ -32,12 +32,12 @@ _QUIET_LIMIT_S = 15.0
 @dataclass(frozen=True, slots=True)
 class Plan:
     rounds: int = 5
-    seconds: float = 8.0
-    warm_up_s: float = 2.0
+    seconds: float = 5.0
+    warm_up_s: float = 1.5
     sessions: tuple[tuple[int, int], ...] = ((10, 10), (50, 50), (100, 20))
     """how many are open, and how many of them talk"""
     recorded: int = 10
-    recording_rounds: int = 4
+    recording_rounds: int = 3
     idle: int = 10_000
     """connections on which nobody speaks"""
     opus: int = 20
