@@ -25,7 +25,7 @@ help:
 	@echo 'make corpus decode every codec in every container at every rate, and what is broken, 1,000 times (a few minutes)'
 	@echo 'make fuzz   send damaged recordings to decoder children for FUZZ_SECONDS (10 minutes) and count who dies'
 	@echo 'make lint   ruff and mypy'
-	@echo 'make bench  measure what a session costs, beside a bare relay, and how long a frame takes (7 minutes)'
+	@echo 'make bench  measure what a session costs, talking, silent, in Opus, recorded, beside a bare relay (12 minutes)'
 	@echo '            (make bench ARGS=--media: the codecs, beside pydub and ffmpeg where they are installed; 5 minutes)'
 	@echo 'make lock   resolve the dependencies anew into requirements.lock, requirements-dev.lock and requirements-image.lock'
 	@echo 'make clean  remove the virtualenv and everything else that was made here'

@@ -16,19 +16,27 @@ from bench import media as media_bench
 from bench import media_report, report
 from bench import profile as profiling
 from bench.machine import describe
-from bench.rounds import LoadFailed, Plan, Rounds
+from bench.record import LoadFailed
+from bench.rounds import Plan, Rounds
 from bench.stage import Stage
 from bench.summary import summarise
+from bench.whole import WholeRun
 from runtime.errors import ParleyError
 
-QUICK = Plan(rounds=2, seconds=3.0, warm_up_s=1.0)
+_WIDTH = 150
+"""Of the terminal, at least: figures that are cut off are none."""
+
+QUICK = Plan(rounds=2, seconds=3.0, warm_up_s=1.0, recording_rounds=1, idle=500)
 
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 8.0,
-    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of speech before each, that do not count.")] = 2.0,
-    sessions: Annotated[str, typer.Option(help="How many speak at once, with commas between.")] = "10,50",
+    seconds: Annotated[float, typer.Option(min=1, help="Of each measurement.")] = 5.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of speech before each, that do not count.")] = 1.5,
+    sessions: Annotated[
+        str, typer.Option(help="How many are open at once, with commas between; 100:20: of which 20 talk.")
+    ] = "10,50,100:20",
+    idle: Annotated[int, typer.Option(min=0, help="Connections on which nobody speaks; 0: leave that out.")] = 10_000,
     quick: Annotated[bool, typer.Option(help="Two rounds of 3 s: to see that it works.")] = False,
     keep: Annotated[bool, typer.Option(help="Write the file to bench/results, to be committed.")] = False,
     media: Annotated[bool, typer.Option(help="Only the transcoder's codecs: in, out, and beside pydub and ffmpeg.")] = False,
@@ -37,7 +45,8 @@ def main(
 ) -> None:
     """Measure Parley beside a direct connection and a bare relay."""
     console = Console(highlight=False)
-    plan = QUICK if quick else Plan(rounds, seconds, warm_up, tuple(int(each) for each in sessions.split(",")))
+    console.width = max(console.width, _WIDTH)
+    plan = QUICK if quick else Plan(rounds, seconds, warm_up, _crowds(sessions), idle=idle)
     try:
         if media:
             _media(console, media_bench.QUICK if quick else media_bench.MediaPlan(rounds, seconds), keep=keep)
@@ -54,19 +63,31 @@ def main(
 
 
 def _measure(console: Console, plan: Plan, *, keep: bool) -> None:
-    with Stage() as stage, closing(Rounds(stage, plan)) as rounds:
-        machine = describe(stage.server.binary)
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-            task = progress.add_task("Measuring", total=rounds.steps)
-            for done in rounds.run():
-                progress.console.print(report.line(done), style="dim", soft_wrap=True)
-                progress.advance(task)
-    summary = summarise(rounds.record)
-    report.show(console, summary, rounds.record, machine, rounds=plan.rounds)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("Measuring", total=plan.steps)
+        run = WholeRun(plan)
+        for line in run.go():
+            progress.console.print(line, style="dim", soft_wrap=True)
+            progress.advance(task)
+    assert run.record is not None
+    summary = summarise(run.record)
+    report.show(console, summary, run.record, run.machine, rounds=plan.rounds)
     folder = report.KEPT if keep else report.PASSING
-    path = report.write(folder, summary, rounds.record, machine, asdict(plan))
-    console.print(f"All figures of all rounds: {path}")
+    path = report.write(folder, summary, run.record, run.machine, asdict(plan))
+    console.print(f"All figures of all rounds: {path}\nPlots: {path.with_suffix('.html')}")
+
+
+def _crowds(typed: str) -> tuple[tuple[int, int], ...]:
+    """`10,100:20` → ten of whom all talk, a hundred of whom twenty do."""
+    try:
+        pairs = [tuple(map(int, each.split(":"))) for each in typed.split(",")]
+        crowds = tuple((pair[0], pair[-1]) for pair in pairs if len(pair) <= 2)
+        if len(crowds) == len(pairs) and all(0 < talking <= sessions for sessions, talking in crowds):
+            return crowds
+    except ValueError:
+        pass
+    raise typer.BadParameter("numbers with commas between, such as 10,50,100:20", param_hint="--sessions")
 
 
 def _media(console: Console, plan: media_bench.MediaPlan, *, keep: bool) -> None:
@@ -83,7 +104,7 @@ def _profile(console: Console, plan: Plan, py_spy: str | None) -> None:
     if program is None:
         console.print(profiling.HOW_TO_INSTALL, soft_wrap=True)
         raise typer.Exit(1)
-    most, folder = max(plan.sessions), Path(report.PASSING)
+    most, folder = max(talking for _, talking in plan.sessions), Path(report.PASSING)
     console.print(f"Watching gateway and bridge with {most} sessions for {plan.seconds:g} s …")
     with Stage() as stage, closing(Rounds(stage, plan)) as rounds:
         found = profiling.profile(program, stage, rounds, most, plan.seconds, folder)

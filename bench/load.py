@@ -31,7 +31,7 @@ DRAIN_LIMIT_S = 3.0
 class Voice:
     """One session."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, session: int, phase: float) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, session: int, phase: float, *, talks: bool = True) -> None:
         self.echoes = Echoes(session, FRAMES)
         self.sent_at = array("d")
         """of each frame"""
@@ -41,7 +41,9 @@ class Voice:
         self.first_echo: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.troubles: list[str] = []
         self._http, self._url, self._session, self._phase = http, url, session, phase
+        self._talks = talks
         self._stopped = self._closing = False
+        self._is_to_stop = asyncio.Event()
         self._all_back = asyncio.Event()
 
     async def run(self) -> None:
@@ -68,6 +70,7 @@ class Voice:
 
     def stop(self) -> None:
         self._stopped = True
+        self._is_to_stop.set()
 
     async def _speak(self, ws: aiohttp.ClientWebSocketResponse[Literal[False]]) -> None:
         due = perf_counter() + self._phase
@@ -81,6 +84,8 @@ class Voice:
             self.sent_at.append(now)
             await ws.send_frame(FRAMES.append_event(self._session, len(self.sent_at) - 1), aiohttp.WSMsgType.TEXT)
             due += FRAMES.frame_s
+            if not self._talks:
+                await self._is_to_stop.wait()
         self._look_whether_all_is_back()
 
     async def _listen(self, ws: aiohttp.ClientWebSocketResponse[Literal[False]]) -> None:
@@ -115,9 +120,10 @@ async def load(order: Order) -> None:
     headers = {"Authorization": "Bearer bench"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
         began = perf_counter()
+        phases = [random.random() * FRAMES.frame_s if order.seconds else 0.0 for _ in range(order.sessions)]
         voices = [
-            Voice(http, order.url, order.first + index, random.random() * FRAMES.frame_s if order.seconds else 0.0)
-            for index in range(order.sessions)
+            Voice(http, order.url, order.first + index, phase, talks=index < order.talking)
+            for index, phase in enumerate(phases)
         ]
         running = [asyncio.create_task(voice.run()) for voice in voices]
         opened = await asyncio.wait([voice.first_echo for voice in voices], timeout=OPEN_LIMIT_S)

@@ -114,7 +114,7 @@ class Media:
             return await self._live_in(pool, data, count)
 
     async def _live_in(self, pool: StreamPool, data: bytes, count: int) -> tuple[list[float], float]:
-        chunks = list(_chunks(data, int(len(data) * CHUNK_S / STREAM_S)))[: int(self._plan.live_s / CHUNK_S)]
+        chunks = list(chunks_of(data, int(len(data) * CHUNK_S / STREAM_S)))[: int(self._plan.live_s / CHUNK_S)]
         waits: list[float] = []
         loop = asyncio.get_running_loop()
         begin = loop.time() + 0.1
@@ -137,7 +137,7 @@ class Media:
     async def _sessions(self, count: int, *, both: bool) -> SessionCost:
         """Of Redis and all: a transcoder that runs."""
         data = self._streams[LIVE[0]]
-        chunks = list(_chunks(data, int(len(data) * CHUNK_S / STREAM_S)))
+        chunks = list(chunks_of(data, int(len(data) * CHUNK_S / STREAM_S)))
         said = (self._pcm * 2)[: round(STREAM_S * SAMPLE_RATE) * BYTES_PER_SAMPLE]
         return await media_sessions.measure(chunks, said, sessions=count, seconds=self._plan.live_s, both=both)
 
@@ -196,14 +196,14 @@ class Media:
         self._took[key].append(time.perf_counter() - begin)
 
 
-def _chunks(data: bytes, size: int) -> Iterator[bytes]:
+def chunks_of(data: bytes, size: int) -> Iterator[bytes]:
     for at in range(0, len(data), size):
         yield data[at : at + size]
 
 
 def _decode(data: bytes) -> StreamDecoder:
     decoder = StreamDecoder()
-    for chunk in _chunks(data, int(len(data) * CHUNK_S / STREAM_S)):
+    for chunk in chunks_of(data, int(len(data) * CHUNK_S / STREAM_S)):
         decoder.feed(chunk, max_seconds=ENDLESS_S)
     decoder.close(max_seconds=ENDLESS_S)
     return decoder

@@ -60,6 +60,12 @@ class SessionCost(msgspec.Struct, frozen=True):
     seconds: float
     worker_ms: float
     children_ms: float
+    busy: float = 0.0
+    """percent of all cores of the machine; this process is among them, which says and hears it all"""
+    in_ms: tuple[float, float] | None = None
+    """p50 and p99 from a chunk's appending to its sound in `pcm`"""
+    out_ms: tuple[float, float] | None = None
+    """the same from a tenth of a second of an answer in `down` to its packets; None: nothing is made"""
 
     @property
     def a_core(self) -> float:

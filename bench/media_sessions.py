@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.media_record import SessionCost
 from bench.service import started
 from cli.load import processes
+from cli.load.figures import percentile
 from runtime.embedded import EmbeddedServer
 from runtime.errors import StartError
 from streams import codec, down, pcm, turns, up
-from streams.consumer import read
+from streams.codec import Decoder
+from streams.consumer import Consumer, last_id, read
 from streams.dispatch import hand_out
 from streams.hub import Hub, open_hub
+from streams.ids import ZERO
 from streams.keys import new_sid
 from streams.play import open_play
 from streams.producer import Chained, Marked, Producer
@@ -50,10 +55,36 @@ async def measure(chunks: Sequence[bytes], said: bytes, *, sessions: int, second
         pid = await asyncio.to_thread(started, stack, directory, "transcoder", ("transcoder",), variables)
         async with open_hub(server.url) as hub:
             calls = [await _open(hub, number, both=both) for number in range(sessions)]
-            before, after = await _watched(pid, hub, calls, chunks, said, seconds, both=both)
+            waits = list[float](), list[float]()
+            before, after = await _watched(pid, hub, calls, chunks, said, seconds, waits, both=both)
             await _check(hub, calls, WARM_UP_S + seconds, both=both)
-    worker, children = after.own - before.own, after.children - before.children
-    return SessionCost(both, sessions, seconds, worker / (sessions * seconds), children / (sessions * seconds))
+    worker, children = after.cpu.own - before.cpu.own, after.cpu.children - before.cpu.children
+    idle = (after.machine.idle - before.machine.idle) / (after.machine.total - before.machine.total)
+    return SessionCost(
+        both,
+        sessions,
+        seconds,
+        worker / (sessions * seconds),
+        children / (sessions * seconds),
+        max(0.0, 100 * (1 - idle)),
+        _percentiles(waits[0]),
+        _percentiles(waits[1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    cpu: processes.Cpu
+    machine: processes.Machine
+
+    @classmethod
+    def at(cls, pid: int) -> _Look:
+        """Now."""
+        return cls(processes.cpu(pid), processes.machine())
+
+
+def _percentiles(waits_s: Sequence[float]) -> tuple[float, float] | None:
+    return (1000 * percentile(waits_s, 50), 1000 * percentile(waits_s, 99)) if waits_s else None
 
 
 async def _open(hub: Hub, number: int, *, both: bool) -> Session:
@@ -68,8 +99,16 @@ async def _open(hub: Hub, number: int, *, both: bool) -> Session:
 
 
 async def _watched(
-    pid: int, hub: Hub, calls: Sequence[Session], chunks: Sequence[bytes], said: bytes, seconds: float, *, both: bool
-) -> tuple[processes.Cpu, processes.Cpu]:
+    pid: int,
+    hub: Hub,
+    calls: Sequence[Session],
+    chunks: Sequence[bytes],
+    said: bytes,
+    seconds: float,
+    waits: tuple[list[float], list[float]],
+    *,
+    both: bool,
+) -> tuple[_Look, _Look]:
     """What the transcoder has used before and after these seconds."""
     loop = asyncio.get_running_loop()
     begin = loop.time() + 0.1
@@ -80,10 +119,21 @@ async def _watched(
         for talk in _talks(hub, session, chunks, said, begin + CHUNK_S * number / len(calls), lasts, both=both)
     ]
     await asyncio.sleep(begin + WARM_UP_S - loop.time())
-    before = processes.cpu(pid)
+    before = _Look.at(pid)
+    hearing = [
+        asyncio.create_task(_hear(hub, stream, decoder, sort, of), name="bench.hear")
+        for session in calls
+        for stream, decoder, sort, of in (
+            (session.keys.pcm, pcm.decoder, pcm.Audio, waits[0]),
+            *([(session.keys.play("opus"), down.decoder, down.Coded, waits[1])] if both else ()),
+        )
+    ]
     await asyncio.sleep(begin + lasts - loop.time())
-    after = processes.cpu(pid)
+    after = _Look.at(pid)
+    for task in hearing:
+        task.cancel()
     await asyncio.gather(*talking)
+    await asyncio.wait(hearing)
     return before, after
 
 
@@ -105,6 +155,15 @@ def _talks(
         await model.append(down.Audio("r", "i", 0, round(1000 * ENTRY_S) * number, sound))
 
     return [_paced(chunk, begin, CHUNK_S, lasts), _paced(audio, begin, ENTRY_S, lasts)]
+
+
+async def _hear(hub: Hub, stream: str, decoder: Decoder[Any], sort: type, waits: list[float]) -> None:
+    """How long after what it was made of each entry of this sort comes; not of what was there before."""
+    async with Consumer(hub.redis, hub.bus, stream, decoder, after=await last_id(hub.redis, stream) or ZERO) as entries:
+        async for entry in entries:
+            waited = time.time() - entries.since_us / 1_000_000
+            if isinstance(entry.message, sort) and entries.since_us:
+                waits.append(waited)
 
 
 async def _paced(say: Callable[[int], Awaitable[None]], begin: float, every_s: float, lasts: float) -> None:

@@ -11,6 +11,8 @@ class Order(msgspec.Struct, frozen=True):
     url: str
     """of `/v1/realtime`, with its scheme"""
     sessions: int
+    talking: int
+    """of these; each other one says a single frame and hears it, and is silent from then on"""
     first: int
     """the number of the first session; no two sessions of a run have the same"""
     seed: int
@@ -61,3 +63,24 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
 
 Report = Began | Ended | Result
 report_decoder = msgspec.json.Decoder(Report)
+
+
+class IdleOrder(msgspec.Struct, frozen=True):
+    """To the process of the idle listeners, as its only argument."""
+
+    url: str
+    """of the event stream"""
+    connections: int
+    secret: str
+    """that the gateway verifies tokens with: each listener is a user of its own"""
+
+
+class IdleReport(msgspec.Struct, frozen=True):
+    """How they are, whenever it is asked for (a line to standard input)."""
+
+    open: int
+    opened_s: float
+    """from the first to the last"""
+    keepalives: int
+    """that have come so far, to all"""
+    refusals: tuple[str, ...] = ()

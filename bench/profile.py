@@ -58,7 +58,7 @@ def profile(
             watchers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
     try:
-        rounds.measure(0, sessions, "parley", during=watch)
+        rounds.measure(0, sessions, sessions, "parley", during=watch)
         for watcher in watchers:
             watcher.wait(30)
     finally:

@@ -2,6 +2,8 @@
 
 A connection here is a socket there, and text frames are copied both ways unread. Nothing survives a broken connection or a
 restart, nobody else can listen, and nothing is transcoded. It has uvloop, as our services do, though samples do without.
+
+At `/idle` it has an event stream on which nothing comes but keepalives: what the library itself needs for a connection.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ import sys
 import aiohttp
 import uvloop
 from aiohttp import web
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from runtime.child import die_with_parent
 from runtime.notify import ready
 
 UPSTREAM = web.AppKey("UPSTREAM", str)
 HTTP = web.AppKey("HTTP", aiohttp.ClientSession)
+
+KEEPALIVE_S = 12.0
+"""As the gateway's."""
 
 
 async def _relay(request: web.Request) -> web.WebSocketResponse[bool]:
@@ -44,17 +50,25 @@ async def _relay(request: web.Request) -> web.WebSocketResponse[bool]:
     return client
 
 
+async def _idle(request: web.Request) -> EventSourceResponse:
+    async with sse_response(request, ping_interval=KEEPALIVE_S, sep="\n") as response:
+        await response.write(b": ok\n\n")  # the headers go out with the first write
+        await response.wait()
+    return response
+
+
 async def _serve(port: int, upstream: str) -> None:
     app = web.Application()
     app[UPSTREAM] = upstream
     app.router.add_get("/v1/realtime", _relay)
+    app.router.add_get("/idle", _idle)
     stop = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as app[HTTP]:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
         ready()
         await stop.wait()
         await runner.cleanup()

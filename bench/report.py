@@ -12,9 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.idle_record import Idle
+from bench.media_record import SessionCost
 from bench.messages import RoundTrip
+from bench.page import page
 from bench.record import BETWEEN, Arm, Measurement, Opening, Record
 from bench.summary import TOO_BUSY_PERCENT, ArmSummary, Summary
+from bench.tables import named, tables
 from cli.load.figures import Spread
 
 KEPT = Path("bench/results")
@@ -36,7 +40,7 @@ class RunReport(msgspec.Struct, frozen=True):
 def line(done: Measurement | Opening) -> str:
     """One measurement, as it comes."""
     clients = done.clients
-    where = f"round {done.round} · {done.sessions} sessions"
+    where = f"round {done.round} · " + (named(done) if isinstance(done, Measurement) else f"{done.sessions} sessions")
     if isinstance(done, Opening):
         slowest = f"{max(clients.opened_ms):.0f} ms" if clients.opened_ms else "none"
         return f"{where} at once · {done.arm:<6}  the last has its first echo after {slowest}" + _trouble(clients.troubles)
@@ -47,14 +51,33 @@ def line(done: Measurement | Opening) -> str:
     )
 
 
+def idle_line(one: Idle) -> str:
+    """The same of idle connections."""
+    refused = f", {len(one.refusals)} refused, the first: {one.refusals[0]}" if one.refusals else ""
+    return (
+        f"{one.open:,} idle connections · {one.arm:<6}  {one.kilobytes:.1f} KB each, machine {one.busy:.0f} % busy{refused}"
+    )
+
+
+def opus_line(one: SessionCost) -> str:
+    """The same of Opus."""
+    where = f"{one.sessions} sessions, Opus {'in and out' if one.both else 'in'}"
+    return f"{where}  worker {one.worker_ms:.1f} ms, children {one.children_ms:.1f} ms, machine {one.busy:.0f} % busy"
+
+
 def show(console: Console, summary: Summary, record: Record, machine: dict[str, str], *, rounds: int) -> None:
     """All tables."""
     _machine(console, machine)
     console.print(f"\nMedian of {rounds} rounds (lowest – highest).", style="dim")
-    for sessions in sorted({arm.sessions for arm in summary.arms}):
-        console.print(_arms([arm for arm in summary.arms if arm.sessions == sessions]))
-    console.print(_openings(summary))
-    console.print(_memory(summary.arms, record))
+    for count in dict.fromkeys(map(named, summary.arms)):
+        console.print(_arms([arm for arm in summary.arms if named(arm) == count]))
+    for table in tables(summary, record):
+        drawn = Table(title=table.title, title_justify="left", title_style="bold")
+        for place, column in enumerate(table.head):
+            drawn.add_column(column, justify="right" if place else "left")
+        for cells in table.rows:
+            drawn.add_row(*cells)
+        console.print(drawn)
     for sentence in _remarks(summary):
         console.print(Text(sentence, style="yellow"), soft_wrap=True)
 
@@ -66,6 +89,7 @@ def write(folder: Path, summary: Summary, record: Record, machine: dict[str, str
     folder.mkdir(parents=True, exist_ok=True)
     report = RunReport(now.isoformat(timespec="seconds"), machine, plan, summary, record)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    path.with_suffix(".html").write_text(page(summary, record, machine, plan))
     return path
 
 
@@ -81,7 +105,7 @@ def _machine(console: Console, machine: dict[str, str]) -> None:
 
 def _arms(arms: list[ArmSummary]) -> Table:
     """All arms with the same number of sessions."""
-    table = Table(title=f"{arms[0].sessions} sessions", title_justify="left", title_style="bold")
+    table = Table(title=named(arms[0]), title_justify="left", title_style="bold")
     table.add_column("")
     for arm in arms:
         table.add_column(arm.arm, justify="right")
@@ -112,40 +136,10 @@ def _takes_part(process: str, arm: Arm) -> bool:
     return process in (*BETWEEN[arm], "simulator", "client")
 
 
-def _openings(summary: Summary) -> Table:
-    title = f"{summary.openings[0].sessions} sessions opened at once, until the first echo of each, ms"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("")
-    for column in ("p50", "p95", "last"):
-        table.add_column(column, justify="right")
-    for each in summary.openings:
-        table.add_row(each.arm, _ms(each.p50_ms), _ms(each.p95_ms), _ms(each.max_ms))
-    return table
-
-
-def _memory(arms: list[ArmSummary], record: Record) -> Table:
-    table = Table(title="Memory, MB: all (and its share of what is shared)", title_justify="left", title_style="bold")
-    table.add_column("process")
-    table.add_column("idle", justify="right")
-    counts = sorted({arm.sessions for arm in arms})
-    for sessions in counts:
-        table.add_column(f"{sessions} sessions", justify="right")
-    for name in _PROCESSES[:-1]:
-        wanted = "relay" if name == "relay" else "parley"
-        cells = [
-            f"{arm.memory_rss_mb[name].median:.0f} ({arm.memory_pss_mb[name].median:.0f})"
-            for sessions in counts
-            for arm in arms
-            if arm.sessions == sessions and arm.arm == wanted
-        ]
-        table.add_row(name, f"{record.idle[name].rss:.0f} ({record.idle[name].pss:.0f})", *cells)
-    return table
-
-
 def _remarks(summary: Summary) -> Iterator[str]:
     """What whoever reads the figures must know."""
     for arm in summary.arms:
-        where = f"{arm.sessions} sessions, {arm.arm}"
+        where = f"{named(arm)}, {arm.arm}"
         if arm.too_busy:
             yield f"{where}: {arm.too_busy} rounds with the machine above {TOO_BUSY_PERCENT} % busy. They say little."
         if arm.foreign or arm.broken:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bench.record import ARMS, BETWEEN, Arm, Measurement, Opening, Record
+from bench.record import ARMS, BETWEEN, RECORDING_ARMS, Arm, Measurement, Opening, Record
 from cli.load.figures import Spread, added, percentile, ratios, spread
 
 TOO_BUSY_PERCENT = 70
@@ -17,6 +18,8 @@ class ArmSummary:
     """One arm with so many sessions."""
 
     sessions: int
+    """that were open"""
+    talking: int
     arm: Arm
     p50_ms: Spread | None
     p99_ms: Spread | None
@@ -24,7 +27,7 @@ class ArmSummary:
     """on top of the direct arm of the same round"""
     added_p99_ms: Spread | None
     cpu: dict[str, Spread]
-    """milliseconds per session-second, by process"""
+    """milliseconds per session-second, by process: of each session that was open"""
     cpu_children: dict[str, Spread]
     """of the children of each; those without any are left out"""
     between: Spread
@@ -47,6 +50,8 @@ class ArmSummary:
     troubles: tuple[str, ...]
     memory_rss_mb: dict[str, Spread]
     memory_pss_mb: dict[str, Spread]
+    afterwards: Spread | None = None
+    """the transcoder's CPU when they were over, for each second of a session"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +70,43 @@ class OpeningSummary:
 class Summary:
     arms: list[ArmSummary]
     openings: list[OpeningSummary]
+    recordings: list[ArmSummary] = field(default_factory=list)
+    """what is added is on top of the same sessions when they are not recorded"""
 
 
 def summarise(record: Record) -> Summary:
-    counts = sorted({measured.sessions for measured in record.measurements})
-    arms = [_arm(record.measurements, sessions, arm) for sessions in counts for arm in ARMS]
-    return Summary(arms, [_opening([each for each in record.openings if each.arm == arm], arm) for arm in ARMS])
+    counts = sorted({(measured.sessions, measured.talking) for measured in record.measurements})
+    arms = [_arm(record.measurements, *count, arm) for count in counts for arm in ARMS]
+    openings = [_opening([each for each in record.openings if each.arm == arm], arm) for arm in ARMS]
+    floor: Arm = "not recorded"
+    recorded = {(each.sessions, each.talking) for each in record.recordings}
+    recordings = [
+        _arm(record.recordings, *count, arm, floor=floor, relay=floor) for count in recorded for arm in RECORDING_ARMS
+    ]
+    return Summary(arms, openings, recordings)
 
 
-def _arm(all_: list[Measurement], sessions: int, arm: Arm) -> ArmSummary:
-    measured: dict[Arm, list[Measurement]] = {name: [] for name in ARMS}
+def _arm(
+    all_: list[Measurement], sessions: int, talking: int, arm: Arm, *, floor: Arm = "direct", relay: Arm = "relay"
+) -> ArmSummary:
+    measured: defaultdict[Arm, list[Measurement]] = defaultdict(list)
     for each in all_:
-        if each.sessions == sessions:
+        if (each.sessions, each.talking) == (sessions, talking):
             measured[each.arm].append(each)
-    ours, floor = measured[arm], measured["direct"]
+    ours, direct = measured[arm], measured[floor]
     between = _by_round(ours, _between)
-    relay = _by_round(measured["relay"], _between)
+    bare = _by_round(measured[relay], _between)
     services = _by_round(ours, _services)
     names = list(ours[0].cpu)
     clients = [each.clients for each in ours]
     return ArmSummary(
         sessions,
+        talking,
         arm,
         _spread(_by_round(ours, _p50).values()),
         _spread(_by_round(ours, _p99).values()),
-        _spread(added(_by_round(ours, _p50), _by_round(floor, _p50))),
-        _spread(added(_by_round(ours, _p99), _by_round(floor, _p99))),
+        _spread(added(_by_round(ours, _p50), _by_round(direct, _p50))),
+        _spread(added(_by_round(ours, _p99), _by_round(direct, _p99))),
         {name: spread([each.cpu[name].own for each in ours]) for name in names},
         {
             name: spread([each.cpu[name].children for each in ours])
@@ -98,8 +114,8 @@ def _arm(all_: list[Measurement], sessions: int, arm: Arm) -> ArmSummary:
             if any(each.cpu[name].children for each in ours)
         },
         spread(list(between.values())),
-        _spread(ratios(between, relay)),
-        _spread(ratios(services, relay)),
+        _spread(ratios(between, bare)),
+        _spread(ratios(services, bare)),
         spread([each.busy for each in ours]),
         sum(each.busy > TOO_BUSY_PERCENT for each in ours),
         spread([each.others for each in ours]),
@@ -113,6 +129,7 @@ def _arm(all_: list[Measurement], sessions: int, arm: Arm) -> ArmSummary:
         tuple(trouble for each in clients for trouble in each.troubles),
         {name: spread([each.memory[name].rss for each in ours]) for name in ours[0].memory},
         {name: spread([each.memory[name].pss for each in ours]) for name in ours[0].memory},
+        spread([each.afterwards for each in ours]) if any(each.afterwards for each in ours) else None,
     )
 
 

@@ -83,6 +83,14 @@ def load(
     verify: Annotated[bool, typer.Option("--verify", help="Count every frame, both ways, instead of measuring.")] = False,
     fleet: Annotated[bool, typer.Option("--fleet", help="Start an own server, model and services.")] = False,
     url: Annotated[list[str] | None, typer.Option(help="A gateway that runs, with an echo behind.")] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(help="Where a bridge, a transcoder, a gateway says what it uses (PARLEY_METRICS_PORT); with --url."),
+    ] = None,
+    metrics_token: Annotated[
+        str | None, typer.Option(envvar="PARLEY_METRICS_TOKEN", help="What it is shown.", show_default=False)
+    ] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Have Redis say it, too; with --url.", show_default=False)] = None,
     client: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,6 +117,8 @@ def load(
     """Clients speak in real time: how soon are they answered, and what does it cost? With --verify: is anything lost?"""
     if fleet == bool(url):
         raise typer.BadParameter("Say either --fleet or --url.")
+    if (metrics or redis_url) and (fleet or verify):
+        raise typer.BadParameter("--metrics and --redis-url are for a server that runs, measured: --url without --verify.")
     if not verify:
         if fault:
             raise typer.BadParameter("Faults are for --verify.")
@@ -116,6 +126,9 @@ def load(
 
         asked = measure_command.MeasureOptions(
             urls=tuple(each.rstrip("/") for each in url or ()),
+            metrics=tuple(metrics or ()),
+            metrics_token=metrics_token,
+            redis_url=redis_url,
             clients=tuple(client or ()),
             sessions=sessions,
             seconds=seconds,

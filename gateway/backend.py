@@ -7,11 +7,12 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.keeper import Keeper
 from runtime.errors import StartError
 from streams.bus import Bus
 from streams.errors import StreamError
@@ -38,6 +39,7 @@ class Backend:
     """how long a session waits for its client"""
     records: bool = False
     """sessions of this deployment may be recorded"""
+    keeper: Keeper = field(default_factory=Keeper)
 
     async def trouble(self) -> str | None:
         """Why Redis cannot be used at the moment; None when it answers."""

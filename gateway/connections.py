@@ -21,7 +21,6 @@ from gateway.errors import (
     ClientLeft,
     ConnectionOver,
     DoorError,
-    NoBridge,
     NoRoom,
     NotStored,
     Replaced,
@@ -35,6 +34,7 @@ from gateway.errors import (
 from gateway.following import Following
 from gateway.goodbye import to_its_end
 from gateway.heard_marks import HeardMarks
+from gateway.holding import Holding
 from gateway.live_uplink import LiveUplink
 from gateway.metrics import Metrics
 from gateway.naming import Opened
@@ -50,19 +50,17 @@ from gateway.ways import Way, Wire
 from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down
-from streams.attach import ATTACH_RENEW_S, presence, say_alive
+from streams.attach import presence, say_alive
 from streams.coding import ANY, Coding
 from streams.errors import Over, StreamUnavailable
 from streams.ids import EntryId
-from streams.keys import RENEW_S, PlayCodec
+from streams.keys import PlayCodec
 from streams.play import open_play, rate_of
 from streams.sessions import Cursor
 from streams.stopping import Played, Stop, read
+from streams.waiting import Event
 
 logger = logging.getLogger(__name__)
-
-NO_BRIDGE_S = 5.0
-"""A client that has spoken and whose session nobody has taken for so long is told so, each time anew."""
 
 _PROBE = b"probe:"
 """Begins the payload of a ping that asks for a sign of life on behalf of another gateway."""
@@ -116,17 +114,20 @@ class Connection:
         self.way: Way = way
         if isinstance(way, LiveUplink):
             way.on_lost = lambda: self.trouble(NotStored())
-        self._attachment = opened.attachment
-        self._backend = backend
+        self.attachment = opened.attachment
+        self._holding = Holding(self)
+        self.backend = backend
         self._marks: HeardMarks | None = None
         if backend.records:
             self._marks = HeardMarks(backend, session, self.playhead, self.log, opened.attachment.value, place)
         self._control = Control()
-        self._heeds = asyncio.Event()
+        self._heeds = Event()
         """the control channel is heard"""
         self.arrivals = Arrivals()
         self._following = Following(self.arrivals, wire.ping, lambda entry: self.keep_cursor("arrived", entry))
-        self._departs: asyncio.Future[Restarting] = asyncio.get_running_loop().create_future()
+        self._restarts: Restarting | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_spoken_to = False
         self._sessions = backend.sessions
         self._sender = sender or Connection._send
         wire.on_pong = self._pong
@@ -153,14 +154,14 @@ class Connection:
         before = None
         try:
             if codec is not None:
-                await open_play(self._backend.redis, self.session, codec, coding)
-                before = await packet_before(self._backend.redis, self.session, codec, self.heard)
+                await open_play(self.backend.redis, self.session, codec, coding)
+                before = await packet_before(self.backend.redis, self.session, codec, self.heard)
         except Over:
             raise SessionGone from None
         except StreamUnavailable as error:
             raise Unavailable from error
         void = self.downlink.void
-        self._read_from(Downlink(self._backend, self.session, after=self.heard, codec=codec), codec)
+        self._read_from(Downlink(self.backend, self.session, after=self.heard, codec=codec), codec)
         self.downlink.void |= void
         self.playhead.rate = rate_of(codec)
         return before
@@ -171,6 +172,7 @@ class Connection:
         downlink.on_entry = self._read
 
     def _read(self, entry: EntryId, message: down.DownMessage) -> None:
+        self._begin_to_follow()
         self.playhead.read(entry, message)
         self._reaching.read(entry, message)
 
@@ -183,14 +185,14 @@ class Connection:
 
     def over(self, why: ConnectionOver) -> None:
         """End the connection now; when it is this process that ends, when it is known what the client has."""
-        if isinstance(why, Restarting) and not self._departs.done():
-            self._departs.set_result(why)
+        if isinstance(why, Restarting) and self._restarts is None:
+            self._restarts = why
+            self.start(self._depart(why))
         else:
             self.outbox.fail(why)
 
-    async def _depart(self) -> None:
+    async def _depart(self, why: Restarting) -> None:
         """Say no more, learn what has arrived, and take what the client says until it has heard of our going."""
-        why = await self._departs
         self.outbox.hold()
         with suppress(TimeoutError):
             async with asyncio.timeout(ARRIVE_WITHIN_S):
@@ -216,16 +218,39 @@ class Connection:
     async def _until_over(self, ways: tuple[Coroutine[Any, Any, None], ...]) -> ConnectionOver:
         first: BaseException = ClientLeft()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                ours = self._speak(), self._keep(), self._following.run(), self._obey(), self.stopping.run(), self._depart()
+            async with asyncio.TaskGroup() as self._tasks:
+                for way in (*ways, self._speak(), self._obey()):
+                    self.start(way)
                 if self._marks is not None:
-                    tasks.create_task(self._marks.run(), name=f"gateway.heard {self.session.sid}")
-                for way in (*ways, *ours, self._reaching.run()):
-                    tasks.create_task(way, name=f"gateway.connection {self.session.sid}")
+                    self.start(self._marks.run())
+                if self._restarts is not None:
+                    self.start(self._depart(self._restarts))
+                self.way.worker.add_done_callback(lambda worker: self.start(_result(worker)))
+                self.backend.keeper.join(self._holding)
         except* ConnectionOver as group:
             first = group.exceptions[0]
+        finally:
+            self._tasks = None
+            self.backend.keeper.leave(self._holding)
         assert isinstance(first, ConnectionOver)
         return first
+
+    def start(self, task: Coroutine[Any, Any, None]) -> None:
+        """As one of those that end together, unless they are ending."""
+        try:
+            if self._tasks is not None:
+                self._tasks.create_task(task, name=f"gateway.connection {self.session.sid}")
+                return
+        except RuntimeError:
+            pass
+        task.close()
+
+    def _begin_to_follow(self) -> None:
+        """Something is said to this client: until then there is nothing to ask, to interrupt or to tell."""
+        if not self._is_spoken_to:
+            self._is_spoken_to = True
+            for task in (self._following.run(), self.stopping.run(), self._reaching.run()):
+                self.start(task)
 
     async def _speak(self) -> None:
         """Nobody is greeted who could not be told of an end yet."""
@@ -247,10 +272,12 @@ class Connection:
 
     def received(self, entry: EntryId) -> None:
         """The client itself says what has arrived; from now on nothing else counts."""
+        self._begin_to_follow()
         self._following.confirmed(entry)
 
     def played(self, word: Played) -> None:
         """The client itself says how far it has played."""
+        self._begin_to_follow()
         self.stopping.played(word)
         self._reaching.played(word)
 
@@ -271,7 +298,7 @@ class Connection:
     async def _obey(self) -> None:
         """Be found by whoever asks whether this client is still there; let go when a newer connection has the session."""
         channel = self.session.keys.control
-        await self._backend.bus.subscribe(channel, self._control)
+        await self.backend.bus.subscribe(channel, self._control)
         try:
             self._control.missed()  # what was said since it was attached
             self._heeds.set()
@@ -282,11 +309,11 @@ class Connection:
                 except StreamUnavailable as error:
                     self.log.warning("a word about this connection could not be answered: %s", error)
         finally:
-            await self._backend.bus.unsubscribe(channel, self._control)
+            await self.backend.bus.unsubscribe(channel, self._control)
 
     async def _obey_word(self, what: str, argument: str) -> None:
         match what:
-            case "attached" if argument != self._attachment.value:
+            case "attached" if argument != self.attachment.value:
                 raise Replaced
             case "probe":
                 await self.wire.ping(_PROBE + argument.encode())
@@ -300,13 +327,14 @@ class Connection:
             case "received":
                 self.received(EntryId.parse(argument))
             case "stop" if (stop := read(Stop, argument)) is not None:
+                self._begin_to_follow()
                 self.stopping.stop(stop)
             case "played" if (played := read(Played, argument)) is not None:
                 self.played(played)
             case "answered":
-                await say_alive(self._backend.redis, self.session, argument)
+                await say_alive(self.backend.redis, self.session, argument)
             case "missed":
-                if not await self._attachment.renew() and (await presence(self._backend.redis, self.session)).attached:
+                if not await self.attachment.renew() and (await presence(self.backend.redis, self.session)).attached:
                     raise Replaced
                 for item in await self.downlink.look_for_void():  # a word to stop may have been among what was missed
                     self.void(item)
@@ -319,29 +347,6 @@ class Connection:
             await self._sessions.set_cursor(self.session, cursor, entry)
         except StreamUnavailable as error:
             self.log.warning("what has %s could not be kept: %s", cursor, error)
-
-    async def _keep(self) -> None:
-        """Renew what keeps the session ours and alive, and end the connection if its uplink dies of a fault of ours."""
-        renewed = asyncio.get_running_loop().time()
-        waiting_since: float | None = None
-        while not (await asyncio.wait([self.way.worker], timeout=ATTACH_RENEW_S))[0]:
-            now = asyncio.get_running_loop().time()
-            try:
-                if not await self._attachment.renew() and not await self._attachment.attach(take=False):
-                    raise Replaced if (await presence(self._backend.redis, self.session)).attached else SessionGone
-                if now - renewed >= RENEW_S:
-                    await self._sessions.renew(self.session)
-                    renewed = now
-            except StreamUnavailable as error:
-                self.log.warning("the session could not be renewed: %s", error)
-            if not self.way.is_known or self.downlink.is_bridged:
-                waiting_since = None
-            elif waiting_since is None:
-                waiting_since = now
-            elif now - waiting_since >= NO_BRIDGE_S:
-                self.trouble(NoBridge())
-                waiting_since = now
-        self.way.worker.result()
 
     async def _end(self, over: ConnectionOver) -> None:
         if over.fault != "nobody":
@@ -362,12 +367,17 @@ class Connection:
         if self._marks is not None:
             await self._marks.leave()
         try:
-            if unspoken and await self._sessions.end_unspoken(self.session, self._attachment.value):
+            if unspoken and await self._sessions.end_unspoken(self.session, self.attachment.value):
                 return
             if (arrived := self.arrivals.keep()) is not None:
                 await self._sessions.set_cursor(self.session, "arrived", arrived)
-            await self._attachment.detach()
+            await self.attachment.detach()
             if not self.way.is_known:
-                await self._sessions.run_out(self.session, self._backend.grace_s)
+                await self._sessions.run_out(self.session, self.backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
+
+
+async def _result(worker: asyncio.Future[None]) -> None:
+    """Raises what a worker that has ended was ended by."""
+    worker.result()

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from streams.attach import read_control
+from streams.waiting import Queue
 
 MAX_CONTROL_WORDS = 64
 """Said on a control channel and not yet heeded. A connection hears a handful in its life."""
@@ -15,7 +16,7 @@ class Control:
     """What is said on a session's control channel, in order, to the connection that has it."""
 
     def __init__(self) -> None:
-        self._said: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_CONTROL_WORDS)
+        self._said: Queue[tuple[str, str]] = Queue(MAX_CONTROL_WORDS)
 
     def heard(self, data: bytes) -> None:
         """From the bus."""

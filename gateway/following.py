@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from gateway.arrivals import KEEP_EVERY_S, PING_EVERY_S, Arrivals
 from streams.ids import EntryId
+from streams.waiting import Event
 
 
 class Following:
@@ -17,9 +18,9 @@ class Following:
         self, arrivals: Arrivals, ping: Callable[[bytes], Awaitable[None]], keep: Callable[[EntryId], Awaitable[None]]
     ) -> None:
         self._arrivals, self._ping, self._keep = arrivals, ping, keep
-        self._news = asyncio.Event()
+        self._news = Event()
         """there is something to ask, or to keep"""
-        self._answered = asyncio.Event()
+        self._answered = Event()
         self._next_ping = 0.0
         """when it is time to ask again"""
 

@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-
-from gateway.backend import Backend
-from streams.dispatch import is_handed_out
-from streams.errors import StreamUnavailable
-from streams.sessions import Session
-
-ASK_EVERY_S = 3.0
-"""Until the client has spoken."""
 
 
 class Listening:
@@ -23,18 +14,14 @@ class Listening:
 
     def __init__(
         self,
-        backend: Backend,
-        session: Session,
         *,
         comes_back: bool = False,
         asks: bool = False,
     ) -> None:
-        self._backend, self._session = backend, session
         self._comes_back, self._asks = comes_back, asks
         self._known = False
         self._over = False
-        self._left = asyncio.Event()
-        self.worker: asyncio.Task[None] = asyncio.create_task(self._wait(), name=f"gateway.listening {session.sid}")
+        self.worker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_known(self) -> bool:
@@ -45,18 +32,12 @@ class Listening:
         """The session has ended by itself."""
         self._over = True
 
+    def is_handed_out(self) -> None:
+        """A bridge was told of the session."""
+        self._known = self._known or self._asks
+
     async def leave(self) -> bool:
         """Whether the session has nothing to wait for, as far as this connection knows: nothing was said over it."""
-        self._left.set()
-        await self.worker
+        if not self.worker.done():
+            self.worker.set_result(None)
         return not (self._over or self._comes_back)
-
-    async def _wait(self) -> None:
-        while self._asks and not self._known:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ASK_EVERY_S):
-                    await self._left.wait()
-                return
-            with suppress(StreamUnavailable):
-                self._known = await is_handed_out(self._backend.redis, self._session, "bridge")
-        await self._left.wait()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 
 from gateway.errors import SlowClient
 from streams.ids import EntryId
+from streams.waiting import Event
 
 FULL_BYTES = 64 << 10
 """Whoever carries the answer waits while this much is waiting here: about a second of speech in base64, or some 20 s of
@@ -45,9 +45,9 @@ class Outbox:
         """and whether it is a reply"""
         self._bytes = 0
         self._reply_bytes = 0
-        self._changed = asyncio.Event()
+        self._changed = Event()
         """something to get"""
-        self._room = asyncio.Event()
+        self._room = Event()
         self._room.set()
         self._end: Exception | None = None
         self._held = False

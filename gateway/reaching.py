@@ -15,6 +15,7 @@ from streams.ids import EntryId
 from streams.sessions import Session
 from streams.stopping import Played
 from streams.timing import Reached
+from streams.waiting import Queue
 
 MAX_WORDS = 16
 """Said and not yet on their way. An answer is two of them."""
@@ -26,7 +27,7 @@ class Reaching:
     def __init__(self, backend: Backend, session: Session, log: SessionLogger) -> None:
         self._backend, self._session, self._log = backend, session, log
         self._firsts = FirstBytes()
-        self._words: asyncio.Queue[Reached] = asyncio.Queue(MAX_WORDS)
+        self._words: Queue[Reached] = Queue(MAX_WORDS)
         self.read = self._firsts.read
         """call it with each entry that is on its way to the client"""
 

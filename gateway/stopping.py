@@ -15,6 +15,7 @@ from runtime.logs import SessionLogger
 from streams.errors import StreamUnavailable
 from streams.sessions import Session
 from streams.stopping import Played, Stop, Stopped, say
+from streams.waiting import Event, Queue
 
 LAST_REPORT_S = 0.12
 """How long the last report of a client that reports is waited for. The bridge waits for 0.2 s in all."""
@@ -27,9 +28,10 @@ class Stopping:
 
     def __init__(self, backend: Backend, session: Session, playhead: Playhead, log: SessionLogger) -> None:
         self._backend, self._session, self._playhead, self._log = backend, session, playhead, log
-        self._stops: asyncio.Queue[tuple[Stop, float]] = asyncio.Queue(MAX_STOPS)
-        self._reported = asyncio.Event()
+        self._stops: Queue[tuple[Stop, float]] = Queue(MAX_STOPS)
+        self._reported = Event()
         self._now = asyncio.get_running_loop().time
+        self._reported_at = 0.0
         self.drop: Callable[[str], None] = lambda item: None
         """called with each item of which no more is to be sent"""
         self.flushes = False
@@ -45,7 +47,8 @@ class Stopping:
 
     def played(self, word: Played) -> None:
         """The client reports."""
-        self._playhead.reported(word, self._now())
+        self._reported_at = self._now()
+        self._playhead.reported(word, self._reported_at)
         self._reported.set()
 
     async def run(self) -> None:
@@ -69,4 +72,4 @@ class Stopping:
                 await self._reported.wait()
         except TimeoutError:
             return at
-        return self._now()
+        return self._reported_at  # not later: on a busy machine some milliseconds have passed since

@@ -32,7 +32,9 @@ class Wire(Protocol):
 class Way(Protocol):
     """How what the client says goes up: `Uplink`, or another that a door brings along."""
 
-    worker: asyncio.Task[None]
+    @property
+    def worker(self) -> asyncio.Future[None]:
+        """Ends when nothing goes up any more, with the fault if it was one."""
 
     @property
     def is_known(self) -> bool:

@@ -21,7 +21,9 @@ from redis.exceptions import RedisError
 from streams.bus import Bus
 from streams.errors import StreamUnavailable
 from streams.ids import EntryId
+from streams.keys import dispatch_field
 from streams.sessions import Session, now_ms
+from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,12 @@ redis.call('SPUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
 """
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+# The same, and 2 when a bridge was told of the session: whoever holds a thousand asks once for both.
+_RENEW_AND_ASK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1 + redis.call('HEXISTS', KEYS[2], ARGV[3])
+"""
 # ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last.
 _DETACH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -74,6 +82,14 @@ class Attachment:
     async def renew(self) -> bool:
         """Stay it. False: somebody else is, or the session is over."""
         return bool(await self._eval(_RENEW, 1, self._session.keys.attach, self.value, ATTACH_MS))
+
+    def renewal(self, writer: Writer) -> asyncio.Future[Any]:
+        """Stay it, in one pipeline with others. The future gives 0 as `renew` does, 2 when a bridge was told of the session.
+
+        It may raise StreamUnavailable.
+        """
+        k = self._session.keys
+        return writer.do("EVAL", _RENEW_AND_ASK, 2, k.attach, k.marks, self.value, ATTACH_MS, dispatch_field("bridge"))
 
     async def detach(self) -> None:
         """Leave it to the grace time."""

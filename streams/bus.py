@@ -14,6 +14,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from streams.line import Line
+from streams.waiting import Event
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Bus:
         self._home: dict[bytes, Line] = {}
         """the line that a channel is to come over"""
         self._listeners: dict[bytes, set[Listener]] = {}
-        self._confirmed: dict[bytes, asyncio.Event] = {}
+        self._confirmed: dict[bytes, Event] = {}
         self._moving: set[bytes] = set()
         self._mover: asyncio.Task[None] | None = None
 
@@ -98,7 +99,7 @@ class Bus:
         """Hear `channel` from now on: what is published after this returns is heard, or `missed` is called."""
         name = channel.encode()
         self._listeners.setdefault(name, set()).add(listener)
-        confirmed = self._confirmed.setdefault(name, asyncio.Event())
+        confirmed = self._confirmed.setdefault(name, Event())
         try:
             await self._settle(name)
             await confirmed.wait()

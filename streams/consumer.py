@@ -23,6 +23,7 @@ from streams.codec import Decoder, stamps
 from streams.errors import MalformedEntry, Over, StreamUnavailable
 from streams.ids import ZERO, EntryId
 from streams.messages import Message
+from streams.waiting import Event
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Consumer(Generic[M]):
         self._heard: deque[list[Any]] = deque()
         self._behind = True
         """there may be entries that no message has brought"""
-        self._wake = asyncio.Event()
+        self._wake = Event()
         self._is_left = False
 
     def leave(self) -> None:

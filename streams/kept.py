@@ -60,8 +60,13 @@ return redis.call('PEXPIREAT', KEYS[1], redis.call('ZREVRANGE', KEYS[1], 0, 0, '
 
 def list_session(pipeline: Any, user: str, sid: str, *, for_ms: int = SESSION_TTL_MS) -> None:
     """Let the user's list name this session for so long."""
+    pipeline.eval(*listing(user, sid, for_ms=for_ms))
+
+
+def listing(user: str, sid: str, *, for_ms: int = SESSION_TTL_MS) -> tuple[str, int, str, str, int, int]:
+    """The same, as what EVAL takes."""
     now = time.time_ns() // 1_000_000
-    pipeline.eval(_LIST, 1, keys.sessions_of(user), sid, now + for_ms, now)
+    return _LIST, 1, keys.sessions_of(user), sid, now + for_ms, now
 
 
 def webhook_id(sid: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -16,7 +17,7 @@ from streams import codec, down, keys, turns, up
 from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import BIRTH, EntryId
-from streams.kept import UNSPOKEN, Kept, list_session
+from streams.kept import UNSPOKEN, Kept, list_session, listing
 from streams.keys import SESSION_TTL_MS, SessionKeys
 from streams.writer import Writer
 
@@ -41,6 +42,7 @@ ABANDONED_MS = 10 * 60_000
 _FORGET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 
+_RENEW_KEYS = "for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end"
 
 # All of a session at once. KEYS: up, pcm, down, turns, meta, marks. ARGV: ttl, the index; of each stream its birth's id, how
 # many words it has, and these; then meta. A script, for a MULTI of redis-py's cluster client starts a thread a command.
@@ -215,13 +217,19 @@ class Sessions:
 
     async def renew(self, session: Session) -> None:
         """Its keys live another 15 minutes; the index only while it still names this session."""
+        renewed = [key for key in session.keys.all if key != session.keys.lease and key != session.keys.attach]
+        scripts: tuple[tuple[Any, ...], ...] = (
+            (_RENEW_KEYS, len(renewed), *renewed, SESSION_TTL_MS),
+            (_RENEW, 1, session.at, session.sid, SESSION_TTL_MS),
+            listing(keys.named_by(session.at)[0], session.sid),
+        )
         try:
+            if self._writer is not None:
+                await asyncio.gather(*(self._writer.do("EVAL", *script) for script in scripts))
+                return
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for key in session.keys.all:
-                    if key != session.keys.lease and key != session.keys.attach:
-                        pipeline.pexpire(key, SESSION_TTL_MS)
-                pipeline.eval(_RENEW, 1, session.at, session.sid, SESSION_TTL_MS)
-                list_session(pipeline, keys.named_by(session.at)[0], session.sid)
+                for script in scripts:
+                    pipeline.eval(*script)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise StreamUnavailable(str(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,8 +20,9 @@ from cli.load import measured_view as view
 from cli.load.doors.classes import CLASSES
 from cli.load.fleet import fleet
 from cli.load.measure import Measured
-from cli.load.measuring import Load, Measuring, Scraped, Watched
+from cli.load.measuring import Load, Measuring, Watched
 from cli.load.page import page
+from cli.load.scraped import Scraped
 
 _REFRESH_S = 0.5
 _WIDTH = 124
@@ -35,6 +36,10 @@ class MeasureOptions:
 
     urls: tuple[str, ...]
     """of a server that runs, with an echo behind; none for a fleet of our own"""
+    metrics: tuple[str, ...]
+    """where others than those gateways say what they have used"""
+    metrics_token: str | None
+    redis_url: str | None
     clients: tuple[str, ...]
     sessions: int
     seconds: float
@@ -88,10 +93,21 @@ async def _measured(load: Load, options: MeasureOptions, console: Console) -> Me
 async def _stage(options: MeasureOptions) -> AsyncIterator[tuple[Sequence[str], Watched | Scraped]]:
     if options.urls:
         async with aiohttp.ClientSession() as http:
-            yield options.urls, Scraped(http, options.urls)
+            scraped = _scraped(http, options)
+            async with aclosing(scraped):
+                yield options.urls, scraped
         return
     async with fleet(None, options.each, options.log, answers=_THINKS) as ships:
         yield ships.urls, Watched(ships.pids_by_service())
+
+
+def _scraped(http: aiohttp.ClientSession, options: MeasureOptions) -> Scraped:
+    """Raises LoadError."""
+    shown, redis_url = options.metrics_token, options.redis_url
+    try:
+        return Scraped(http, options.urls, options.metrics, token=shown, redis_url=redis_url)
+    except ValueError as error:
+        raise LoadError(f"--redis-url is no address of Redis: {error}.") from None
 
 
 def _show(console: Console, result: Measured) -> None:

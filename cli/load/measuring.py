@@ -10,15 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
-
 from cli.load import measure, processes
 from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
 from cli.load.ledger import Ledger
 from cli.load.line import Line
 from cli.load.measure import Measured, Sample
+from cli.load.scraped import Scraped
 
 SAMPLE_S = 1.0
 FINISH_LIMIT_S = 60.0
@@ -69,28 +67,6 @@ class Watched:
                     # Our own children are the services themselves.
                     cpu[service] += spent.own + (0.0 if service == "clients" else spent.children)
                     memory[service] += processes.memory(pid).pss
-        return cpu, memory
-
-
-class Scraped:
-    """Gateways somewhere: what they say of themselves at `/metrics`. Of other services nothing is known."""
-
-    def __init__(self, http: aiohttp.ClientSession, urls: Sequence[str]) -> None:
-        self._http, self._urls = http, urls
-
-    async def look(self) -> tuple[dict[str, float], dict[str, float]]:
-        """As `Watched`; what does not answer is left out."""
-        cpu, memory = {"gateway": 0.0}, {"gateway": 0.0}
-        for url in self._urls:
-            with suppress(aiohttp.ClientError, TimeoutError, ValueError):
-                async with self._http.get(f"{url}/metrics", timeout=aiohttp.ClientTimeout(total=2)) as response:
-                    found = {
-                        sample.name: sample.value
-                        for family in text_string_to_metric_families(await response.text())
-                        for sample in family.samples
-                    }
-                cpu["gateway"] += 1000 * found.get("process_cpu_seconds_total", 0.0)
-                memory["gateway"] += found.get("process_resident_memory_bytes", 0.0) / (1 << 20)
         return cpu, memory
 
 

@@ -34,24 +34,34 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 def page(result: Measured) -> str:
     """The file's text."""
+    return document(
+        "Load of Parley",
+        sentence(result.plan),
+        _headline(result),
+        f'<div class="plots">{"".join(_plots(result.points))}</div>',
+        *_tables(result),
+    )
+
+
+def document(title: str, told: str, *parts: str) -> str:
+    """A page with this title; `told` stands below it, both as they are written in HTML."""
     return "".join(
         (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            f"<title>Load of Parley</title><style>{_STYLE}</style></head><body>",
-            "<h1>Load of Parley</h1>",
-            f"<p>{escape(_sentence(result.plan))}</p>",
-            _headline(result),
-            f'<div class="plots">{"".join(_plots(result.points))}</div>',
-            *_tables(result),
+            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{title}</h1>",
+            f"<p>{told}</p>",
+            *parts,
             "</body></html>\n",
         )
     )
 
 
-def _sentence(named: Mapping[str, str]) -> str:
-    return " · ".join(f"{name} {value}" for name, value in named.items())
+def sentence(named: Mapping[str, str]) -> str:
+    """In HTML."""
+    return escape(" · ".join(f"{name} {value}" for name, value in named.items()))
 
 
 def _headline(result: Measured) -> str:
@@ -139,7 +149,7 @@ def tick(least: float) -> float:
 def _tables(result: Measured) -> Iterator[str]:
     percents = ("p50", "p95", "p99")
     yield "<h2>Clients</h2>"
-    yield _table(
+    yield drawn_table(
         ("client", "sessions", "turns", "unanswered", *(f"{name} ms" for name in percents), "interrupted", "stopped p95 ms"),
         [
             (
@@ -154,16 +164,17 @@ def _tables(result: Measured) -> Iterator[str]:
             for each in result.classes
         ],
     )
-    yield "<h2>Services</h2>" + _table(
+    yield "<h2>Services</h2>" + drawn_table(
         ("service", "CPU ms of a session and second", "memory at most, MB"),
         [(name, value, result.memory_mb.get(name, "–")) for name, value in sorted(result.cpu_ms.items())],
     )
     if troubles := [(each.client, trouble) for each in result.classes for trouble in each.troubles]:
-        yield "<h2>Troubles</h2>" + _table(("client", "what it was told, or ran into"), troubles)
-    yield f"<h2>Machine</h2><p>{escape(_sentence(result.machine))}</p>"
+        yield "<h2>Troubles</h2>" + drawn_table(("client", "what it was told, or ran into"), troubles)
+    yield f"<h2>Machine</h2><p>{sentence(result.machine)}</p>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def drawn_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Of text."""
     heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{heads}</tr>{body}</table></div>'

@@ -254,7 +254,7 @@ async def _play(
         place=place,
         max_waiting_bytes=_NO_LIMIT,
         codec=codec,
-        way=Listening(backend, mine.session),
+        way=Listening(),
         sender=player.play,
     )
     connection.on_void = player.void

@@ -161,7 +161,7 @@ def _asked(request: web.Request, caller: Caller) -> tuple[Asked, bool]:
 
 
 def _connection(request: web.Request, events: Events, begun: Start) -> Connection:
-    backend, session = request.app[BACKEND], begun.opened.session
+    backend = request.app[BACKEND]
     connection = Connection(
         DOOR,
         events,
@@ -171,7 +171,7 @@ def _connection(request: web.Request, events: Events, begun: Start) -> Connectio
         begun.frames.error,
         place=begun.place,
         max_waiting_bytes=NO_LIMIT,
-        way=Listening(backend, session, comes_back=True, asks=True),
+        way=Listening(comes_back=True, asks=True),
     )
 
     def told(event: str) -> None:

@@ -23,7 +23,6 @@ from gateway.answers import AnswerFailed, Answers, Spoken, SpokenPackets, Spoken
 from gateway.appkeys import BACKEND, CONNECTIONS, LIMITS, METRICS, SETTINGS
 from gateway.backend import Backend
 from gateway.commands import command
-from gateway.connections import NO_BRIDGE_S
 from gateway.doors import mobile, mobile_messages
 from gateway.doors.api_messages import read_user
 from gateway.downlink import Downlink
@@ -40,6 +39,7 @@ from gateway.errors import (
     UnusableAudio,
 )
 from gateway.goodbye import to_its_end
+from gateway.holding import NO_BRIDGE_S
 from gateway.naming import Opened, new_session
 from gateway.output import Wrapping
 from gateway.session import ClientSession, Recording, Speech

@@ -182,7 +182,7 @@ async def _start(request: web.Request, caller: Caller, conversation: str) -> Sta
 
 
 def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connection:
-    backend, session = request.app[BACKEND], start.opened.session
+    backend = request.app[BACKEND]
     connection = Connection(
         DOOR,
         stream,
@@ -192,7 +192,7 @@ def _listener(request: web.Request, stream: WatchStream, start: Start) -> Connec
         _error_frame,
         place=start.place,
         max_waiting_bytes=0,  # nothing is said over it
-        way=Listening(backend, session, asks=True),
+        way=Listening(asks=True),
     )
     for greeting in start.greetings:
         connection.outbox.reply(_frame(greeting))

@@ -7,6 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bench import docs
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "capacity.md").read_text()
 RESULT = re.compile(r"`(bench/results/[\w.-]+\.json)`")
@@ -46,3 +50,18 @@ def test_what_a_codec_costs() -> None:
     for (_, *told), both in zip(rows, (False, True), strict=True):
         cost = sessions[both, 40]
         assert told == [f"{cost['worker_ms']:.1f}", f"{cost['children_ms']:.1f}"]
+
+
+def test_the_tables_of_a_whole_run_are_those_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made by `python -m bench.docs`, and changed by nobody; there may be none yet."""
+    monkeypatch.chdir(ROOT)
+    tables = docs.within(PAGE)[1].strip()
+    named = RESULT.search(tables)
+    assert tables == (docs.told(Path(named[1])).strip() if named is not None else "")
+
+
+def test_the_page_takes_the_tables_of_another_run() -> None:
+    before, tables, after = docs.within(f"a\n{docs.BEGIN}old\n{docs.END}b\n")
+    assert (before, tables, after) == (f"a\n{docs.BEGIN}", "old\n", f"{docs.END}b\n")
+    with pytest.raises(ValueError, match="no place"):
+        docs.within("a page without")

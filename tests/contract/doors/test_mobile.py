@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway import connections
 from streams import down, keys, pcm, turns, up
 from streams.connection import text
 from streams.messages import SetPersona
@@ -301,7 +300,7 @@ async def test_a_session_that_fails_closes_the_connection_as_an_error(stage: Sta
 
 async def test_a_session_that_is_gone_closes_the_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody announces it: the next word finds out."""
-    monkeypatch.setattr(connections, "ATTACH_RENEW_S", 3600)  # which would find out, too
+    monkeypatch.setattr("gateway.keeper.ATTACH_RENEW_S", 3600)  # which would find out, too
     async with stage.client() as client:
         session = await stage.session()
         await (await stage.bridge(session)).say(down.Failed("c", "Hello."))
@@ -690,8 +689,8 @@ async def test_the_old_call_says_where_to_go(stage: Stage) -> None:
 
 async def test_a_client_that_nobody_takes_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All bridges are full, or there is none: a sentence instead of silence; what was said is kept."""
-    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
-    monkeypatch.setattr("gateway.connections.ATTACH_RENEW_S", 0.05)
+    monkeypatch.setattr("gateway.holding.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.keeper.ATTACH_RENEW_S", 0.05)
     async with stage.client() as client:
         await client.say_audio(b"file")
         heard = await client.hear()

@@ -218,9 +218,8 @@ async def test_who_speaks_while_nobody_is_free_is_told(
     redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the stream, wherever the words went; and the words are kept."""
-    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
-    monkeypatch.setattr("gateway.connections.ATTACH_RENEW_S", 0.05)
-    monkeypatch.setattr("gateway.listening.ASK_EVERY_S", 0.05)
+    monkeypatch.setattr("gateway.holding.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.keeper.ATTACH_RENEW_S", 0.05)
     settings = GatewaySettings(PORT=0, REDIS_URL=redis_server.url)
     async with (
         aiohttp.ClientSession() as client,

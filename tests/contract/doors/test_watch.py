@@ -615,9 +615,8 @@ async def test_a_gateway_that_stops_says_so(settings: GatewaySettings, redis: Re
 
 
 async def test_whose_speech_nobody_takes_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.connections.NO_BRIDGE_S", 0.05)
-    monkeypatch.setattr("gateway.connections.ATTACH_RENEW_S", 0.05)
-    monkeypatch.setattr("gateway.listening.ASK_EVERY_S", 0.05)
+    monkeypatch.setattr("gateway.holding.NO_BRIDGE_S", 0.05)
+    monkeypatch.setattr("gateway.keeper.ATTACH_RENEW_S", 0.05)
     async with streaming(stage.url) as stream:
         await stream.hear()
         await upload(stage.url, TENTH)

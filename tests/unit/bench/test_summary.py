@@ -15,7 +15,7 @@ def measurement(number: int, arm: Arm, p50: float, each: float) -> Measurement:
     """Every process that stands between costs `each`."""
     clients = Result(sent=100, received=99, lost=1, round_trip=RoundTrip(99, p50, p50, p50 * 10, p50 * 20))
     cost = {name: Cost(each if name in BETWEEN[arm] else 0.0, 0.0) for name in NAMES}
-    return Measurement(number, 10, arm, clients, 8.0, cost, 20.0, 1.0, dict.fromkeys(NAMES, Memory(60.0, 40.0)))
+    return Measurement(number, 10, 10, arm, clients, 8.0, cost, 20.0, 1.0, dict.fromkeys(NAMES, Memory(60.0, 40.0)))
 
 
 def test_arms_are_compared_within_a_round() -> None:
