@@ -11,11 +11,17 @@ from cli.load.processes import Memory
 
 __all__ = ["ARMS", "BETWEEN", "Arm", "Cost", "Measurement", "Memory", "Opening", "Record"]
 
-Arm = Literal["direct", "relay", "parley"]
+Arm = Literal["direct", "relay", "parley", "barest"]
 ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
-"""client ↔ simulator, the floor; with the bare relay between them; with gateway, Redis and bridge between them"""
+"""client ↔ simulator, the floor; with the bare relay between them; with gateway, Redis and bridge between them.
+`barest`, measured by `--floor` only: with the least between them that goes the same way"""
 
-BETWEEN: Mapping[Arm, tuple[str, ...]] = {"direct": (), "relay": ("relay",), "parley": ("gateway", "bridge", "redis")}
+BETWEEN: Mapping[Arm, tuple[str, ...]] = {
+    "direct": (),
+    "relay": ("relay",),
+    "parley": ("gateway", "bridge", "redis"),
+    "barest": ("barest gateway", "barest bridge", "redis"),
+}
 """The processes that an arm puts between client and simulator."""
 
 
