@@ -155,7 +155,7 @@ class Line:
             else:
                 others.put_nowait(message)
 
-        TakenOver(connection, answered, others.put_nowait)
+        TakenOver(connection, answered, lambda _, error: others.put_nowait(error))
         while True:
             await self._obey(pubsub, await others.get())
 

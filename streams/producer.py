@@ -17,7 +17,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from redis.typing import EncodableT
@@ -36,6 +35,8 @@ from streams.errors import (
 )
 from streams.ids import EntryId, next_left
 from streams.messages import Message
+from streams.pipelines import Command
+from streams.waiting import Waiting
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -60,33 +61,6 @@ RETAIN_BYTES = 256 << 10
 that syncs its file every second, or a replica that is worth its name."""
 RETAIN_IDLE_S = 30.0
 """And no longer than this when nothing else is stored."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """An entry on its way: events `first` to `last` of this producer in one message."""
-
-    first: int
-    last: int
-    message: Message
-    fields: codec.Fields
-    stamp: codec.Fields
-    """when the first of them was given to be stored; it is among the fields"""
-    stored: list[asyncio.Future[EntryId]] = field(default_factory=list)
-    frozen: bool = False
-    """sent once: from now on it is resent as it is, and nothing joins it"""
-    stored_at: float = 0.0
-    size: int = field(init=False)
-    """bytes of its fields"""
-
-    def __post_init__(self) -> None:
-        self.size = sum(map(len, self.fields))
-
-    def takes(self, number: int, joined: Message) -> None:
-        """Events up to this one are in it now, which are one message together."""
-        self.last, self.message = number, joined
-        self.fields = [*codec.encode(joined), b"first", b"%d" % self.first, *self.stamp]
-        self.size = sum(map(len, self.fields))
 
 
 class Scheme(ABC):
@@ -179,7 +153,7 @@ class Assigned(Scheme):
 
 
 class Producer:
-    """Appends messages to one stream. Made in the loop; needs no closing: without work it has no task.
+    """Appends messages to one stream. Made in the loop; needs no closing.
 
     `lost_and_sent_again` counts the entries that the server had lost.
 
@@ -191,15 +165,24 @@ class Producer:
         self._writer, self._scheme = writer, scheme
         self._marks = keys.marks_of(stream)
         self._next = first
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._waiting_bytes = 0
-        self._retained: deque[_Waiting] = deque()
+        self._retained: deque[Waiting] = deque()
         self._retained_bytes = 0
         self._release: asyncio.TimerHandle | None = None
         self.lost_and_sent_again = 0
-        self._pump: asyncio.Task[None] | None = None
         self._failure: StreamError | None = None
         self._joins_at = time.monotonic() + scheme.alone_for_s
+        self._is_offered = False
+        """the writer has it, or what it has offered is not answered"""
+        self._batch: list[Waiting] = []
+        """what is offered, in order"""
+        self._pause: asyncio.TimerHandle | None = None
+        """until what was not answered is offered again"""
+        self._failures, self._since, self._patience_s = 0, 0.0, 0.0
+        """of an outage: how often it was tried, since when, and how long at most if the server's memory is full"""
+        self._settled: asyncio.Future[None] | None = None
+        """somebody waits for nothing to be left"""
 
     @property
     def waiting_bytes(self) -> int:
@@ -240,60 +223,81 @@ class Producer:
             self._waiting_bytes += tail.size
         else:
             stamp = codec.stamp(time.time_ns() // 1000, since_us)
-            waiting = _Waiting(number, number, message, [*codec.encode(message), *stamp], stamp, [future])
+            waiting = Waiting(number, number, message, [*codec.encode(message), *stamp], stamp, [future])
             self._waiting_bytes += waiting.size
             self._queue.append(waiting)
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run(), name=f"streams.producer {self.stream}")
+        if not self._is_offered and self._pause is None:
+            self._since = asyncio.get_running_loop().time()
+            self._offer()
         return future
 
     async def flush(self) -> None:
         """Wait until all that was appended is stored. Raises what ended the producer."""
-        while self._pump is not None:
-            await asyncio.wait([self._pump])
+        while self._queue:
+            self._settled = self._settled or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._settled])
         if self._failure is not None:
             raise self._failure
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        failures, since = 0, loop.time()
-        patience = random.uniform(*FULL_GIVE_UP_AFTER_S)
-        try:
-            while self._queue:
-                try:
-                    await self._offer(list(self._queue))
-                    failures, since = 0, loop.time()
-                except StreamUnavailable as error:
-                    if loop.time() - since > (patience if isinstance(error, ServerFull) else GIVE_UP_AFTER_S):
-                        raise
-                    pause = RESEND_AFTER_S[min(failures, len(RESEND_AFTER_S) - 1)]
-                    failures += 1
-                    # Once an outage: a server that is full answers a thousand streams so, every second.
-                    level = logging.WARNING if failures == 1 else logging.DEBUG
-                    logger.log(level, "%s: %s; sent again until it is stored", self.stream, error)
-                    await asyncio.sleep(pause)
-        except StreamError as error:
-            self._fail(error)
-        finally:
-            self._pump = None
+    # ── the writer's pipeline ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def _offer(self, batch: list[_Waiting]) -> None:
-        """Send these entries in one pipeline, and settle them in order up to the first that was not answered."""
-        answers = []
-        for waiting in batch:
+    def _offer(self) -> None:
+        self._is_offered = True
+        self._writer.take(self)
+
+    def offered(self) -> list[Command]:
+        """All that waits goes into this pipeline, and is resent as it is from now on."""
+        commands = []
+        self._batch = list(self._queue)
+        for waiting in self._batch:
             waiting.frozen = True
             scheme = self._scheme.arguments(waiting.first, waiting.last)
-            answers.append(self._writer.append(self.stream, self._marks, scheme, waiting.fields))
-        # All of them are settled when the first one is: they were in one pipeline.
-        results = [await _outcome(answer) for answer in answers]
-        for waiting, result in zip(batch, results, strict=True):
-            if isinstance(result, StreamError):
-                raise result
-            if result[0] == b"want" and self._go_back(result[1]):
-                return
-            self._settle(waiting, result)
+            commands.append(self._writer.command(self.stream, self._marks, scheme, waiting.fields))
+        return commands
 
-    def _settle(self, waiting: _Waiting, answer: list[bytes]) -> None:
+    def answered(self, answers: Sequence[Any]) -> None:
+        """Settle what was offered in order, up to the first that was not answered."""
+        self._is_offered, loop = False, asyncio.get_running_loop()
+        try:
+            for waiting, answer in zip(self._batch, answers, strict=True):
+                if isinstance(answer, StreamError):
+                    raise answer
+                if answer[0] == b"want" and self._go_back(answer[1]):
+                    break
+                self._settle(waiting, answer)
+            self._failures, self._since = 0, loop.time()
+        except StreamUnavailable as error:
+            self._not_answered(error)
+        except StreamError as error:
+            self._fail(error)
+        if self._queue:
+            if self._pause is None:
+                self._offer()
+        elif self._settled is not None:
+            self._settled.set_result(None)
+            self._settled = None
+
+    def _not_answered(self, error: StreamUnavailable) -> None:
+        """Offer it again in a while, if there is still hope."""
+        loop = asyncio.get_running_loop()
+        if not self._failures:
+            self._patience_s = random.uniform(*FULL_GIVE_UP_AFTER_S)
+        patience_s = self._patience_s if isinstance(error, ServerFull) else GIVE_UP_AFTER_S
+        if loop.time() - self._since > patience_s:
+            self._fail(error)
+            return
+        pause_s = RESEND_AFTER_S[min(self._failures, len(RESEND_AFTER_S) - 1)]
+        self._failures += 1
+        # Once an outage: a server that is full answers a thousand streams so, every second.
+        level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        logger.log(level, "%s: %s; sent again until it is stored", self.stream, error)
+        self._pause = loop.call_later(pause_s, self._offer_again)
+
+    def _offer_again(self) -> None:
+        self._pause = None
+        self._offer()
+
+    def _settle(self, waiting: Waiting, answer: list[bytes]) -> None:
         what, where = answer
         if what in (b"ok", b"stored"):
             entry_id = EntryId.parse(where)
@@ -327,7 +331,7 @@ class Producer:
         logger.warning("%s: Redis has lost %d entries that it had stored; they are sent again", self.stream, len(lost))
         return True
 
-    def _retain(self, waiting: _Waiting) -> None:
+    def _retain(self, waiting: Waiting) -> None:
         now = asyncio.get_running_loop().time()
         waiting.stored_at = now
         self._retained.append(waiting)
@@ -362,14 +366,6 @@ class Producer:
                     future.set_exception(error)
                     future.exception()  # whoever dropped the future hears of it by the next append or flush
         self._queue.clear()
-
-
-async def _outcome(answer: asyncio.Future[Any]) -> Any:
-    """What it gives, or the StreamError that it raises."""
-    try:
-        return await answer
-    except StreamError as error:
-        return error
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:

@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
+CLOSED = "Connection closed by server."
 _NOT_YET = object()
 
 
@@ -26,9 +27,12 @@ class TakenOver(asyncio.Protocol):
     """
 
     def __init__(
-        self, connection: AbstractConnection, answered: Callable[[Any], None], lost: Callable[[RedisError], None]
+        self,
+        connection: AbstractConnection,
+        answered: Callable[[Any], None],
+        lost: Callable[[TakenOver, RedisError], None],
     ) -> None:
-        self.is_lost = False
+        self._is_lost = False
         self._answered, self._lost = answered, lost
         settings: Any = {"protocolError": InvalidResponse, "replyError": _error_of(connection), "notEnoughData": _NOT_YET}
         self._answers = hiredis.Reader(**settings)
@@ -40,13 +44,20 @@ class TakenOver(asyncio.Protocol):
         if early := bytes(cast(Any, connection)._reader._buffer):
             self.data_received(early)
         if self._transport.is_closing():
-            self._is_over(RedisConnectionError("Connection closed by server."))
+            self._is_over(RedisConnectionError(CLOSED))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody would get what is written."""
+        return not self._is_lost and not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Raises ConnectionError when nobody would get it."""
-        if self.is_lost or self._transport.is_closing():
-            raise RedisConnectionError("Connection closed by server.")
+        """While it is open."""
         self._transport.write(data)
+
+    def abort(self) -> None:
+        """Nothing more of it is wanted; redis-py still has to disconnect it."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._answers.feed(data)
@@ -56,11 +67,11 @@ class TakenOver(asyncio.Protocol):
     def eof_received(self) -> None:
         """redis-py's would keep the half that is still open, and there is no use for it."""
         self._before.eof_received()
-        self._is_over(RedisConnectionError("Connection closed by server."))
+        self._is_over(RedisConnectionError(CLOSED))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._before.connection_lost(error)
-        self._is_over(RedisConnectionError(str(error) if error else "Connection closed by server."))
+        self._is_over(RedisConnectionError(str(error) if error else CLOSED))
 
     def pause_writing(self) -> None:
         self._before.pause_writing()
@@ -77,9 +88,9 @@ class TakenOver(asyncio.Protocol):
             return _NOT_YET
 
     def _is_over(self, error: RedisError) -> None:
-        if not self.is_lost:
-            self.is_lost = True
-            self._lost(error)
+        if not self._is_lost:
+            self._is_lost = True
+            self._lost(self, error)
 
 
 def _error_of(connection: AbstractConnection) -> Callable[[str], Exception]:
