@@ -16,7 +16,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.typing import EncodableT
@@ -54,13 +54,15 @@ the others."""
 MAX_WAITING_BYTES = 16 << 20
 """Of entries not yet stored; past it `append` raises StreamFull."""
 
-
 RETAIN_S = 3.0
 RETAIN_BYTES = 256 << 10
 """What was stored is kept until something else is stored so much later, or so much has come on top: more than a server loses
 that syncs its file every second, or a replica that is worth its name."""
 RETAIN_IDLE_S = 30.0
 """And no longer than this when nothing else is stored."""
+
+
+Told = Callable[[int, StreamError | None], None]
 
 
 class Scheme(ABC):
@@ -157,12 +159,13 @@ class Producer:
 
     `lost_and_sent_again` counts the entries that the server had lost.
 
-    `first` is the number of its first event (a numbering client that resumes does not begin at 1).
+    `first` is the number of its first event (a numbering client that resumes does not begin at 1). `told` is called with the
+    number of each event, in order: with None when it is stored, or with why it is not.
     """
 
-    def __init__(self, writer: Writer, stream: str, scheme: Scheme, *, first: int = 1) -> None:
+    def __init__(self, writer: Writer, stream: str, scheme: Scheme, *, first: int = 1, told: Told | None = None) -> None:
         self.stream = stream
-        self._writer, self._scheme = writer, scheme
+        self._writer, self._scheme, self._told = writer, scheme, told
         self._marks = keys.marks_of(stream)
         self._next = first
         self._queue: deque[Waiting] = deque()
@@ -207,29 +210,35 @@ class Producer:
         The future may be dropped: a failure is also raised by the next `append` and by `flush`.
         Raises what ended this producer before (Over, Replaced, Fenced, StreamUnavailable), or StreamFull.
         """
+        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
+        self._queue_up(message, since_us).stored.append(future)
+        return future
+
+    def put(self, message: Message, *, since_us: int | None = None) -> None:
+        """As `append`, where nobody awaits it."""
+        self._queue_up(message, since_us)
+
+    def _queue_up(self, message: Message, since_us: int | None) -> Waiting:
         if self._failure is not None:
             raise self._failure
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise StreamFull(f"{self.stream}: {self._waiting_bytes} bytes wait for Redis")
-        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
         number, self._next = self._next, self._next + 1
-        tail = self._queue[-1] if self._queue else None
-        may_join = tail is not None and not tail.frozen and time.monotonic() >= self._joins_at
-        joined = tail.message.join(message) if tail is not None and may_join else None
-        if tail is not None and joined is not None:
-            self._waiting_bytes -= tail.size
-            tail.takes(number, joined)
-            tail.stored.append(future)
-            self._waiting_bytes += tail.size
+        waiting = self._queue[-1] if self._queue else None
+        may_join = waiting is not None and not waiting.frozen and time.monotonic() >= self._joins_at
+        joined = waiting.message.join(message) if waiting is not None and may_join else None
+        if waiting is not None and joined is not None:
+            self._waiting_bytes -= waiting.size
+            waiting.takes(number, joined)
         else:
             stamp = codec.stamp(time.time_ns() // 1000, since_us)
-            waiting = Waiting(number, number, message, [*codec.encode(message), *stamp], stamp, [future])
-            self._waiting_bytes += waiting.size
+            waiting = Waiting(number, number, message, [*codec.encode(message), *stamp], stamp)
             self._queue.append(waiting)
+        self._waiting_bytes += waiting.size
         if not self._is_offered and self._pause is None:
             self._since = asyncio.get_running_loop().time()
             self._offer()
-        return future
+        return waiting
 
     async def flush(self) -> None:
         """Wait until all that was appended is stored. Raises what ended the producer."""
@@ -309,6 +318,7 @@ class Producer:
                 if not future.done():
                     future.set_result(entry_id)
             waiting.stored.clear()
+            self._tell(waiting, None)
         elif what == b"over":
             raise Over(self.stream)
         elif what == b"newer":
@@ -365,7 +375,14 @@ class Producer:
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # whoever dropped the future hears of it by the next append or flush
-        self._queue.clear()
+        failed, self._queue = self._queue, deque()
+        for waiting in failed:
+            self._tell(waiting, error)
+
+    def _tell(self, waiting: Waiting, error: StreamError | None) -> None:
+        if self._told is not None:
+            for number in range(waiting.first, waiting.last + 1):
+                self._told(number, error)
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:
