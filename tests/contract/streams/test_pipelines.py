@@ -14,9 +14,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
+from streams.consumer import read
 from streams.errors import Over
 from streams.hub import open_hub
-from streams.pcm import Audio
+from streams.pcm import Audio, decoder
 from streams.pipelines import Command, Pipelines, pipelines
 from streams.producer import Marked, Producer
 from streams.sessions import Session
@@ -136,8 +137,8 @@ async def test_what_comes_while_a_pipeline_of_others_is_under_way_is_one_entry(r
         assert await busy is None
         first, second = await asyncio.gather(*stored)
     assert first == second
-    ((_, fields),) = await redis.xrange(session.keys.pcm, min=str(first))
-    assert fields[b"audio"] == b"\0\0\1\1"
+    *_, entry = await read(redis, session.keys.pcm, decoder)
+    assert (entry.id, entry.message) == (first, Audio(b"\0\0\1\1"))
 
 
 async def test_each_event_is_told_of_when_it_is_stored_and_when_it_is_not(redis: Redis, session: Session) -> None:
