@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench import floor as floor_bench
 from bench import media as media_bench
 from bench import media_report, report
 from bench import profile as profiling
 from bench.machine import describe
 from bench.record import LoadFailed
 from bench.rounds import Plan, Rounds
-from bench.stage import Stage
+from bench.stage import FloorStage, Stage
 from bench.summary import summarise
 from bench.whole import WholeRun
 from runtime.errors import ParleyError
@@ -40,6 +41,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="Two rounds of 3 s: to see that it works.")] = False,
     keep: Annotated[bool, typer.Option(help="Write the file to bench/results, to be committed.")] = False,
     media: Annotated[bool, typer.Option(help="Only the transcoder's codecs: in, out, and beside pydub and ffmpeg.")] = False,
+    floor: Annotated[bool, typer.Option(help="Also what costs least with Redis in the way, at the most sessions.")] = False,
     profile: Annotated[bool, typer.Option(help="Only watch gateway and bridge with py-spy, at the most sessions.")] = False,
     py_spy: Annotated[str | None, typer.Option(help="Where py-spy is, if it is not on the PATH.")] = None,
 ) -> None:
@@ -50,6 +52,8 @@ def main(
     try:
         if media:
             _media(console, media_bench.QUICK if quick else media_bench.MediaPlan(rounds, seconds), keep=keep)
+        elif floor:
+            _floor(console, plan)
         elif profile:
             _profile(console, plan, py_spy)
         else:
@@ -97,6 +101,19 @@ def _media(console: Console, plan: media_bench.MediaPlan, *, keep: bool) -> None
     media_report.show(console, record, machine, rounds=plan.rounds)
     path = media_report.write(report.KEPT if keep else report.PASSING, record, machine, asdict(plan))
     console.print(f"All figures: {path}")
+
+
+def _floor(console: Console, plan: Plan) -> None:
+    most = max(talking for _, talking in plan.sessions)
+    with FloorStage() as stage, closing(Rounds(stage, plan)) as rounds:
+        measured = [
+            rounds.measure(number, most, most, arm) for number in range(1, plan.rounds + 1) for arm in floor_bench.ARMS
+        ]
+    console.print(
+        f"CPU of what stands between client and model, but for Redis, a session-second; {most} sessions:", soft_wrap=True
+    )
+    for told in floor_bench.told(measured):
+        console.print(told)
 
 
 def _profile(console: Console, plan: Plan, py_spy: str | None) -> None:

@@ -13,9 +13,10 @@ from cli.load.processes import Memory
 
 __all__ = ["ARMS", "BETWEEN", "RECORDING_ARMS", "Arm", "Cost", "LoadFailed", "Measurement", "Memory", "Opening", "Record"]
 
-Arm = Literal["direct", "relay", "parley", "not recorded", "recorded"]
+Arm = Literal["direct", "relay", "parley", "barest", "not recorded", "recorded"]
 ARMS: tuple[Arm, ...] = ("direct", "relay", "parley")
-"""client ↔ simulator, the floor; with the bare relay between them; with gateway, Redis and bridge between them"""
+"""client ↔ simulator, the floor; with the bare relay between them; with gateway, Redis and bridge between them.
+`barest`, measured by `--floor` only: with the least between them that goes the same way"""
 
 RECORDING_ARMS: tuple[Arm, ...] = ("not recorded", "recorded")
 """Two gateways of one deployment: at the other one all sessions are recorded, by the transcoder."""
@@ -26,6 +27,7 @@ BETWEEN: Mapping[Arm, tuple[str, ...]] = {
     "parley": ("gateway", "bridge", "redis"),
     "not recorded": ("gateway", "bridge", "redis", "transcoder"),
     "recorded": ("recording gateway", "bridge", "redis", "transcoder"),
+    "barest": ("barest gateway", "barest bridge", "redis"),
 }
 """The processes that an arm puts between client and simulator."""
 

@@ -84,3 +84,14 @@ class RecordingStage(Stage):
         yield "gateway", ("gateway",), {**shared, **self.at("gateway")}
         records = {"PARLEY_RECORD": "on"}
         yield "recording gateway", ("gateway",), {**shared, **recordings, **records, **self.at("recording gateway")}
+
+
+class FloorStage(Stage):
+    """With the barest gateway and bridge that go the same way."""
+
+    doors: Mapping[Arm, str] = {**Stage.doors, "barest": "barest gateway"}
+
+    def services(self, directory: Path, simulator: str, shared: Mapping[str, str]) -> Iterator[Service]:
+        yield "barest bridge", ("bench.barest", "bridge", simulator), shared
+        yield "barest gateway", ("bench.barest", "gateway", str(self._ports["barest gateway"])), shared
+        yield from super().services(directory, simulator, shared)

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from gateway.backend import Backend
 from gateway.errors import Busy, ConnectionOver, NotStored, Replaced, Unavailable
@@ -24,7 +23,6 @@ from gateway.source_change import change_source
 from gateway.uplink import LEAVE_TIMEOUT_S
 from streams import errors, pcm, up
 from streams.dispatch import hand_out
-from streams.ids import EntryId
 from streams.keys import new_sid
 from streams.messages import ClientEvent, End, Message
 from streams.producer import Marked, Numbered, Producer
@@ -140,7 +138,10 @@ class LiveUplink:
         return self._unspoken
 
     def _new_producer(self, first: int) -> Producer:
-        return Producer(self._backend.writer, self._stream, self._scheme, first=first)
+        producer = Producer(
+            self._backend.writer, self._stream, self._scheme, first=first, told=lambda *told: self._settled(producer, *told)
+        )
+        return producer
 
     async def _work(self) -> None:
         try:
@@ -205,18 +206,17 @@ class LiveUplink:
             await producer.flush()
 
     def _append(self, message: Message) -> None:
-        producer, number = self._producer, self._producer.next_number
+        producer = self._producer
         try:
-            stored = producer.append(message)
+            producer.put(message)
         except errors.StreamFull:
             raise Busy from None
         except errors.StreamError as error:
             self._failed(producer, error)
             raise NotStored from None
-        stored.add_done_callback(partial(self._settled, producer, number))
 
-    def _settled(self, producer: Producer, number: int, stored: asyncio.Future[EntryId]) -> None:
-        if (error := stored.exception()) is None:
+    def _settled(self, producer: Producer, number: int, error: errors.StreamError | None) -> None:
+        if error is None:
             self.on_stored(number)
         else:
             self._failed(producer, error)

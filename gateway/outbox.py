@@ -96,7 +96,8 @@ class Outbox:
         if not self._waiting:
             return False
         frame, reply = self._waiting[-1]
-        self._waiting[-1] = (replace(frame, entry=entry), reply)
+        if frame.entry != entry:
+            self._waiting[-1] = (replace(frame, entry=entry), reply)
         return True
 
     def rest(self) -> list[Frame]:

@@ -29,7 +29,7 @@ class Ledger:
         number = self._down.next_number
         if isinstance(message, down.Failed):
             message = replace(message, message=without_secrets(message.message))
-        self._down.append(message)
+        self._down.put(message)
         if isinstance(message, down.ServerEvent):
             if message.type == "response.created":
                 self.answers_from = EntryId(self.epoch, number)
@@ -39,7 +39,7 @@ class Ledger:
 
     def record(self, message: turns.TurnsMessage) -> None:
         """Remember what was said."""
-        self._turns.append(message)
+        self._turns.put(message)
 
     async def flush(self) -> None:
         """Returns when all of it is stored."""

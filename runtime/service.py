@@ -22,6 +22,10 @@ from runtime.tasks import tell_on_signal
 
 S = TypeVar("S", bound=Settings)
 
+YOUNG_OBJECTS = 10_000
+"""So many more than were given up, and the youngest are looked through for garbage. A frame makes hundreds of objects, and
+next to none of them is garbage that only the collector finds; Python's own 700 are for programs that make more of it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,6 +62,7 @@ def _leave_out_what_is_loaded() -> None:
     """Modules live as long as the process: to look through them for garbage takes 30 ms, in which nobody hears anything."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

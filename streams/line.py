@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from typing import Any, Protocol
 
@@ -12,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisError
+
+from streams.taken_over import TakenOver
 
 logger = logging.getLogger(__name__)
 
@@ -142,29 +143,37 @@ class Line:
                 raise RedisConnectionError(f"it has not answered for {PING_EVERY_S:g} s")
 
     async def _listen(self, pubsub: PubSub) -> None:
+        """What a session says is heard as it arrives; all else is for this task."""
         connection = pubsub.connection
         assert connection is not None
-        while True:
-            try:
-                # What PubSub's own method adds to this, for each message: to connect again, which is done here.
-                message = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
-            except MovedError as error:
-                self._owner.moved(self, None, error.slot_id)
-                continue
+        others: asyncio.Queue[Any] = asyncio.Queue()
+
+        def answered(message: Any) -> None:
             self._heard += 1
-            if not isinstance(message, list):
-                continue  # the answer to a ping
-            if message[0] == b"smessage":
+            if isinstance(message, list) and message[0] == b"smessage":
                 self._owner.heard(message[1], message[2])
-                continue
-            await pubsub.handle_message(message)
-            if message[0] == b"ssubscribe":
-                self._owner.subscribed(message[1])
-            elif message[0] == b"sunsubscribe" and self._leaving[message[1]]:
-                self._leaving -= Counter((message[1],))
-            elif message[0] == b"sunsubscribe":  # nobody has asked for that: the slot has moved
-                self._subscribed.discard(message[1])
-                self._owner.moved(self, message[1], None)
+            else:
+                others.put_nowait(message)
+
+        TakenOver(connection, answered, lambda _, error: others.put_nowait(error))
+        while True:
+            await self._obey(pubsub, await others.get())
+
+    async def _obey(self, pubsub: PubSub, message: Any) -> None:
+        if isinstance(message, MovedError):
+            self._owner.moved(self, None, message.slot_id)
+        elif isinstance(message, Exception):
+            raise message
+        if not isinstance(message, list):
+            return  # the answer to a ping
+        await pubsub.handle_message(message)
+        if message[0] == b"ssubscribe":
+            self._owner.subscribed(message[1])
+        elif message[0] == b"sunsubscribe" and self._leaving[message[1]]:
+            self._leaving -= Counter((message[1],))
+        elif message[0] == b"sunsubscribe":  # nobody has asked for that: the slot has moved
+            self._subscribed.discard(message[1])
+            self._owner.moved(self, message[1], None)
 
 
 async def _as_it_came(response: Any) -> Any:

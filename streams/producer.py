@@ -14,29 +14,27 @@ import asyncio
 import logging
 import random
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from redis.typing import EncodableT
 
 from streams import codec, keys
 from streams.errors import (
-    Fenced,
     Over,
-    Replaced,
     ServerFull,
     StreamError,
     StreamFull,
-    StreamRefusal,
     StreamUnavailable,
     Wanted,
 )
 from streams.ids import EntryId, next_left
 from streams.messages import Message
+from streams.pipelines import Command
+from streams.schemes import Assigned, Chained, Marked, Numbered, Scheme
+from streams.unstored import Unstored
 from streams.writer import Writer
+
+__all__ = ["Assigned", "Chained", "Marked", "Numbered", "Producer", "Scheme", "open_left"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +51,6 @@ the others."""
 MAX_WAITING_BYTES = 16 << 20
 """Of entries not yet stored; past it `append` raises StreamFull."""
 
-
 RETAIN_S = 3.0
 RETAIN_BYTES = 256 << 10
 """What was stored is kept until something else is stored so much later, or so much has come on top: more than a server loses
@@ -62,144 +59,41 @@ RETAIN_IDLE_S = 30.0
 """And no longer than this when nothing else is stored."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """An entry on its way: events `first` to `last` of this producer in one message."""
-
-    first: int
-    last: int
-    message: Message
-    fields: codec.Fields
-    stamp: codec.Fields
-    """when the first of them was given to be stored; it is among the fields"""
-    stored: list[asyncio.Future[EntryId]] = field(default_factory=list)
-    frozen: bool = False
-    """sent once: from now on it is resent as it is, and nothing joins it"""
-    stored_at: float = 0.0
-    size: int = field(init=False)
-    """bytes of its fields"""
-
-    def __post_init__(self) -> None:
-        self.size = sum(map(len, self.fields))
-
-    def takes(self, number: int, joined: Message) -> None:
-        """Events up to this one are in it now, which are one message together."""
-        self.last, self.message = number, joined
-        self.fields = [*codec.encode(joined), b"first", b"%d" % self.first, *self.stamp]
-        self.size = sum(map(len, self.fields))
-
-
-class Scheme(ABC):
-    """How a producer's events get their ids: ARGV[1…4] of append.lua."""
-
-    refusal: type[StreamRefusal] = Replaced
-    """what it means when somebody has opened a newer gen or epoch"""
-    alone_for_s = 0.0
-    """so long after a producer began, each of its events is an entry of its own"""
-
-    @abstractmethod
-    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        """For the entry that carries events `first` to `last`, counted from 1."""
-
-    def stored(self, last: int) -> None:  # noqa: B027 - most schemes need not know
-        """Event `last` and all before it are stored."""
-
-    def last_of(self, where: bytes) -> int | None:
-        """Read from a `want`: the last event of this producer that the server has; None when that does not tell."""
-        return int(where)
-
-
-class Marked(Scheme):
-    """Whoever does not number: `<newest gen>-*`, told apart by writer and count."""
-
-    def __init__(self, writer_id: str) -> None:
-        self.writer_id = writer_id
-
-    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        return (b"marked", self.writer_id, first, last)
-
-
-class Numbered(Scheme):
-    """A client that numbers: `<gen>-<n * 4096>`; the script takes the next number only.
-
-    What it says first may be a resend of what a server has lost, and whoever listens has heard: under the same ids it is
-    not heard again, but joined otherwise than it was it would be. It keeps what it has said for ten seconds.
-    """
-
-    alone_for_s = 12.0
-
-    def __init__(self, gen: int) -> None:
-        self.gen = gen
-
-    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        return (b"numbered", self.gen, first, last)
-
-
-class Chained(Scheme):
-    """The only writer of a reign: its n-th event is `<epoch>-<n>`, right behind the one before."""
-
-    refusal = Fenced
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        return (b"exact", f"{self.epoch}-{last}", f"{self.epoch}-{first - 1}", b"")
-
-    def last_of(self, where: bytes) -> int | None:
-        tip = EntryId.parse(where)
-        return tip.right if tip.left == self.epoch else None
-
-
-class Assigned(Scheme):
-    """Ids that follow from what the work was made of (`streams.ids.piece`): work done twice is refused once.
-
-    `last`: what the stream holds at least. A server that has lost it wants that first: the work is to be done again from
-    where it stands now (Wanted).
-    """
-
-    def __init__(self, last: EntryId | None = None) -> None:
-        self._ids: dict[int, EntryId] = {}
-        self.last = last
-
-    def assign(self, number: int, entry_id: EntryId) -> None:
-        """The id of the producer's event `number`; call it before `append`."""
-        self._ids[number] = entry_id
-
-    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
-        before = self._ids.get(first - 1, self.last)
-        return (b"made", str(self._ids[last]), str(before) if before else b"", b"")
-
-    def stored(self, last: int) -> None:
-        if (entry_id := self._ids.pop(last, None)) is not None:
-            self.last = entry_id
-
-    def last_of(self, where: bytes) -> int | None:
-        return None
+Told = Callable[[int, StreamError | None], None]
 
 
 class Producer:
-    """Appends messages to one stream. Made in the loop; needs no closing: without work it has no task.
+    """Appends messages to one stream. Made in the loop; needs no closing.
 
     `lost_and_sent_again` counts the entries that the server had lost.
 
-    `first` is the number of its first event (a numbering client that resumes does not begin at 1).
+    `first` is the number of its first event (a numbering client that resumes does not begin at 1). `told` is called with the
+    number of each event, in order: with None when it is stored, or with why it is not.
     """
 
-    def __init__(self, writer: Writer, stream: str, scheme: Scheme, *, first: int = 1) -> None:
+    def __init__(self, writer: Writer, stream: str, scheme: Scheme, *, first: int = 1, told: Told | None = None) -> None:
         self.stream = stream
-        self._writer, self._scheme = writer, scheme
+        self._writer, self._scheme, self._told = writer, scheme, told
         self._marks = keys.marks_of(stream)
         self._next = first
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Unstored] = deque()
         self._waiting_bytes = 0
-        self._retained: deque[_Waiting] = deque()
+        self._retained: deque[Unstored] = deque()
         self._retained_bytes = 0
         self._release: asyncio.TimerHandle | None = None
         self.lost_and_sent_again = 0
-        self._pump: asyncio.Task[None] | None = None
         self._failure: StreamError | None = None
         self._joins_at = time.monotonic() + scheme.alone_for_s
+        self._is_offered = False
+        """the writer has it, or what it has offered is not answered"""
+        self._batch: list[Unstored] = []
+        """what is offered, in order"""
+        self._pause: asyncio.TimerHandle | None = None
+        """until what was not answered is offered again"""
+        self._failures, self._since, self._patience_s = 0, 0.0, 0.0
+        """of an outage: how often it was tried, since when, and how long at most if the server's memory is full"""
+        self._settled: asyncio.Future[None] | None = None
+        """somebody waits for nothing to be left"""
 
     @property
     def waiting_bytes(self) -> int:
@@ -224,76 +118,103 @@ class Producer:
         The future may be dropped: a failure is also raised by the next `append` and by `flush`.
         Raises what ended this producer before (Over, Replaced, Fenced, StreamUnavailable), or StreamFull.
         """
+        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
+        self._queue_up(message, since_us).stored.append(future)
+        return future
+
+    def put(self, message: Message, *, since_us: int | None = None) -> None:
+        """As `append`, where nobody awaits it."""
+        self._queue_up(message, since_us)
+
+    def _queue_up(self, message: Message, since_us: int | None) -> Unstored:
         if self._failure is not None:
             raise self._failure
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise StreamFull(f"{self.stream}: {self._waiting_bytes} bytes wait for Redis")
-        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
         number, self._next = self._next, self._next + 1
-        tail = self._queue[-1] if self._queue else None
-        may_join = tail is not None and not tail.frozen and time.monotonic() >= self._joins_at
-        joined = tail.message.join(message) if tail is not None and may_join else None
-        if tail is not None and joined is not None:
-            self._waiting_bytes -= tail.size
-            tail.takes(number, joined)
-            tail.stored.append(future)
-            self._waiting_bytes += tail.size
+        waiting = self._queue[-1] if self._queue else None
+        may_join = waiting is not None and not waiting.frozen and time.monotonic() >= self._joins_at
+        joined = waiting.message.join(message) if waiting is not None and may_join else None
+        if waiting is not None and joined is not None:
+            self._waiting_bytes -= waiting.size
+            waiting.takes(number, joined)
         else:
             stamp = codec.stamp(time.time_ns() // 1000, since_us)
-            waiting = _Waiting(number, number, message, [*codec.encode(message), *stamp], stamp, [future])
-            self._waiting_bytes += waiting.size
+            waiting = Unstored(number, number, message, [*codec.encode(message), *stamp], stamp)
             self._queue.append(waiting)
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run(), name=f"streams.producer {self.stream}")
-        return future
+        self._waiting_bytes += waiting.size
+        if not self._is_offered and self._pause is None:
+            self._since = asyncio.get_running_loop().time()
+            self._offer()
+        return waiting
 
     async def flush(self) -> None:
         """Wait until all that was appended is stored. Raises what ended the producer."""
-        while self._pump is not None:
-            await asyncio.wait([self._pump])
+        while self._queue:
+            self._settled = self._settled or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._settled])
         if self._failure is not None:
             raise self._failure
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        failures, since = 0, loop.time()
-        patience = random.uniform(*FULL_GIVE_UP_AFTER_S)
-        try:
-            while self._queue:
-                try:
-                    await self._offer(list(self._queue))
-                    failures, since = 0, loop.time()
-                except StreamUnavailable as error:
-                    if loop.time() - since > (patience if isinstance(error, ServerFull) else GIVE_UP_AFTER_S):
-                        raise
-                    pause = RESEND_AFTER_S[min(failures, len(RESEND_AFTER_S) - 1)]
-                    failures += 1
-                    # Once an outage: a server that is full answers a thousand streams so, every second.
-                    level = logging.WARNING if failures == 1 else logging.DEBUG
-                    logger.log(level, "%s: %s; sent again until it is stored", self.stream, error)
-                    await asyncio.sleep(pause)
-        except StreamError as error:
-            self._fail(error)
-        finally:
-            self._pump = None
+    # ── the writer's pipeline ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def _offer(self, batch: list[_Waiting]) -> None:
-        """Send these entries in one pipeline, and settle them in order up to the first that was not answered."""
-        answers = []
-        for waiting in batch:
+    def _offer(self) -> None:
+        self._is_offered = True
+        self._writer.take(self)
+
+    def offered(self) -> list[Command]:
+        """All that waits goes into this pipeline, and is resent as it is from now on."""
+        commands = []
+        self._batch = list(self._queue)
+        for waiting in self._batch:
             waiting.frozen = True
             scheme = self._scheme.arguments(waiting.first, waiting.last)
-            answers.append(self._writer.append(self.stream, self._marks, scheme, waiting.fields))
-        # All of them are settled when the first one is: they were in one pipeline.
-        results = [await _outcome(answer) for answer in answers]
-        for waiting, result in zip(batch, results, strict=True):
-            if isinstance(result, StreamError):
-                raise result
-            if result[0] == b"want" and self._go_back(result[1]):
-                return
-            self._settle(waiting, result)
+            commands.append(self._writer.command(self.stream, self._marks, scheme, waiting.fields))
+        return commands
 
-    def _settle(self, waiting: _Waiting, answer: list[bytes]) -> None:
+    def answered(self, answers: Sequence[Any]) -> None:
+        """Settle what was offered in order, up to the first that was not answered."""
+        self._is_offered, loop = False, asyncio.get_running_loop()
+        try:
+            for waiting, answer in zip(self._batch, answers, strict=True):
+                if isinstance(answer, StreamError):
+                    raise answer
+                if answer[0] == b"want" and self._go_back(answer[1]):
+                    break
+                self._settle(waiting, answer)
+            self._failures, self._since = 0, loop.time()
+        except StreamUnavailable as error:
+            self._not_answered(error)
+        except StreamError as error:
+            self._fail(error)
+        if self._queue:
+            if self._pause is None:
+                self._offer()
+        elif self._settled is not None:
+            self._settled.set_result(None)
+            self._settled = None
+
+    def _not_answered(self, error: StreamUnavailable) -> None:
+        """Offer it again in a while, if there is still hope."""
+        loop = asyncio.get_running_loop()
+        if not self._failures:
+            self._patience_s = random.uniform(*FULL_GIVE_UP_AFTER_S)
+        patience_s = self._patience_s if isinstance(error, ServerFull) else GIVE_UP_AFTER_S
+        if loop.time() - self._since > patience_s:
+            self._fail(error)
+            return
+        pause_s = RESEND_AFTER_S[min(self._failures, len(RESEND_AFTER_S) - 1)]
+        self._failures += 1
+        # Once an outage: a server that is full answers a thousand streams so, every second.
+        level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        logger.log(level, "%s: %s; sent again until it is stored", self.stream, error)
+        self._pause = loop.call_later(pause_s, self._offer_again)
+
+    def _offer_again(self) -> None:
+        self._pause = None
+        self._offer()
+
+    def _settle(self, waiting: Unstored, answer: list[bytes]) -> None:
         what, where = answer
         if what in (b"ok", b"stored"):
             entry_id = EntryId.parse(where)
@@ -305,6 +226,7 @@ class Producer:
                 if not future.done():
                     future.set_result(entry_id)
             waiting.stored.clear()
+            self._tell(waiting, None)
         elif what == b"over":
             raise Over(self.stream)
         elif what == b"newer":
@@ -327,7 +249,7 @@ class Producer:
         logger.warning("%s: Redis has lost %d entries that it had stored; they are sent again", self.stream, len(lost))
         return True
 
-    def _retain(self, waiting: _Waiting) -> None:
+    def _retain(self, waiting: Unstored) -> None:
         now = asyncio.get_running_loop().time()
         waiting.stored_at = now
         self._retained.append(waiting)
@@ -361,15 +283,14 @@ class Producer:
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # whoever dropped the future hears of it by the next append or flush
-        self._queue.clear()
+        failed, self._queue = self._queue, deque()
+        for waiting in failed:
+            self._tell(waiting, error)
 
-
-async def _outcome(answer: asyncio.Future[Any]) -> Any:
-    """What it gives, or the StreamError that it raises."""
-    try:
-        return await answer
-    except StreamError as error:
-        return error
+    def _tell(self, waiting: Unstored, error: StreamError | None) -> None:
+        if self._told is not None:
+            for number in range(waiting.first, waiting.last + 1):
+                self._told(number, error)
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:

@@ -7,10 +7,13 @@ flight: what was given in order is executed in order.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
@@ -19,8 +22,20 @@ from redis.typing import EncodableT
 from streams.errors import ServerFull, StreamUnavailable
 from streams.pipelines import Command, pipelines
 
+logger = logging.getLogger(__name__)
+
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
+
+
+class Source(Protocol):
+    """Somebody who has something to append, and makes up its mind what when the next pipeline goes out."""
+
+    def offered(self) -> list[Command]:
+        """All of it, in order."""
+
+    def answered(self, answers: Sequence[Any]) -> None:
+        """To each command the script's answer, or a StreamUnavailable: then nobody knows whether it was stored."""
 
 
 class Writer:
@@ -30,8 +45,12 @@ class Writer:
         self._pipelines = pipelines(redis)
         self._source = files("streams").joinpath("append.lua").read_bytes()
         self._sha = sha1(self._source).hexdigest()
-        self._pending: list[tuple[Command, asyncio.Future[Any]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._pending: list[Source] = []
+        self._is_busy = False
+        """a pipeline is under way, or is about to be"""
+        self._idle: asyncio.Future[None] | None = None
+        """somebody waits for that to be over"""
+        self._by_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Writer:
         try:
@@ -41,8 +60,9 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        while self._flusher is not None:
-            await asyncio.wait([self._flusher])
+        while self._is_busy:
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._idle])
         await self._pipelines.aclose()
 
     def append(
@@ -53,45 +73,120 @@ class Writer:
         The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
         was stored, and the same call may be made again.
         """
-        return self.do("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
+        return self.do(*self.command(stream, marks, scheme, fields))
+
+    def command(self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]) -> Command:
+        """What `append` does, for a Source to offer."""
+        return ("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
 
     def do(self, *command: EncodableT) -> asyncio.Future[Any]:
         """Any command in the next pipeline: where many sessions have a little to write, each pays nearly nothing for it.
 
         The future gives its answer, or raises StreamUnavailable.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append((command, future))
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush(), name="streams.writer")
-        return future
+        asked = _Asked(command, asyncio.get_running_loop().create_future())
+        self.take(asked)
+        return asked.answer
 
-    async def _flush(self) -> None:
-        try:
-            while self._pending:
-                batch, self._pending = self._pending, []
-                await self._send(batch)
-        finally:
-            self._flusher = None
+    def take(self, source: Source) -> None:
+        """Have it asked for what it offers when the next pipeline goes out; it is not to be given again until then."""
+        self._pending.append(source)
+        if not self._is_busy:
+            self._is_busy = True
+            asyncio.get_running_loop().call_soon(self._go_on)
 
-    async def _send(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
-        try:
-            answers = await self._pipelines.execute([command for command, _ in batch])
-            unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if unknown:
-                # The server has restarted or was flushed, or is new in the Cluster. None of these ran, and none after them
-                # can have overtaken: the script checks what must come before.
-                await self._pipelines.load(self._source)
-                again = await self._pipelines.execute([batch[at][0] for at in unknown])
-                for at, answer in zip(unknown, again, strict=True):
-                    answers[at] = answer
-        except (RedisError, OSError) as error:
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
+    def _go_on(self) -> None:
+        """The next pipeline, if there is something for it."""
+        if not self._pending:
+            self._is_busy = False
+            if self._idle is not None:
+                self._idle.set_result(None)
+                self._idle = None
+            return
+        sources, self._pending = self._pending, []
+        batch = _Batch([], [])
+        for source in sources:
+            try:
+                offered = source.offered()
+            except Exception:  # a fault of ours in one session's must not silence all others
+                logger.exception("nothing can be appended for somebody who wanted to")
                 continue
-            if isinstance(answer, Exception):  # no answer, or one like OOM, READONLY, LOADING: it may work a moment later
-                kind = ServerFull if isinstance(answer, OutOfMemoryError) else StreamUnavailable
-                future.set_exception(kind(f"{type(answer).__name__}: {answer}"))
-            else:
-                future.set_result(answer)
+            batch.commands.extend(offered)
+            batch.sources.append((source, len(offered)))
+        if not batch.commands:
+            self._go_on()
+        elif not self._pipelines.send(batch.commands, partial(self._answered, batch)):
+            self._by_task = asyncio.create_task(self._execute(batch), name="streams.writer")
+
+    async def _execute(self, batch: _Batch) -> None:
+        try:
+            self._answered(batch, await self._pipelines.execute(batch.commands))
+        except (RedisError, OSError) as error:
+            self._answered(batch, error)
+
+    def _answered(self, batch: _Batch, answers: list[Any] | RedisError | OSError) -> None:
+        if isinstance(answers, Exception):
+            answers = [answers] * len(batch.commands)
+        elif any(isinstance(answer, NoScriptError) for answer in answers):
+            self._by_task = asyncio.create_task(self._execute_again(batch, answers), name="streams.writer")
+            return
+        self._settle(batch, answers)
+
+    async def _execute_again(self, batch: _Batch, answers: list[Any]) -> None:
+        """The server has restarted or was flushed, or is new in the Cluster: nothing ran for which it wanted the script, and
+        nothing behind that can have overtaken, for the script checks what must come before.
+        """
+        unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        try:
+            await self._pipelines.load(self._source)
+            again = await self._pipelines.execute([batch.commands[at] for at in unknown])
+        except (RedisError, OSError) as error:
+            answers = [error] * len(batch.commands)
+        else:
+            for at, answer in zip(unknown, again, strict=True):
+                answers[at] = answer
+        self._settle(batch, answers)
+
+    def _settle(self, batch: _Batch, answers: list[Any]) -> None:
+        answers = [_unavailable(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        begin = 0
+        for source, length in batch.sources:
+            try:
+                source.answered(answers[begin : begin + length])
+            except Exception:
+                logger.exception("an answer to an append was not understood")
+            begin += length
+        self._go_on()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A pipeline, and whose commands it is made of: how many of each, in order."""
+
+    commands: list[Command]
+    sources: list[tuple[Source, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The Source of one command."""
+
+    command: Command
+    answer: asyncio.Future[Any]
+
+    def offered(self) -> list[Command]:
+        return [self.command]
+
+    def answered(self, answers: Sequence[Any]) -> None:
+        if self.answer.done():
+            return
+        if isinstance(answers[0], StreamUnavailable):
+            self.answer.set_exception(answers[0])
+        else:
+            self.answer.set_result(answers[0])
+
+
+def _unavailable(error: Exception) -> StreamUnavailable:
+    """No answer, or one like OOM, READONLY, LOADING: it may work a moment later."""
+    kind = ServerFull if isinstance(error, OutOfMemoryError) else StreamUnavailable
+    return kind(f"{type(error).__name__}: {error}")

@@ -53,7 +53,7 @@ class Frames:
         if self.streamed and (b"\n" in body or b"\r" in body):
             body = msgspec.json.format(body, indent=-1)
         body = wire.with_did(body, did) if self.dids else body
-        return Frame(kind, body, item, did if self.streamed else None, event=event or kind, prefix=self._prefix)
+        return Frame(kind, body, item, did, event=event or kind, prefix=self._prefix)
 
     def tail(self, did: EntryId, tail: down.Tail, audio: bytes) -> Frame:
         """The end of a part; the event that ends it follows, and has its place."""

@@ -139,7 +139,8 @@ async def start(request: web.Request, asked: Asked) -> Start:
         async with on_the_way(backend, opened):
             gen = await open_left(backend.writer, stream_of(opened.session, route), first, now_ms())
     frames = Frames(opened.session.sid, asked.parley, heard, asked.streamed, formats)
-    greetings = (frames.said(BIRTH, "session.created", _created(request, opened, begins, formats)),)
+    greeting = frames.said(BIRTH, "session.created", _created(request, opened, begins, formats))
+    greetings = (greeting if asked.streamed else replace(greeting, entry=None),)  # it is nothing that could be missed
     place, source = Place(BIRTH, ClientSession()), input_ or PLAIN
     return Start(opened, frames, place, known=False, gen=gen, greetings=greetings, route=route, source=source)
 

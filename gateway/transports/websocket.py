@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.errors import ConnectionOver, FrameTooLarge, NeedsWebSocket, SlowClient
+from gateway.errors import ClientLeft, ConnectionOver, FrameTooLarge, NeedsWebSocket, SlowClient
 from gateway.outbox import Frame
 from gateway.transports.outflow import Outflow, gone_is_left
 
@@ -142,8 +142,10 @@ class TextSocket:
         Raises SlowClient when the client reads nothing at all for the send timeout; a slow one that reads may take longer.
         Raises ClientLeft when it is gone.
         """
-        with gone_is_left():
+        try:
             await self._ws.send_frame(data, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
+        except ConnectionError as error:  # as in `gone_is_left`, which would cost as much as the rest of this
+            raise ClientLeft from error
         await self._outflow.settle(self._writer)
 
     async def write(self, frame: Frame) -> None:

@@ -71,6 +71,5 @@ async def test_a_producer_that_tries_again_when_all_is_closed(
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.15 + sum(RESEND_AFTER_S[:2]))
     await closes(redis, before)
-    assert producer._pump is not None
-    producer._pump.cancel()
-    await asyncio.wait([producer._pump])
+    assert producer._pause is not None
+    producer._pause.cancel()

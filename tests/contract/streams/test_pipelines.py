@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
+from streams.consumer import read
+from streams.errors import Over
 from streams.hub import open_hub
-from streams.pcm import Audio
-from streams.pipelines import Pipelines, pipelines
+from streams.pcm import Audio, decoder
+from streams.pipelines import Command, Pipelines, pipelines
 from streams.producer import Marked, Producer
 from streams.sessions import Session
 from streams.writer import Writer
@@ -82,3 +85,77 @@ async def test_a_server_that_has_forgotten_the_script_is_given_it_over_the_same_
         await redis.script_flush()
         async with asyncio.timeout(1):
             await producer.append(Audio(b"\0\0"))
+
+
+async def test_a_primary_that_has_become_a_replica_is_left(own: Pipelines) -> None:
+    """Who connects anew may be led to the new one. What it has answered is given."""
+    (before,) = await own.execute([("CLIENT", "ID")])
+    refused, echo = await own.execute([("EVAL", "return redis.error_reply('READONLY it is one')", 0), ("ECHO", "a")])
+    assert isinstance(refused, ReadOnlyError)
+    assert echo == b"a"
+    assert await own.execute([("CLIENT", "ID")]) != [before]
+
+
+async def test_a_server_that_loads_what_it_has_stored_fails_the_pipeline(own: Pipelines) -> None:
+    with pytest.raises(BusyLoadingError):
+        await own.execute([("ECHO", "a"), ("EVAL", "return redis.error_reply('LOADING it does')", 0), ("ECHO", "b")])
+    assert await own.execute([("ECHO", "new")]) == [b"new"]
+
+
+class _Faulty:
+    """A source with a fault of ours in it."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def offered(self) -> list[Command]:
+        if self.where == "offered":
+            raise LookupError(self.where)
+        return [("ECHO", "a"), ("ECHO", "b")]
+
+    def answered(self, answers: Sequence[Any]) -> None:
+        raise LookupError(self.where)
+
+
+@pytest.mark.parametrize("where", ["offered", "answered"])
+async def test_a_fault_in_one_source_silences_no_other(redis: Redis, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with Writer(redis) as writer, asyncio.timeout(5):
+        first = writer.do("ECHO", "first")
+        writer.take(_Faulty(where))
+        last = writer.do("ECHO", "last")
+        assert [await first, await last] == [b"first", b"last"]
+        assert await writer.do("ECHO", "next") == b"next"
+    assert [record.exc_info is not None for record in caplog.records if record.name == "streams.writer"] == [True]
+
+
+async def test_what_comes_while_a_pipeline_of_others_is_under_way_is_one_entry(redis: Redis, session: Session) -> None:
+    async with Writer(redis) as writer, asyncio.timeout(5):
+        busy = writer.do("BLPOP", "nothing", 0.2)
+        await asyncio.sleep(0)  # it is sent
+        producer = Producer(writer, session.keys.pcm, Marked("writer"))
+        stored = [producer.append(Audio(b"\0\0")), producer.append(Audio(b"\1\1"))]
+        assert await busy is None
+        first, second = await asyncio.gather(*stored)
+    assert first == second
+    *_, entry = await read(redis, session.keys.pcm, decoder)
+    assert (entry.id, entry.message) == (first, Audio(b"\0\0\1\1"))
+
+
+async def test_each_event_is_told_of_when_it_is_stored_and_when_it_is_not(redis: Redis, session: Session) -> None:
+    told: list[tuple[int, type[Exception] | None]] = []
+    async with Writer(redis) as writer, asyncio.timeout(5):
+        producer = Producer(
+            writer,
+            session.keys.pcm,
+            Marked("writer"),
+            told=lambda number, error: told.append((number, None if error is None else type(error))),
+        )
+        producer.put(Audio(b"\0\0"))
+        producer.put(Audio(b"\0\0"))
+        await producer.flush()
+        assert told == [(1, None), (2, None)]
+        await redis.delete(session.keys.pcm, session.keys.marks)
+        producer.put(Audio(b"\0\0"))
+        with pytest.raises(Over):
+            await producer.flush()
+    assert told[2:] == [(3, Over)]

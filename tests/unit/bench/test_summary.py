@@ -8,7 +8,7 @@ from bench.record import ARMS, BETWEEN, Arm, Cost, Measurement, Memory, Record
 from bench.summary import summarise
 from cli.load.figures import Spread
 
-NAMES = ("gateway", "bridge", "redis", "relay", "simulator", "client", "bench")
+NAMES = ("gateway", "bridge", "redis", "relay", "simulator", "client", "bench", "barest gateway", "barest bridge")
 
 
 def measurement(number: int, arm: Arm, p50: float, each: float) -> Measurement:

@@ -14,7 +14,7 @@ BODY = b'{\r\n  "type": "response.done",\n  "response": {"text": "a\\nb"}\n}'
 
 def test_over_a_websocket_an_event_is_as_it_came() -> None:
     assert Frames("abc", dids=False).said(DID, "event", BODY, event="response.done") == Frame(
-        "event", BODY, event="response.done"
+        "event", BODY, entry=DID, event="response.done"
     )
 
 
