@@ -24,10 +24,10 @@ GRACE_S = 2.0
 PHONES = 10
 IDLE_S = 12.0
 
-RENEWALS = {"eval", "exists", "pexpire", "get", "xclaim"}
+RENEWALS = {"eval", "exists", "hexists", "pexpire", "get", "xclaim"}
 """Of the lease (one eval: compare, renew, is anybody there), the connection, the keys each minute, the work list."""
-A_PROCESS = {"xreadgroup", "xpending", "zrange"}
-"""Not a session's: a worker waits for new ones, and looks once a second for orphans."""
+A_PROCESS = {"xreadgroup", "xpending", "zrange", "xinfo|groups", "xrange", "time"}
+"""Not a session's: a worker waits for new ones, and looks once a second for orphans; a gateway looks how long they wait."""
 OURS = {"info", "config|resetstat", "client|setinfo", "hello", "ping", "keys", "exists"}
 
 
