@@ -19,7 +19,7 @@ from collections.abc import Callable
 from runtime import traces
 from runtime.logs import SessionLogger
 from streams import checkpoint, pcm, turns, up
-from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read
+from streams.consumer import READ_AGAIN_AFTER_S, Consumer, Entry, last_id, read, read_back
 from streams.errors import Over, Replaced, StreamUnavailable, Wanted
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId, piece
@@ -115,6 +115,8 @@ class UplinkTranscoder:
         """Go on behind the checkpoint, until there is nothing more to do; False when that has to be done once more."""
         hub, k = self._hub, self._session.keys
         begin = await self._begin()
+        if await self._is_at_its_end():
+            return True
         async with Consumer(hub.redis, hub.bus, k.up, up.decoder, after=begin) as entries:
             self._entries = entries
             entries.on_wait = self._metrics.up_wait
@@ -162,6 +164,13 @@ class UplinkTranscoder:
         self._there, self._ids = there, Assigned(there)
         self._pcm = Producer(hub.writer, k.pcm, self._ids)
         return start.entry
+
+    async def _is_at_its_end(self) -> bool:
+        """Whether the transcoder before this one has written the client's `End`: nothing more will come."""
+        if self._stays():
+            return False
+        latest = await read_back(self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=self._there, count=1)
+        return bool(latest) and isinstance(latest[0].message, End)
 
     async def _open_recording(self) -> None:
         if self._recordings is None:

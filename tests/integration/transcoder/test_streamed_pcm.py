@@ -215,6 +215,15 @@ async def test_the_next_one_hears_what_came_before(hub: Hub, pool: DecoderPool) 
         assert await transcode(hub, session, pool) == undisturbed
 
 
+async def test_the_next_one_knows_that_all_is_done(hub: Hub, pool: DecoderPool) -> None:
+    """The one before died when it had written the end, and had told nobody: the next does not wait for more."""
+    session = await new_session(hub, 16_000)
+    await say(hub, session, [up.Audio(noise(16_000)), End("done")])
+    pieces = await transcode(hub, session, pool)
+    assert await asyncio.wait_for(SessionTranscoder(session, Resources(hub, pool)).run(), 5)
+    assert await made(hub, session) == pieces
+
+
 async def test_one_that_had_written_only_some_pieces(hub: Hub, pool: DecoderPool) -> None:
     """Of an entry that makes several: the next one adds the others, wherever it stopped."""
     rate = 8_000
