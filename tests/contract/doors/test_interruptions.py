@@ -181,7 +181,7 @@ async def test_each_door_asks_for_what_it_knows_only(stage: Stage) -> None:
 
 
 async def test_a_client_of_the_openai_door_reports_what_it_has_played(stage: Stage) -> None:
-    """It is told that the user speaks, falls silent and says where: that is waited for, and taken to the millisecond."""
+    """It is told that the user speaks, falls silent and says where: that is waited for, and taken at its word."""
     async with stage.http.ws_connect(f"{stage.url}/v1/realtime?parley=1&barge_in=server") as ws:
         created = await ws.receive_json()
         session = await stage.session_by_id(created["session"]["id"])
@@ -203,7 +203,8 @@ async def test_a_client_of_the_openai_door_reports_what_it_has_played(stage: Sta
         silent = asyncio.create_task(fall_silent())
         stopped = asyncio.create_task(bridge.stop("i1"))
         await bridge.say_event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
-        assert await stopped == {("i1", 0): 777}
+        # The client's word may come before the bridge's, which goes another way: what lies between counts as played.
+        assert 777 <= (await stopped)["i1", 0] <= 777 + 100
         await silent
 
 
