@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realtime_bridge.client_events import ClientEvent
+from realtime_bridge.spoken import Position
 from streams.down import DownMessage
 from streams.ids import EntryId
 from streams.turns import TurnsMessage
@@ -37,6 +38,15 @@ class Reappend:
 
     after: EntryId
     upto: EntryId
+
+
+@dataclass(frozen=True, slots=True)
+class TellSound:
+    """Tell the model what the user said, under this name, as sound: what `pcm` still holds from `start` to `end`."""
+
+    item: str
+    start: Position
+    end: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +111,4 @@ class Finish:
     reason: str
 
 
-Effect = Send | Forward | SendAudio | Reappend | Say | Record | Stop | Trim | CallTool | Redial | Break | Finish
+Effect = Send | Forward | SendAudio | Reappend | TellSound | Say | Record | Stop | Trim | CallTool | Redial | Break | Finish

@@ -27,10 +27,12 @@ from realtime_bridge.effects import (
     Send,
     SendAudio,
     Stop,
+    TellSound,
     Trim,
 )
 from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.ledger import Ledger
+from realtime_bridge.memory import sound
 from realtime_bridge.metrics import Metrics
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.playback import Heard
@@ -91,6 +93,8 @@ class Shared:
     user: str
     times: TurnClock
     metrics: Metrics
+    sounds: asyncio.Semaphore
+    """what was said is told as sound by so many sessions at a time: a minute of it takes fifteen megabytes on its way"""
 
 
 class Line:
@@ -104,7 +108,7 @@ class Line:
         hub, session, log = shared.hub, shared.session, shared.log
         self._hub, self._session, self._log, self._ledger, self._lease = hub, session, log, shared.ledger, shared.lease
         self._metered = shared.accounting.metered(upstream)
-        self._outbox: Outbox[str | Reappend | Trim | _LookWhatArrived] = Outbox()
+        self._outbox: Outbox[str | Reappend | TellSound | Trim | _LookWhatArrived] = Outbox()
         self._ready = asyncio.Event()
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
@@ -229,6 +233,8 @@ class Line:
                 await self._send(frame)
             case Reappend(after=after, upto=upto):
                 await self._append_again(after, upto)
+            case TellSound() as told:
+                await self._tell_sound(told)
             case Trim(upto=upto):
                 with put_off(self._log, "trim pcm"):
                     await trim(self._hub.redis, self._session.keys.pcm, upto)
@@ -246,6 +252,13 @@ class Line:
         for entry in await read(self._hub.redis, k.pcm, pcm.decoder, after=after, upto=upto):
             if isinstance(entry.message, pcm.Audio):
                 await self._send(client_events.append_frame(entry.message.audio))
+
+    async def _tell_sound(self, told: TellSound) -> None:
+        async with self._shared.sounds:
+            said = await sound(self._hub.redis, self._session.keys.pcm, told.start, told.end)
+            if said:
+                create = client_events.ConversationItemCreate(item=client_events.user_audio(said, told.item))
+                await self._send(self.upstream.dialect.encode(create))
 
     async def _look_what_arrived(self) -> None:
         arrived = await self._sessions.cursor(self._session, "arrived")
@@ -291,7 +304,7 @@ class Line:
                     self.noted += 1
                     self._ledger.record(note)
                     self._shared.times.noted(note)
-                case Reappend() | Trim():
+                case Reappend() | TellSound() | Trim():
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):
                     self._control.stop(stopping.Stop(stop, parts))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from realtime_bridge import client_events, passthrough
+from redis.asyncio import Redis
+
+from realtime_bridge import passthrough
 from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.rebuild import Rebuilt, Unwritten, rebuild, told_to, untold
+from realtime_bridge.rebuild import Rebuilt, rebuild, told_to, untold
 from realtime_bridge.recalled import recalled
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.unwritten import KEEP_S
 from streams import down, pcm, turns
-from streams.consumer import read
+from streams.consumer import first_id, read
 from streams.errors import Over
 from streams.hub import Hub
 from streams.ids import ZERO, EntryId
@@ -27,7 +29,7 @@ class Memory:
 
     async def recalled(self, upto: Position) -> Rebuilt:
         """What was said so far, all up to this place. Raises Over when there is no such session any more."""
-        return await self._with_sound(await self._rebuilt(upto))
+        return await self._still_there(await self._rebuilt(upto))
 
     async def mended(self) -> Rebuilt:
         """The same when a socket is gone: what it had begun is noted, and told to the client, as what has come of it."""
@@ -45,7 +47,7 @@ class Memory:
         rebuilt.recalled = recalled(told, arrived or ZERO)
         for item in rebuilt.unanswered:
             self._ledger.record(turns.Removed(item=item))
-        return await self._with_sound(rebuilt)
+        return await self._still_there(rebuilt)
 
     async def _rebuilt(self, upto: Position = START) -> Rebuilt:
         await self._ledger.flush()
@@ -55,26 +57,20 @@ class Memory:
             raise Over(k.turns)
         return rebuilt
 
-    async def _with_sound(self, rebuilt: Rebuilt) -> Rebuilt:
-        """What nobody has written down is told as it was said, as far as `pcm` still has it."""
-        for unwritten in [*rebuilt.unwritten]:
-            if audio := await self._audio(unwritten):
-                rebuilt.items[unwritten.place] = client_events.user_audio(audio, unwritten.item)
-            else:
-                rebuilt.items[unwritten.place] = {}
-                rebuilt.unwritten.remove(unwritten)
-        rebuilt.items = [item for item in rebuilt.items if item]
+    async def _still_there(self, rebuilt: Rebuilt) -> Rebuilt:
+        if rebuilt.unwritten:
+            rebuilt.forget_sound(await first_id(self._hub.redis, self._session.keys.pcm))
         return rebuilt
 
-    async def _audio(self, said: Unwritten) -> bytes:
-        k, end = self._session.keys, said.end
-        first = said.start.entry
-        after = EntryId(first.left, max(0, first.right - 1))
-        entries = await read(self._hub.redis, k.pcm, pcm.decoder, after=after, upto=end.entry)
-        pieces = []
-        for entry in entries:
-            if isinstance(entry.message, pcm.Audio):
-                begin = said.start.samples if entry.id == first else 0
-                stop = end.samples if entry.id == end.entry else None
-                pieces.append(entry.message.audio[2 * begin : None if stop is None else 2 * stop])
-        return b"".join(pieces)[-_LONGEST_BYTES:]
+
+async def sound(redis: Redis, stream: str, start: Position, end: Position) -> bytes:
+    """What was said from here to there, as far as `pcm` still has it: PCM16 24 kHz, at most the last minute."""
+    first = start.entry
+    after = EntryId(first.left, max(0, first.right - 1))
+    pieces = []
+    for entry in await read(redis, stream, pcm.decoder, after=after, upto=end.entry):
+        if isinstance(entry.message, pcm.Audio):
+            begin = start.samples if entry.id == first else 0
+            stop = end.samples if entry.id == end.entry else None
+            pieces.append(entry.message.audio[2 * begin : None if stop is None else 2 * stop])
+    return b"".join(pieces)[-_LONGEST_BYTES:]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from realtime_bridge import client_events as say
 from realtime_bridge.answers import Answers
-from realtime_bridge.effects import Effect, Say, Send
+from realtime_bridge.effects import Effect, Say, Send, TellSound
 from realtime_bridge.personas import Personas
-from realtime_bridge.rebuild import Rebuilt
+from realtime_bridge.rebuild import Rebuilt, Unwritten
 from realtime_bridge.retold import Retold
 from realtime_bridge.role import Role
 from realtime_bridge.spoken import START, Position
@@ -20,6 +20,8 @@ class Opening:
     def __init__(self) -> None:
         self._context: list[say.JsonObject] = []
         """items that the model is told of"""
+        self._sounds: dict[int, Unwritten] = {}
+        """those of them, by place, that are told as sound"""
         self._owed: list[Owed] = []
         """function calls that it has to be answered to"""
         self._goes_on = False
@@ -34,6 +36,7 @@ class Opening:
     def restore(self, rebuilt: Rebuilt, personas: Personas, *, mends: bool) -> None:
         """It is to know what was said before. `mends`: the client was told of a break, and is told of its end."""
         self._context, self._goes_on, self._mends = rebuilt.items, rebuilt.goes_on, mends
+        self._sounds = {each.place: each for each in rebuilt.unwritten}
         self._owed = [each.of(personas) for each in rebuilt.owed]
 
     def greet_as(self, persona: str) -> None:
@@ -54,12 +57,18 @@ class Opening:
         """All that the model is to know, when it is configured."""
         context, self._context = retold.named(self._context), []
         retold.told(context, answers.recalled(context))
-        told: list[Effect] = [Send(say.ConversationItemCreate(item=item)) for item in context]
+        told = [self._telling(place, item) for place, item in enumerate(context)]
         told += tools.ready()
         if self._mends:
             told.append(Say(down.Resumed()))
             self._mends = False
         return told
+
+    def _telling(self, place: int, item: say.JsonObject) -> Effect:
+        sound = self._sounds.pop(place, None)
+        if sound is None:
+            return Send(say.ConversationItemCreate(item=item))
+        return TellSound(item["id"], sound.start, sound.end)
 
     def greet(self, role: Role, answers: Answers, now: float) -> list[Effect]:
         """The first words of a persona that is new."""

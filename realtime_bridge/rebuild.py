@@ -82,6 +82,18 @@ class Rebuilt:
     instructions: str | None = None
     """what the app's backend has said in place of the persona's"""
 
+    def forget_sound(self, oldest: EntryId | None) -> None:
+        """What nobody has written down is told as it was said, as far as `pcm` has it: from this entry on. Of the rest
+        nothing is left to tell."""
+        kept = {each.place: each for each in self.unwritten if oldest is not None and each.end.entry >= oldest}
+        gone = {each.place for each in self.unwritten} - kept.keys()
+        items, self.items, self.unwritten = self.items, [], []
+        for place, item in enumerate(items):
+            if place in kept:
+                self.unwritten.append(kept[place]._replace(place=len(self.items)))
+            if place not in gone:
+                self.items.append(item)
+
 
 def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START) -> Rebuilt | None:
     """From all of `turns`; None when it does not begin with how the session was asked for. `upto`: up to here nothing is
@@ -182,7 +194,7 @@ def _retell(
             rebuilt.items.append(said[item] if name is None else {"id": name, **said[item]})
         else:
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
-            rebuilt.items.append(say.user_audio(b""))
+            rebuilt.items.append(say.user_audio(b""))  # the sound itself is read when it is told
 
 
 def _name(item: str) -> str | None:

@@ -47,6 +47,9 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.25
 """For a quiet moment."""
 
+SOUNDS_AT_ONCE = 8
+"""Sessions that tell the model what was said as sound. A bridge that takes over a hundred at once may have no transcript."""
+
 SPREAD = 0.3
 """Of the time in which sessions are handed over, before the last of the quiet ones is looked at for the first time."""
 
@@ -65,6 +68,8 @@ class Resources:
     metrics: Metrics = field(default_factory=Metrics)
     webhook: Webhook = field(init=False)
     """where function calls go"""
+    sounds: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, SOUNDS_AT_ONCE))
+    """see `Shared`"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "webhook", Webhook.of(self.http, self.personas, self.settings))
@@ -248,6 +253,7 @@ class SessionBridge:
             rebuilt.opened.user,
             self._times,
             r.metrics,
+            r.sounds,
         )
         self._lines = Lines(shared, r.settings, r.personas, r.http, memory)
         self._door = rebuilt.opened.door

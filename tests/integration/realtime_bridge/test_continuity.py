@@ -16,7 +16,7 @@ from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.line import Line
 from realtime_bridge.lines import Lines
 from realtime_bridge.prompts import GO_ON
-from realtime_bridge.session_bridge import SessionBridge
+from realtime_bridge.session_bridge import SOUNDS_AT_ONCE, SessionBridge
 from simulator.answers import Fixed, Speech
 from simulator.faults import Fault
 from simulator.items import Item
@@ -94,6 +94,9 @@ async def test_an_answer_that_breaks_goes_on_or_stops(
             await call.until(lambda call: len(call.statuses) == 1 + rest)
             assert call.statuses == ["incomplete", "completed"][: 1 + rest]
             _first, second = simulator.sessions
+            async with asyncio.timeout(10):
+                while len(second.conversation.items) < 2:  # noqa: ASYNC110 - what was said goes up as sound
+                    await asyncio.sleep(0.01)
             whole = "You said something, and I say it again, word by word."
             assert 0 < len(heard := said(second.conversation.items[1])) < len(whole)
             assert whole.startswith(heard + " ")
@@ -219,6 +222,28 @@ async def test_another_bridge_tells_of_a_hole_no_more(hub: Hub, monkeypatch: pyt
         assert call.failures == ["damaged_media"]
         heir.end("over")
         assert await asyncio.wait_for(task, 10)
+
+
+async def test_what_was_said_is_told_as_sound_a_few_sessions_at_a_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody writes it down. A minute of each of a hundred sessions would be more than a bridge's memory."""
+    options = replace(AT_ONCE, faults=(Fault("reset", 18),))
+    async with running(options) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_TRANSCRIPTION_MODEL="none")
+        async with bridged(hub, settings) as call:
+            for _ in range(SOUNDS_AT_ONCE):
+                await call.bridge._r.sounds.acquire()
+            call.says(silence(400) + speech(0) + silence(800))
+            await call.until(lambda call: down.Resumed() in call.told)
+            await call.uplink.flush()
+            second = simulator.sessions[1]
+            assert not second.conversation.items
+            call.bridge._r.sounds.release()
+            async with asyncio.timeout(10):
+                while not second.conversation.items:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            said = second.conversation.items[0]
+            assert said.sound is not None
+            assert speech(0) in said.sound.audio()
 
 
 async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realtime_bridge.effects import Effect, Trim
+from realtime_bridge.client_events import user_audio, user_text
+from realtime_bridge.effects import Effect, Send, TellSound, Trim
 from realtime_bridge.rebuild import Rebuilt, Unwritten
 from realtime_bridge.spoken import START, Position
 from streams import turns
 from streams.ids import EntryId
-from tests.unit.realtime_bridge.talking import Talk
+from tests.unit.realtime_bridge.talking import Talk, sent
 
 
 def trims(effects: Sequence[Effect]) -> list[EntryId]:
@@ -64,3 +65,21 @@ def test_a_recording_that_is_no_item_yet_keeps_its_sound() -> None:
     talk.records(1000)
     talk.now += 9.0
     assert trims(talk.records(1000)) == []
+
+
+def test_what_is_told_as_sound_keeps_its_place_among_what_is_told_as_words() -> None:
+    """And of whose sound nothing is left is not told at all."""
+    told = Rebuilt(turns.Opened(user="ann", door="mobile", turn_mode="utterance"))
+    words, blank = user_text("Good morning."), user_audio(b"")
+    told.items = [blank, words, blank, words]
+    gone = Unwritten("u1", 0, START, Position(EntryId(1, 2), 0))
+    kept = Unwritten("u3", 2, Position(EntryId(1, 4), 0), Position(EntryId(1, 7), 5))
+    told.unwritten = [gone, kept]
+    told.forget_sound(EntryId(1, 6))
+    assert told.unwritten == [kept._replace(place=1)]
+    talk = Talk(rebuilt=told)
+    talk.conversation.dialled()
+    effects = talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
+    items = [effect for effect in effects if isinstance(effect, TellSound) or sent([effect]) == ["conversation.item.create"]]
+    assert [type(effect) for effect in items] == [Send, TellSound, Send]
+    assert items[1] == TellSound("parley_2", kept.start, kept.end)
