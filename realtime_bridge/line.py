@@ -156,7 +156,7 @@ class Line:
             if not self._is_prepared:
                 self._perform(self.conversation.dialled())
             elif self.conversation.ready:
-                self._ready.set()
+                self._is_configured()
             for name, pump in (
                 ("down", self._pump_down()),
                 ("write", self._write()),
@@ -210,7 +210,12 @@ class Line:
             self._shared.times.from_model(received.event)
             self._perform(self.conversation.received(received.event, received.raw, _now()))
             if self.conversation.ready and not self._ready.is_set():
-                self._ready.set()
+                self._is_configured()
+
+    def _is_configured(self) -> None:
+        self._ready.set()
+        if self._handled > ZERO:  # the one before may not have lived until it was time to look
+            self._outbox.put(_LookWhatArrived(), 0)
 
     async def _pump_tools(self) -> None:
         """What functions have answered → the conversation."""

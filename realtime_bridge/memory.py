@@ -12,13 +12,15 @@ from realtime_bridge.recalled import recalled
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.unwritten import KEEP_S
 from streams import down, pcm, turns
-from streams.consumer import first_id, read
+from streams.consumer import read, read_back
 from streams.errors import Over
 from streams.hub import Hub
-from streams.ids import ZERO, EntryId
+from streams.ids import ZERO, EntryId, before
 from streams.sessions import Session, Sessions
 
 _LONGEST_BYTES = KEEP_S * 48_000
+_PAGE = 100
+"""Entries of `pcm` that are looked at in one go: some hundred kilobytes."""
 
 
 class Memory:
@@ -59,8 +61,22 @@ class Memory:
 
     async def _still_there(self, rebuilt: Rebuilt) -> Rebuilt:
         if rebuilt.unwritten:
-            rebuilt.forget_sound(await first_id(self._hub.redis, self._session.keys.pcm))
+            rebuilt.forget_sound(await self._oldest_sound())
         return rebuilt
+
+    async def _oldest_sound(self) -> EntryId | None:
+        """The entry of `pcm` with which the last minute begins, or all that is left; None when there is nothing."""
+        oldest: EntryId | None = None
+        heard = 0
+        while page := await read_back(
+            self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=oldest and before(oldest), count=_PAGE
+        ):
+            for entry in reversed(page):
+                oldest = entry.id
+                heard += len(entry.message.audio) if isinstance(entry.message, pcm.Audio) else 0
+                if heard >= _LONGEST_BYTES:
+                    return oldest
+        return oldest
 
 
 async def sound(redis: Redis, stream: str, start: Position, end: Position) -> bytes:

@@ -83,8 +83,8 @@ class Rebuilt:
     """what the app's backend has said in place of the persona's"""
 
     def forget_sound(self, oldest: EntryId | None) -> None:
-        """What nobody has written down is told as it was said, as far as `pcm` has it: from this entry on. Of the rest
-        nothing is left to tell."""
+        """What nobody has written down is told as it was said, if not all of that lies before this entry of `pcm`: the rest
+        is gone, or too long ago to be kept for that."""
         kept = {each.place: each for each in self.unwritten if oldest is not None and each.end.entry >= oldest}
         gone = {each.place for each in self.unwritten} - kept.keys()
         items, self.items, self.unwritten = self.items, [], []

@@ -86,15 +86,6 @@ async def read_back(
     return [entry for entry in entries if entry is not None]
 
 
-async def first_id(redis: Redis, stream: str) -> EntryId | None:
-    """Of the oldest entry that is left; None when there is none. Raises StreamUnavailable."""
-    try:
-        page = cast(_Page, await redis.xrange(stream, count=1))
-    except (RedisError, OSError) as error:
-        raise StreamUnavailable(f"{stream}: {error}") from error
-    return EntryId.parse(page[0][0]) if page else None
-
-
 async def last_id(redis: Redis, stream: str) -> EntryId | None:
     """Of the last entry; None when the stream is gone. Raises StreamUnavailable."""
     try:

@@ -62,6 +62,11 @@ def next_useq(last: EntryId, gen: int) -> int:
     return last.right // SEQ_STRIDE + 1 if last.left == gen else 1
 
 
+def before(entry: EntryId) -> EntryId:
+    """The highest id below this one."""
+    return EntryId(entry.left, entry.right - 1) if entry.right else EntryId(entry.left - 1, (1 << 64) - 1)
+
+
 def piece(source: EntryId, k: int) -> EntryId:
     """The id of the k-th piece (from 0) that the transcoder makes of the entry `source`.
 

@@ -84,6 +84,8 @@ class Call:
     bridge: SessionBridge
     told: list[down.DownMessage] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    bridging: list[asyncio.Task[bool]] = field(default_factory=list)
+    """each bridge that it has had"""
 
     def __post_init__(self) -> None:
         self.uplink = Producer(self.hub.writer, self.session.keys.pcm, Marked("test"))
@@ -100,6 +102,28 @@ class Call:
 
     def tells(self, message: Message) -> None:
         self.uplink.append(message)
+
+    def bridges(self) -> None:
+        """The bridge begins."""
+        self.bridging.append(asyncio.create_task(self.bridge.run()))
+
+    async def relieve(self) -> None:
+        """Another bridge takes the session over, when this one has left it."""
+        await self.leave()
+        self.inherit()
+
+    async def leave(self) -> None:
+        """Nobody has the session."""
+        self.bridge.leave()
+        async with asyncio.timeout(5):
+            while await self.hub.redis.exists(self.session.keys.lease):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def inherit(self) -> None:
+        """Another bridge has it."""
+        assignment = Assignment(EntryId(1, 1 + len(self.bridging)), self.session)
+        self.bridge = SessionBridge(assignment, self.bridge._r)
+        self.bridges()
 
     async def listen(self) -> None:
         k = self.session.keys
@@ -161,9 +185,10 @@ async def bridged(
         resources = Resources(settings, personas, hub, http, "test:1")
         bridge = SessionBridge(Assignment(EntryId(1, 1), session), resources)
         call = Call(hub, session, bridge)
-        task, listening = asyncio.create_task(bridge.run()), asyncio.create_task(call.listen())
+        call.bridges()
+        listening = asyncio.create_task(call.listen())
         try:
             yield call
         finally:
-            bridge.end("the test is over")
-            await asyncio.wait_for(asyncio.gather(task, listening), 10)
+            call.bridge.end("the test is over")
+            await asyncio.wait_for(asyncio.gather(*call.bridging, listening), 10)

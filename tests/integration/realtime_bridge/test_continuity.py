@@ -16,16 +16,14 @@ from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.line import Line
 from realtime_bridge.lines import Lines
 from realtime_bridge.prompts import GO_ON
-from realtime_bridge.session_bridge import SOUNDS_AT_ONCE, SessionBridge
+from realtime_bridge.session_bridge import SOUNDS_AT_ONCE
 from simulator.answers import Fixed, Speech
 from simulator.faults import Fault
 from simulator.items import Item
 from simulator.server import running
 from simulator.wire import Object, member, members
 from streams import down, pcm, turns
-from streams.dispatch import Assignment
 from streams.hub import Hub
-from streams.ids import EntryId
 from streams.messages import ClientEvent, Commit, End, SetPersona
 from tests.integration.realtime_bridge.stage import (
     AT_ONCE,
@@ -191,18 +189,11 @@ async def test_another_bridge_goes_on_in_the_middle_of_an_answer(hub: Hub, monke
     async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
         call.says(silence(400) + speech(0) + silence(800))
         await call.until(lambda call: len(call.heard) > 500 * MS)
-        call.bridge.leave()
-        async with asyncio.timeout(5):
-            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
-        task = asyncio.create_task(heir.run())
+        await call.relieve()
         await call.until(partial(_has_heard, 1))
         assert call.statuses == ["incomplete", "completed"]
         assert call.heard.count(speech(0)[:PROBE]) == 1
         assert call.heard.endswith(REST)
-        heir.end("over")
-        assert await asyncio.wait_for(task, 10)
 
 
 async def test_another_bridge_tells_of_a_hole_no_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,17 +202,10 @@ async def test_another_bridge_tells_of_a_hole_no_more(hub: Hub, monkeypatch: pyt
         call.says(silence(400) + speech(0))
         call.tells(pcm.Gap(missing_ms=60, filled=False))
         await call.until(lambda call: bool(call.failures))
-        call.bridge.leave()
-        async with asyncio.timeout(5):
-            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
-        task = asyncio.create_task(heir.run())
+        await call.relieve()
         call.says(speech(0) + silence(800))
         await call.until(partial(_has_heard, 1))
         assert call.failures == ["damaged_media"]
-        heir.end("over")
-        assert await asyncio.wait_for(task, 10)
 
 
 async def test_what_was_said_is_told_as_sound_a_few_sessions_at_a_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,19 +242,13 @@ async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, mo
     ):
         asks(call, speech(0))
         await call.until(lambda call: len(call.heard) > 300 * MS)
-        call.bridge.leave()
-        async with asyncio.timeout(5):
-            while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await call.leave()
         asks(call, speech(1))
         await call.uplink.flush()
-        heir = SessionBridge(Assignment(EntryId(1, 2), call.session), call.bridge._r)
-        task = asyncio.create_task(heir.run())
+        call.inherit()
         await call.until(partial(_has_heard, 1))
         assert call.statuses == ["incomplete", "cancelled", "completed"]
         assert "error" not in call.events
-        heir.end("over")
-        assert await asyncio.wait_for(task, 10)
 
 
 def asks(call: Call, audio: bytes) -> None:
