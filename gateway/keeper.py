@@ -7,9 +7,12 @@ of them, took a whole core. What is asked in one turn of the loop goes out as on
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
 from streams.attach import ATTACH_RENEW_S
+
+logger = logging.getLogger(__name__)
 
 SLOTS = 60
 """Turns of ATTACH_RENEW_S: of ten thousand 167 come in each, a millisecond or two."""
@@ -48,7 +51,10 @@ class Keeper:
                 due = max(due + ATTACH_RENEW_S / SLOTS, loop.time())
                 await asyncio.sleep(due - loop.time())
                 for holder in tuple(self._slots[turn % SLOTS]):
-                    holder.keep()
+                    try:
+                        holder.keep()
+                    except Exception:  # a fault of ours in one connection's must not let go of all others
+                        logger.exception("a connection's hold on its session is not renewed")
                 turn += 1
         finally:
             self._task = None

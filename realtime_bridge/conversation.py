@@ -117,10 +117,15 @@ class Conversation:
 
     def follow(self, former: Conversation) -> None:
         """What was said on the socket before may still be heard, and interrupted; what came over it is known."""
-        self._former, self._heard_to = former._answers, max(former._last_id, former._heard_to)
-        self._told_to = max(former._told_to, self._heard_to)
+        self._former = former._answers
+        self.know(former)
         if former._ending is not None and former._ending.used_up:  # nobody says so again in `pcm`
             self._ending = former._ending
+
+    def know(self, former: Conversation) -> None:
+        """What was said to the socket before, and what the client was told of it, is not said and told again."""
+        self._heard_to = max(former._last_id, former._heard_to)
+        self._told_to = max(former._told_to, self._heard_to)
 
     def hear_on(self, parts: Sequence[Recalled], now: float) -> None:
         """What another bridge has said may still be heard, and interrupted. After `restore`."""

@@ -187,7 +187,7 @@ class Lines:
         rebuilt = await self._memory.recalled(quiet_at)
         rebuilt.goes_on = False
         next_line = self._line(await self._dialling.once(), self._conversation(rebuilt))
-        position = None
+        is_prepared = False
         try:
             async with asyncio.timeout(PREPARE_WITHIN_S):
                 await next_line.prepare()
@@ -195,14 +195,15 @@ class Lines:
             self._log.warning("a fresh socket will not do: %s", refused.reason)
             return None
         else:
-            position = line.quiet_at() if line.noted == noted else None
+            is_prepared = line.quiet_at() is not None and line.noted == noted
         finally:
-            if position is None:
+            if not is_prepared:
                 await next_line.close()
-        if position is None:
+        if not is_prepared:
             return None
         line.fall_silent()
-        next_line.go_on_from(position)
+        # It goes on behind what it was told, some seconds ago: what was said since is said to it, most of it silence.
+        next_line.conversation.know(line.conversation)
         return next_line
 
 

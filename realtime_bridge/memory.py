@@ -19,8 +19,8 @@ from streams.ids import ZERO, EntryId, before
 from streams.sessions import Session, Sessions
 
 _LONGEST_BYTES = KEEP_S * 48_000
-_PAGE = 100
-"""Entries of `pcm` that are looked at in one go: some hundred kilobytes."""
+_PAGE = 20
+"""Entries of `pcm` that are looked at in one go: of 2 KB, or of 48 where the transcoder made them."""
 
 
 class Memory:

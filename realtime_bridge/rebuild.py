@@ -194,7 +194,7 @@ def _retell(
             rebuilt.items.append(said[item] if name is None else {"id": name, **said[item]})
         else:
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
-            rebuilt.items.append(say.user_audio(b""))  # the sound itself is read when it is told
+            rebuilt.items.append(say.user_audio(b"", _name(item)))  # the sound itself is read when it is told
 
 
 def _name(item: str) -> str | None:

@@ -7,7 +7,8 @@ entry never overtakes the one before it in the same stream. Nothing else is ever
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -50,7 +51,25 @@ class ClusterClient(RedisCluster):
     async def look_again(self) -> None:
         """Ask the nodes who they are and what they have. Raises RedisError, OSError."""
         await self.initialize()
-        await self.nodes_manager.initialize()
+        with _as_redis_error():
+            await self.nodes_manager.initialize()
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
+        with _as_redis_error():
+            return await super().initialize(*args, **kwargs)
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        with _as_redis_error():
+            return await super().execute_command(*args, **kwargs)
+
+
+@contextmanager
+def _as_redis_error() -> Iterator[None]:
+    """Nobody can be reached, or a slot is nobody's: of that redis-py makes an exception that is no RedisError."""
+    try:
+        yield
+    except RedisClusterException as error:
+        raise RedisConnectionError(str(error)) from error
 
 
 class _Pipeline(ClusterPipeline):
@@ -64,7 +83,8 @@ class _Pipeline(ClusterPipeline):
         client = cast(ClusterClient, self.cluster_client)
         commands = [(command.args, dict(command.kwargs)) for command in cast(Any, self._execution_strategy)._command_queue]
         try:
-            results = await super().execute(raise_on_error=False, allow_redirections=False)
+            with _as_redis_error():
+                results = await super().execute(raise_on_error=False, allow_redirections=False)
         except _GONE:
             await _look_again(client)
             raise

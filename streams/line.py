@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -102,6 +102,8 @@ class Line:
         pubsub = self._redis.pubsub(push_handler_func=_as_it_came)
         try:
             await pubsub.connect()
+            # redis-py connects it once more when something cannot be sent; to subscribe then is for our own reconnect.
+            cast(Any, pubsub.connection).deregister_connect_callback(pubsub.on_connect)
             async with self._asking:
                 self._pubsub = pubsub
                 self._subscribed = set(self.wanted)

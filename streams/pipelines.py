@@ -105,7 +105,8 @@ class _ToServer:
     async def aclose(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
-        self._drop()
+            self._clock = None
+        self._end(RedisConnectionError(CLOSED))
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect(nowait=True)
@@ -132,6 +133,7 @@ class _ToServer:
             self._end(answer)
             return
         self._answers.append(answer)
+        self._since = asyncio.get_running_loop().time()  # who answers is there, however much it has to do
         if len(self._answers) == self._wanted:
             answered, self._answered = self._answered, None
             if any(isinstance(each, ReadOnlyError) for each in self._answers):

@@ -159,8 +159,9 @@ class Producer:
     # ── the writer's pipeline ───────────────────────────────────────────────────────────────────────────────────────
 
     def _offer(self) -> None:
-        self._is_offered = True
-        self._writer.take(self)
+        if not self._is_offered:
+            self._is_offered = True
+            self._writer.take(self)
 
     def offered(self) -> list[Command]:
         """All that waits goes into this pipeline, and is resent as it is from now on."""
@@ -175,8 +176,9 @@ class Producer:
     def answered(self, answers: Sequence[Any]) -> None:
         """Settle what was offered in order, up to the first that was not answered."""
         self._is_offered, loop = False, asyncio.get_running_loop()
+        batch, self._batch = self._batch, []  # a recording of many megabytes may be among it
         try:
-            for waiting, answer in zip(self._batch, answers, strict=True):
+            for waiting, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, StreamError):
                     raise answer
                 if answer[0] == b"want" and self._go_back(answer[1]):
@@ -221,12 +223,14 @@ class Producer:
             self._scheme.stored(waiting.last)
             self._queue.popleft()
             self._waiting_bytes -= waiting.size
+            is_new = not waiting.stored_at  # else the server had lost it, and whoever wants to know knows
             self._retain(waiting)
             for future in waiting.stored:
                 if not future.done():
                     future.set_result(entry_id)
             waiting.stored.clear()
-            self._tell(waiting, None)
+            if is_new:
+                self._tell(waiting, None)
         elif what == b"over":
             raise Over(self.stream)
         elif what == b"newer":
@@ -288,9 +292,13 @@ class Producer:
             self._tell(waiting, error)
 
     def _tell(self, waiting: Unstored, error: StreamError | None) -> None:
-        if self._told is not None:
-            for number in range(waiting.first, waiting.last + 1):
+        if self._told is None:
+            return
+        for number in range(waiting.first, waiting.last + 1):
+            try:
                 self._told(number, error)
+            except Exception:  # what is stored is stored, and the next entries wait for us
+                logger.exception("%s: nobody heard that %d was stored", self.stream, number)
 
 
 async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:

@@ -34,43 +34,56 @@ class _ToPrimary(SentinelManagedConnection):
 
     async def connect_to(self, address: tuple[str, int]) -> None:
         await cast(Any, super()).connect_to(address)
-        await self.send_command("ROLE")
-        role = await self.read_response(disable_decoding=True)
-        if role[0] != b"master":
+        try:
+            await self.send_command("ROLE")
+            role = await self.read_response(disable_decoding=True)
+            if role[0] != b"master":
+                raise RedisConnectionError(f"{address[0]}:{address[1]} is no primary, whatever Sentinels say")
+        except BaseException:
             await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"{address[0]}:{address[1]} is no primary, whatever Sentinels say")
+            raise
 
 
 class _ToPrimaryByTLS(_ToPrimary, SSLConnection):
     pass
 
 
+def _sentinels(address: Sentinels) -> Sentinel:
+    settings = {
+        **timeouts(SENTINEL_TIMEOUT_S),
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+    }
+    del settings["retry_on_error"]
+    manager = Sentinel(address.hosts, sentinel_kwargs={**settings, "ssl": address.tls})
+    for sentinel in manager.sentinels:
+        pool = sentinel.connection_pool
+        pool.connection_class = cancellable(pool.connection_class)
+    return manager
+
+
 class SentinelPool(SentinelConnectionPool, Pool):
     """Waits for a free connection, as our other pools do, and closes what it has asked the Sentinels with."""
+
+    _asked: Sentinel
+    """by `get_named`: two who ask at the same time put the list of Sentinels in disorder"""
 
     @classmethod
     def to(cls, address: Sentinels, **settings: Any) -> Self:
         """Connections to the primary."""
-        of_sentinels = {
-            **timeouts(SENTINEL_TIMEOUT_S),
-            "socket_connect_timeout": SENTINEL_TIMEOUT_S,
-            "username": address.sentinel_username,
-            "password": address.sentinel_password,
-        }
-        del of_sentinels["retry_on_error"]
-        manager = Sentinel(address.hosts, sentinel_kwargs={**of_sentinels, "ssl": address.tls})
-        for sentinel in manager.sentinels:
-            pool = sentinel.connection_pool
-            pool.connection_class = cancellable(pool.connection_class)
-        return cls(
+        pool = cls(
             address.service,
-            manager,
+            _sentinels(address),
             db=address.db,
             username=address.username,
             password=address.password,
             connection_class=_ToPrimaryByTLS if address.tls else _ToPrimary,
-            **settings,
+            # A primary whose machine is gone answers nothing at all, and another one is there within two seconds.
+            **{**settings, "socket_connect_timeout": SENTINEL_TIMEOUT_S},
         )
+        pool._asked = _sentinels(address)
+        return pool
 
     async def get_master_address(self) -> tuple[str, int]:
         try:
@@ -80,7 +93,7 @@ class SentinelPool(SentinelConnectionPool, Pool):
 
     async def get_named(self) -> tuple[str, int]:
         """Who Sentinels say is the primary, whatever our connections lead to. Raises RedisError, OSError."""
-        return cast(tuple[str, int], await cast(Any, self.sentinel_manager).discover_master(self.service_name))
+        return cast(tuple[str, int], await cast(Any, self._asked).discover_master(self.service_name))
 
     def let_go(self) -> None:
         """Break all connections, as a reset would: whoever waits for an answer is told at once."""
@@ -92,7 +105,7 @@ class SentinelPool(SentinelConnectionPool, Pool):
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)
         if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
+            for sentinel in [*self.sentinel_manager.sentinels, *self._asked.sentinels]:
                 await sentinel.connection_pool.disconnect()
 
 

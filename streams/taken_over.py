@@ -45,6 +45,8 @@ class TakenOver(asyncio.Protocol):
             self.data_received(early)
         if self._transport.is_closing():
             self._is_over(RedisConnectionError(CLOSED))
+        else:  # its reader may have paused it, when there was more than it likes to keep
+            self._transport.resume_reading()
 
     @property
     def is_open(self) -> bool:

@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 INLINE_BYTES = 8192
 """An entry up to this size travels with its message; of a larger one only the ids do."""
+
+
+AT_ONCE = 1_000
+"""Commands, about, in one pipeline: what has piled up while the server was away is not one piece for whose end all wait."""
 
 
 class Source(Protocol):
@@ -105,7 +110,10 @@ class Writer:
             return
         sources, self._pending = self._pending, []
         batch = _Batch([], [])
-        for source in sources:
+        for at, source in enumerate(sources):
+            if len(batch.commands) >= AT_ONCE:
+                self._pending[:0] = sources[at:]
+                break
             try:
                 offered = source.offered()
             except Exception:  # a fault of ours in one session's must not silence all others
@@ -115,14 +123,22 @@ class Writer:
             batch.sources.append((source, len(offered)))
         if not batch.commands:
             self._go_on()
-        elif not self._pipelines.send(batch.commands, partial(self._answered, batch)):
+            return
+        try:
+            is_sent = self._pipelines.send(batch.commands, partial(self._answered, batch))
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._answered(batch, _failure(error))
+            return
+        if not is_sent:
             self._by_task = asyncio.create_task(self._execute(batch), name="streams.writer")
 
     async def _execute(self, batch: _Batch) -> None:
+        answers: list[Any] | RedisError | OSError
         try:
-            self._answered(batch, await self._pipelines.execute(batch.commands))
-        except (RedisError, OSError) as error:
-            self._answered(batch, error)
+            answers = await self._pipelines.execute(batch.commands)
+        except Exception as error:  # noqa: BLE001 - logged there
+            answers = _failure(error)
+        self._answered(batch, answers)
 
     def _answered(self, batch: _Batch, answers: list[Any] | RedisError | OSError) -> None:
         if isinstance(answers, Exception):
@@ -140,8 +156,8 @@ class Writer:
         try:
             await self._pipelines.load(self._source)
             again = await self._pipelines.execute([batch.commands[at] for at in unknown])
-        except (RedisError, OSError) as error:
-            answers = [error] * len(batch.commands)
+        except Exception as error:  # noqa: BLE001 - logged there
+            answers = [_failure(error)] * len(batch.commands)
         else:
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
@@ -190,3 +206,11 @@ def _unavailable(error: Exception) -> StreamUnavailable:
     """No answer, or one like OOM, READONLY, LOADING: it may work a moment later."""
     kind = ServerFull if isinstance(error, OutOfMemoryError) else StreamUnavailable
     return kind(f"{type(error).__name__}: {error}")
+
+
+def _failure(error: Exception) -> RedisError | OSError:
+    """What everybody is told whose commands were in a pipeline that failed: whatever it is, the next one must go out."""
+    if isinstance(error, RedisError | OSError):
+        return error
+    logger.error("a pipeline could not be executed", exc_info=error)
+    return RedisConnectionError(f"{type(error).__name__}: {error}")

@@ -166,8 +166,9 @@ class UplinkTranscoder:
         return start.entry
 
     async def _is_at_its_end(self) -> bool:
-        """Whether the transcoder before this one has written the client's `End`: nothing more will come."""
-        if self._stays():
+        """Whether the transcoder before this one has written the client's `End`: nothing more will come. Of a recording some
+        may be missing in the file yet."""
+        if self._stays() or self._recording is not None:
             return False
         latest = await read_back(self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=self._there, count=1)
         return bool(latest) and isinstance(latest[0].message, End)

@@ -57,6 +57,7 @@ from gateway.replay import just_before, resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
+from gateway.transports.outflow import gone_is_left
 from gateway.transports.sse import EventStream, was_replaced
 from runtime.logs import SessionLogger
 from streams import pcm
@@ -312,8 +313,9 @@ async def _upload(request: web.Request) -> web.StreamResponse:
 
             async def goodbye(why: NotNow) -> None:
                 told.append(answer(request, why))
-                await told[0].prepare(request)
-                await told[0].write_eof()
+                with gone_is_left():
+                    await told[0].prepare(request)
+                    await told[0].write_eof()
 
             with app[CONNECTIONS].joined(upload):
                 async with aclosing(chunks(request, max_bytes=None, idle_s=UPLOAD_IDLE_S)) as body:

@@ -117,7 +117,7 @@ async def downlink(
     connection.on_void, connection.stopping.flushes = void, paced is None
     try:
         if output.codec is not None:
-            await connection.listen(output.codec, output.coding)
+            sound.wrapping.before = await connection.listen(output.codec, output.coding)
         async with aclosing(connection.downlink.entries()) as entries:
             async for entry in entries:
                 for audio, item in sound.told(entry.message):

@@ -68,7 +68,7 @@ class Sound:
     """What a client is told of the audio in a session's entries, in the format that it asked for. Feed it all of them."""
 
     def __init__(self, output: Output = DEFAULT) -> None:
-        self._wrapping = Wrapping(output)
+        self.wrapping = Wrapping(output)
         self._void = deque[str](maxlen=_REMEMBERED_VOID)
 
     def told(self, message: down.DownMessage) -> list[tuple[AudioResponse, str]]:
@@ -89,7 +89,7 @@ class Sound:
         """Nothing of what is void, and nothing where there are no packets."""
         if item in self._void:
             return []
-        data = self._wrapping.wrapped(item, part, audio, packets)
+        data = self.wrapping.wrapped(item, part, audio, packets)
         return _audio(data, item) if data else []
 
 

@@ -136,3 +136,13 @@ def assert_says(file: bytes, audio_format: str, rate: int = 24_000, said: bytes 
     else:
         assert len(file) == len(said) * rate // 24_000
         assert_is(as_samples(file)[:: rate // 24_000].astype("<i2").tobytes(), said)
+
+
+def assert_seamless(before: bytes, behind: bytes) -> None:
+    """These two in AAC, each decoded for itself, are all of SPEECH: the second begins with the last packet of the first."""
+    one, two = (played(file, "aac", 24_000) for file in (before, behind))
+    joined, seam = as_samples(one + two[2_048:])[1_024:], len(one) // 2 - 1_024
+    said = as_samples(SPEECH)
+    assert 0 <= len(joined) - len(said) < 1_024
+    assert correlation(joined[: len(said)], said) >= 0.95
+    assert correlation(joined[seam : seam + 480], said[seam : seam + 480]) >= 0.9

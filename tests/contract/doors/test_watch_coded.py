@@ -13,7 +13,17 @@ import websockets
 
 from runtime.embedded import EmbeddedServer
 from streams import down
-from tests.contract.doors.coded_stage import LIMIT_S, SPEECH, assert_says, begin, end, played, say, transcoding
+from tests.contract.doors.coded_stage import (
+    LIMIT_S,
+    SPEECH,
+    assert_says,
+    assert_seamless,
+    begin,
+    end,
+    played,
+    say,
+    transcoding,
+)
 from tests.contract.doors.stage import Stage
 from tests.contract.doors.watch_app import spoken, streaming, upload
 
@@ -50,25 +60,32 @@ async def test_the_stream_without_a_format_is_as_ever(stage: Stage) -> None:
         assert await stage.handed_out("transcoder") == []
 
 
-async def test_a_redial_goes_on_behind_the_event_that_was_heard(stage: Stage) -> None:
-    """In a file of its own, without a gap: both together are as long as what was said."""
-    query = "conversationId=c1&audio_format=opus"
+async def broken_after(stage: Stage, audio_format: str, entries: int) -> tuple[bytes, bytes]:
+    """What a client has of an answer when its stream breaks behind so many entries; and the rest."""
+    query = f"conversationId=c1&audio_format={audio_format}"
     async with streaming(stage.url, query) as stream:
         await stream.hear()
-        assert (
-            await upload(stage.url, bytes(4_800))
-        ).status == 200  # a conversation in which nothing was said does not wait
+        said = await upload(stage.url, bytes(4_800))  # a conversation in which nothing was said does not wait
+        assert said.status == 200
         bridge = await stage.bridge(await stage.session("anonymous", "c1"))
-        await begin(bridge, SPEECH, "1", 0, 15)
-        before = [await stream.hear() for _ in range(15)]
+        await begin(bridge, SPEECH, "1", 0, entries)
+        before = [await stream.hear() for _ in range(entries)]
         assert before[-1].id is not None
-    await begin(bridge, SPEECH, "1", 15)
+    await begin(bridge, SPEECH, "1", entries)
     await end(bridge, "1")
     async with streaming(stage.url, query, Last_Event_ID=before[-1].id) as stream:
         await stream.hear()
-        behind = await stream.until("response_complete")
-    one, two = played(spoken(before), "ogg", 48_000), played(spoken(behind), "ogg", 48_000)
+        return spoken(before), spoken(await stream.until("response_complete"))
+
+
+async def test_a_redial_goes_on_behind_the_event_that_was_heard(stage: Stage) -> None:
+    """In a file of its own, without a gap: both together are as long as what was said."""
+    one, two = (played(file, "ogg", 48_000) for file in await broken_after(stage, "opus", 15))
     assert len(one) + len(two) == 2 * len(SPEECH)
+
+
+async def test_a_redial_in_aac_begins_with_the_packet_before(stage: Stage) -> None:
+    assert_seamless(*await broken_after(stage, "aac", 15))
 
 
 async def test_what_is_void_is_not_said(stage: Stage) -> None:

@@ -35,6 +35,24 @@ async def test_a_marked_writer_says_it_again(redis: Redis, writer: Writer, sessi
     assert ours.lost_and_sent_again == 2
 
 
+async def test_who_was_told_that_it_is_stored_is_not_told_again(redis: Redis, writer: Writer, session: Session) -> None:
+    """And what he makes of it is no fault of what comes behind."""
+    k, told = session.keys, list[int]()
+
+    def hear(number: int, _: Exception | None) -> None:
+        told.append(number)
+        raise LookupError
+
+    ours = Producer(writer, k.up, Marked("c"), told=hear)
+    await ours.append(Text("1"))
+    async with losing(redis, k.up, k.marks):
+        await ours.append(Text("2"))
+    await ours.append(Text("3"))
+    await asyncio.wait_for(ours.flush(), 2)
+    assert await texts(redis, k.up) == ["1", "2", "3"]
+    assert told == [1, 2, 3]
+
+
 async def test_a_numbered_writer_says_it_again_under_the_same_ids(redis: Redis, writer: Writer, session: Session) -> None:
     k = session.keys
     gen = await open_left(writer, k.up, up.GenOpened(source="pcm16"), 10**13)

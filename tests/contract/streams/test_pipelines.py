@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisClusterException, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from streams.consumer import read
-from streams.errors import Over
+from streams.errors import Over, StreamUnavailable
 from streams.hub import open_hub
 from streams.pcm import Audio, decoder
 from streams.pipelines import Command, Pipelines, pipelines
-from streams.producer import Marked, Producer
+from streams.producer import RETAIN_BYTES, Marked, Producer
 from streams.sessions import Session
+from streams.taken_over import TakenOver
 from streams.writer import Writer
 
 
@@ -159,3 +161,55 @@ async def test_each_event_is_told_of_when_it_is_stored_and_when_it_is_not(redis:
         with pytest.raises(Over):
             await producer.flush()
     assert told[2:] == [(3, Over)]
+
+
+async def test_what_has_been_stored_is_not_kept(redis: Redis, session: Session) -> None:
+    """A recording may have many megabytes, and a client may say nothing more for an hour."""
+    async with Writer(redis) as writer:
+        producer = Producer(writer, session.keys.pcm, Marked("writer"))
+        recording = bytes(2 * RETAIN_BYTES)
+        await producer.append(Audio(recording))
+        assert sys.getrefcount(recording) == 2  # this name, and what is asked
+
+
+async def test_whatever_a_pipeline_fails_of_the_next_one_goes_out(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a Cluster that nobody can reach redis-py makes an exception that is no RedisError, and so is a fault of ours."""
+
+    async def fail(commands: Sequence[Command]) -> list[Any]:
+        raise RedisClusterException("nobody is there")
+
+    async with Writer(redis) as writer, asyncio.timeout(5):
+        with monkeypatch.context() as patch:
+            patch.setattr(writer._pipelines, "send", lambda *_: False)
+            patch.setattr(writer._pipelines, "execute", fail)
+            with pytest.raises(StreamUnavailable):
+                await writer.do("ECHO", "a")
+        with pytest.raises(StreamUnavailable):
+            await writer.do("ECHO", object())  # type: ignore[arg-type]
+        assert await writer.do("ECHO", "b") == b"b"
+
+
+async def test_a_backlog_goes_out_in_pieces_and_in_order(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.writer.AT_ONCE", 3)
+    async with Writer(redis) as writer:
+        said = [writer.do("RPUSH", "list", n) for n in range(10)]
+        assert await asyncio.gather(*said) == list(range(1, 11))
+
+
+async def test_a_connection_whose_reader_has_had_enough_is_read_on(redis: Redis) -> None:
+    """Of what came before it was taken over there may be more than redis-py's reader likes to keep."""
+    connection = await redis.connection_pool.get_connection()
+    await connection.connect()
+    reader: Any = connection._reader
+    reader._limit = 4
+    for _ in range(5):
+        await connection.send_command("PING")
+        await asyncio.sleep(0.01)
+    assert reader._paused
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    taken = TakenOver(connection, answers.put_nowait, lambda *_: None)
+    taken.write(b"PING\r\n")
+    async with asyncio.timeout(5):
+        assert [await answers.get() for _ in range(6)] == [b"PONG"] * 6
+    await connection.disconnect(nowait=True)
+    await redis.connection_pool.release(connection)

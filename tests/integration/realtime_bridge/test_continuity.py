@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from realtime_bridge import passthrough, retry
+from realtime_bridge.dialling import Dialling
 from realtime_bridge.errors import UpstreamUnavailable
 from realtime_bridge.line import Line
 from realtime_bridge.lines import Lines
 from realtime_bridge.prompts import GO_ON
 from realtime_bridge.session_bridge import SOUNDS_AT_ONCE
+from realtime_bridge.upstream import Upstream
 from simulator.answers import Fixed, Speech
 from simulator.faults import Fault
 from simulator.items import Item
@@ -416,3 +418,44 @@ def kinds(events: Iterable[Object]) -> list[object]:
 
 def instructions(event: Object) -> str:
     return str(member(event, "response").get("instructions"))
+
+
+async def test_what_was_said_a_moment_before_the_next_socket_is_known_to_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes some seconds until that is there, in which the microphone is open and silent: it goes on from what it was
+    told, and not from then. And who was told of a hole by then is not told again."""
+    opened = turns.Opened(user="sdk", door=passthrough.DOOR, turn_mode="server_vad")
+    text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "By the way."}]}
+    item = msgspec.json.encode({"type": "conversation.item.create", "item": text})
+    dial_once = Dialling.once
+
+    async def slowly(dialling: Dialling) -> Upstream:
+        await asyncio.sleep(2.5)
+        return await dial_once(dialling)
+
+    prepare = Lines._prepare_next
+
+    async def said_before(lines: Lines, line: Line) -> Line | None:
+        if not left:
+            left.append((lines, line))
+            call.tells(ClientEvent("conversation.item.create", msgspec.Raw(item)))
+            call.tells(pcm.Gap(missing_ms=60, filled=True))
+            await call.until(lambda call: bool(call.failures))
+        return await prepare(lines, line)
+
+    left: list[tuple[Lines, Line]] = []
+    monkeypatch.setattr(Dialling, "once", slowly)
+    monkeypatch.setattr(Lines, "_prepare_next", said_before)
+    async with running(replace(AT_ONCE, sparse=True)) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_SOCKET_MAX_S="1")
+        async with bridged(hub, settings, opened=opened) as call:
+            mic = asyncio.create_task(in_real_time(call, silence(12_000)))
+            async with asyncio.timeout(11):
+                while not left or left[0][0].current is left[0][1]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)  # for whatever else is said to it
+            mic.cancel()
+            second = simulator.sessions[1]
+            assert [said(item) for item in second.conversation.items] == ["By the way."]
+            assert call.failures == ["damaged_media"]

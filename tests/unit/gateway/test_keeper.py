@@ -65,3 +65,19 @@ async def test_who_comes_after_the_last_has_left_is_told_too() -> None:
     keeper.join(second)
     await until(lambda: told[2] > 0)
     keeper.leave(second)
+
+
+async def test_one_that_fails_takes_nobody_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    told, keeper = Counter[int](), Keeper()
+    fails, works = Held(told, 0), Held(told, 1)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    fails.keep = fail  # type: ignore[method-assign]
+    for holder in (fails, works):
+        keeper.join(holder)
+    await until(lambda: told[1] >= 3)
+    assert "not renewed" in caplog.text
+    for holder in (fails, works):
+        keeper.leave(holder)

@@ -70,8 +70,8 @@ def test_a_recording_that_is_no_item_yet_keeps_its_sound() -> None:
 def test_what_is_told_as_sound_keeps_its_place_among_what_is_told_as_words() -> None:
     """And of whose sound nothing is left is not told at all."""
     told = Rebuilt(turns.Opened(user="ann", door="mobile", turn_mode="utterance"))
-    words, blank = user_text("Good morning."), user_audio(b"")
-    told.items = [blank, words, blank, words]
+    words = user_text("Good morning.")
+    told.items = [user_audio(b"", "u1"), words, user_audio(b"", "u3"), words]
     gone = Unwritten("u1", 0, START, Position(EntryId(1, 2), 0))
     kept = Unwritten("u3", 2, Position(EntryId(1, 4), 0), Position(EntryId(1, 7), 5))
     told.unwritten = [gone, kept]
@@ -82,4 +82,4 @@ def test_what_is_told_as_sound_keeps_its_place_among_what_is_told_as_words() -> 
     effects = talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
     items = [effect for effect in effects if isinstance(effect, TellSound) or sent([effect]) == ["conversation.item.create"]]
     assert [type(effect) for effect in items] == [Send, TellSound, Send]
-    assert items[1] == TellSound("parley_2", kept.start, kept.end)
+    assert items[1] == TellSound("u3", kept.start, kept.end)
