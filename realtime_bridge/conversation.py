@@ -174,6 +174,8 @@ class Conversation:
     def said(self, entry: Entry[pcm.PcmMessage], now: float) -> list[Effect]:
         """An entry of `pcm`, in order. What is wrong with it is told once, however often it is read again."""
         effects = self._heed(entry, now)
+        if isinstance(entry.message, pcm.Audio):  # nothing is ever wrong with that
+            return effects
         is_told = entry.id <= self._told_to
         return [each for effect in effects if (each := _about(entry.id, effect, is_told=is_told)) is not None]
 

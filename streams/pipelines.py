@@ -67,7 +67,9 @@ class _ToServer:
         self._wanted = 0
         """how many answers that has in all"""
         self._since = 0.0
-        """when it was sent"""
+        """when it was sent, or was last seen to have been answered in part"""
+        self._seen = 0
+        """how many answers there were then"""
         self._clock: asyncio.TimerHandle | None = None
 
     def send(self, commands: Sequence[Command], answered: Answered) -> bool:
@@ -77,6 +79,7 @@ class _ToServer:
         taken.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
         loop = asyncio.get_running_loop()
         self._answered, self._answers, self._wanted, self._since = answered, [], len(commands), loop.time()
+        self._seen = 0
         if self._clock is None:
             self._clock = loop.call_later(ANSWER_TIMEOUT_S, self._look_at_the_clock)
         return True
@@ -133,7 +136,6 @@ class _ToServer:
             self._end(answer)
             return
         self._answers.append(answer)
-        self._since = asyncio.get_running_loop().time()  # who answers is there, however much it has to do
         if len(self._answers) == self._wanted:
             answered, self._answered = self._answered, None
             if any(isinstance(each, ReadOnlyError) for each in self._answers):
@@ -157,6 +159,8 @@ class _ToServer:
         if self._answered is None:
             return
         loop = asyncio.get_running_loop()
+        if len(self._answers) > self._seen:  # who answers is there, however much it has to do
+            self._seen, self._since = len(self._answers), loop.time()
         if (left_s := self._since + ANSWER_TIMEOUT_S - loop.time()) > 0:
             self._clock = loop.call_later(left_s, self._look_at_the_clock)
         else:

@@ -55,6 +55,12 @@ async def test_one_that_is_not_answered_in_time_fails(own: Pipelines, monkeypatc
     assert await own.execute([("ECHO", "new")]) == [b"new"]
 
 
+async def test_one_whose_answers_are_coming_is_waited_for(own: Pipelines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that had piled up takes a server longer than one answer may."""
+    monkeypatch.setattr("streams.pipelines.ANSWER_TIMEOUT_S", 0.5)
+    assert await own.execute([("BLPOP", "nothing", 0.15)] * 5) == [None] * 5
+
+
 async def test_a_connection_that_was_closed_while_idle_fails_nobody(own: Pipelines, redis: Redis) -> None:
     (client_id,) = await own.execute([("CLIENT", "ID")])
     await redis.execute_command("CLIENT", "KILL", "ID", client_id)
