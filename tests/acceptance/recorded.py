@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Tape:
         return track
 
 
-class Client:
+class Client(ABC):
     """`say` something loud, `drop` the connection and dial again, `leave`."""
 
     def __init__(self, url: str, name: str) -> None:
@@ -82,14 +83,14 @@ class Client:
         await self.hang_up()
         await self.stack.aclose()
 
-    async def dial(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def dial(self) -> None: ...
 
-    async def hang_up(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def hang_up(self) -> None: ...
 
-    async def send(self, piece: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def send(self, piece: bytes) -> None: ...
 
     async def reads_what_is_there(self) -> None:
         """What has come to this machine is heard. Else a process that was held up loses it with its line, which nobody can

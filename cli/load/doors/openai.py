@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from contextlib import suppress
 from typing import Any
 
@@ -39,9 +40,9 @@ class _Talk(Door):
     async def interrupt(self) -> None:
         await self._tell({"type": "response.cancel"})
 
+    @abstractmethod
     async def _tell(self, event: Object) -> None:
         """It is kept, and said again when the line is back."""
-        raise NotImplementedError
 
     def _greeted(self, first: Object) -> list[Object]:
         """The first event of a connection; what is to be said at once."""
