@@ -58,11 +58,6 @@ async def resync_from(redis: Redis, session: Session, after: EntryId) -> EntryId
     return None if first <= after or first == EntryId(after.left, after.right + 1) else first
 
 
-def just_before(entry: EntryId) -> EntryId:
-    """Where to read behind to begin with this entry."""
-    return EntryId(entry.left, entry.right - 1) if entry.right else EntryId(entry.left - 1, 0)
-
-
 async def opened_as(redis: Redis, session: Session) -> turns.Opened | None:
     """How, where and for whom the session was opened; None when it is gone. Raises StreamUnavailable."""
     entries = await read(redis, session.keys.turns, turns.decoder, count=1)

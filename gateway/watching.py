@@ -12,11 +12,10 @@ from typing import Any
 
 from gateway.backend import Backend
 from gateway.doors.admin_messages import Side
-from gateway.replay import just_before
 from streams import down, pcm
 from streams.consumer import Consumer, Entry
 from streams.errors import Over, StreamUnavailable
-from streams.ids import ZERO
+from streams.ids import ZERO, just_before
 from streams.sessions import Session
 
 WAITING = 64

@@ -46,7 +46,7 @@ from streams import down, pcm, stopping
 from streams.consumer import Consumer, read
 from streams.dispatch import Lease
 from streams.hub import Hub
-from streams.ids import ZERO, EntryId
+from streams.ids import ZERO, EntryId, just_before
 from streams.sessions import Session, Sessions
 from streams.trim import trim
 
@@ -131,7 +131,7 @@ class Line:
         self.conversation.go_on_from(position)
         entry, samples = position
         # An entry of which some samples are dealt with is read again.
-        self._handled = EntryId(entry.left, entry.right - 1) if samples else entry
+        self._handled = just_before(entry) if samples else entry
 
     def quiet_at(self) -> Position | None:
         """From where another line could go on at this moment without anybody noticing; None when somebody would."""

@@ -15,7 +15,7 @@ from streams import down, pcm, turns
 from streams.consumer import read, read_back
 from streams.errors import Over
 from streams.hub import Hub
-from streams.ids import ZERO, EntryId, before
+from streams.ids import ZERO, EntryId, just_before
 from streams.sessions import Session, Sessions
 
 _LONGEST_BYTES = KEEP_S * 48_000
@@ -69,7 +69,7 @@ class Memory:
         oldest: EntryId | None = None
         heard = 0
         while page := await read_back(
-            self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=oldest and before(oldest), count=_PAGE
+            self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=oldest and just_before(oldest), count=_PAGE
         ):
             for entry in reversed(page):
                 oldest = entry.id
@@ -82,9 +82,8 @@ class Memory:
 async def sound(redis: Redis, stream: str, start: Position, end: Position) -> bytes:
     """What was said from here to there, as far as `pcm` still has it: PCM16 24 kHz, at most the last minute."""
     first = start.entry
-    after = EntryId(first.left, max(0, first.right - 1))
     pieces = []
-    for entry in await read(redis, stream, pcm.decoder, after=after, upto=end.entry):
+    for entry in await read(redis, stream, pcm.decoder, after=just_before(first), upto=end.entry):
         if isinstance(entry.message, pcm.Audio):
             begin = start.samples if entry.id == first else 0
             stop = end.samples if entry.id == end.entry else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from streams.ids import ZERO, EntryId
+from streams.ids import ZERO, EntryId, just_before
 
 SAMPLES_PER_MS = 24
 
@@ -68,7 +68,7 @@ class Spoken:
         if not self._spans:
             return START
         entry, skipped = self._spans[0].entry, self._spans[0].skipped
-        return Position(entry, skipped) if skipped else Position(EntryId(entry.left, entry.right - 1), 0)
+        return Position(entry, skipped) if skipped else Position(just_before(entry), 0)
 
     @property
     def oldest(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position
-from streams.ids import EntryId
+from streams.ids import EntryId, just_before
 
 KEEP_S = 60
 """So much of what the user says afterwards may come and no words with it; then the sound is let go. It is also the most of
@@ -48,4 +48,4 @@ def _before(begin: Position) -> EntryId:
     """The last entry of which nothing lies behind this place."""
     if begin == START or not begin.samples:
         return begin.entry
-    return EntryId(begin.entry.left, begin.entry.right - 1)
+    return just_before(begin.entry)

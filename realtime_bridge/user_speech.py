@@ -19,7 +19,7 @@ from realtime_bridge.slices import Kind, Slices
 from realtime_bridge.spoken import SAMPLES_PER_MS, START, Position, Spoken
 from realtime_bridge.unwritten import UnwrittenTurns
 from streams import down, pcm, turns
-from streams.ids import ZERO, EntryId
+from streams.ids import ZERO, EntryId, just_before
 
 MIN_COMMIT_SAMPLES = 100 * SAMPLES_PER_MS
 """The API refuses to commit less than 100 ms."""
@@ -165,8 +165,10 @@ class UserSpeech:
         if self.vad and not self.speaking:
             return [self._silence(END_OF_SPEECH)]  # if there is speech in what was sent last, its end is found now
         self.speaking = False  # of what is committed by us the VAD may hear no end
-        before = EntryId(entry.left, max(0, entry.right - 1))  # another bridge, or socket, is to read the goodbye again
-        return self.commit(before, now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else self.clear()
+        # Another bridge, or socket, is to read the goodbye again.
+        return (
+            self.commit(just_before(entry), now, respond=True) if self._open_samples >= MIN_COMMIT_SAMPLES else self.clear()
+        )
 
     def recording_end(self, entry: EntryId, end: pcm.UtteranceEnd, now: float) -> list[Effect]:
         """A whole recording is there, as this entry says: decide what it is."""

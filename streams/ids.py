@@ -62,9 +62,11 @@ def next_useq(last: EntryId, gen: int) -> int:
     return last.right // SEQ_STRIDE + 1 if last.left == gen else 1
 
 
-def before(entry: EntryId) -> EntryId:
-    """The highest id below this one."""
-    return EntryId(entry.left, entry.right - 1) if entry.right else EntryId(entry.left - 1, (1 << 64) - 1)
+def just_before(entry: EntryId) -> EntryId:
+    """The highest id below this one: where to read behind to begin with it. Of ZERO itself."""
+    if entry.right:
+        return EntryId(entry.left, entry.right - 1)
+    return EntryId(entry.left - 1, (1 << 64) - 1) if entry.left else ZERO
 
 
 def piece(source: EntryId, k: int) -> EntryId:

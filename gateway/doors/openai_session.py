@@ -24,7 +24,7 @@ from gateway.route import route_of, stream_of
 from gateway.session import ClientSession, Route
 from gateway.session_formats import keep
 from streams import turns
-from streams.ids import BIRTH, EntryId
+from streams.ids import BIRTH, just_before
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
 from streams.sources import read_chunked
@@ -184,7 +184,7 @@ async def _gone_on_with(request: web.Request, asked: Asked, opened: Opened, how:
     begins = await resync_from(backend.redis, session, after)
     if begins is not None:
         greetings.append(frames.reply("parley.resync", extension.resync(after, begins)))
-        after = min(after, EntryId(begins.left, begins.right - 1) if begins.right else EntryId(begins.left - 1, 0))
+        after = min(after, just_before(begins))
     place = Place(after, ClientSession(), exact=asked.after is not None)
     gen = stored.gen if asked.parley else None
     return Start(opened, frames, place, stored.known, gen, stored.next, tuple(greetings), route, source)

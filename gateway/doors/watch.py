@@ -53,7 +53,7 @@ from gateway.output import LIVE_FORMATS, read_output, read_paced
 from gateway.paced import Paced
 from gateway.place import Place, on_the_way, place_of
 from gateway.refusals import answer
-from gateway.replay import just_before, resync_from
+from gateway.replay import resync_from
 from gateway.session import ClientSession
 from gateway.transports.chunked import chunks
 from gateway.transports.lasting import CLOSE_TIMEOUT_S
@@ -61,6 +61,7 @@ from gateway.transports.outflow import gone_is_left
 from gateway.transports.sse import EventStream, was_replaced
 from runtime.logs import SessionLogger
 from streams import pcm
+from streams.ids import just_before
 from streams.sessions import Session
 from streams.up import JOINED_BYTES
 

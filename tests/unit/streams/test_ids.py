@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ids import SEQ_STRIDE, EntryId, next_left, next_useq, numbered, piece
+from streams.ids import SEQ_STRIDE, EntryId, just_before, next_left, next_useq, numbered, piece
 
 lefts = st.integers(0, 2**43)
 rights = st.integers(0, 2**50)
@@ -54,3 +54,8 @@ def test_too_many_pieces_are_refused() -> None:
     """They would run into the next source's."""
     with pytest.raises(ValueError, match="at most"):
         piece(EntryId(1, 1), SEQ_STRIDE)
+
+
+@pytest.mark.parametrize(("entry", "before"), [((7, 3), (7, 2)), ((7, 0), (6, 2**64 - 1)), ((0, 0), (0, 0))])
+def test_nothing_lies_between_an_entry_and_what_is_just_before_it(entry: tuple[int, int], before: tuple[int, int]) -> None:
+    assert just_before(EntryId(*entry)) == before
