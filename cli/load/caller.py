@@ -19,8 +19,11 @@ QUIET_S = 10.0
 """When nothing was heard for so long, nothing comes any more: a takeover takes six seconds."""
 GONE_ON_S = 3.0
 """And when the model was asked to go on: it has nothing more to say, and what it said before is on its way."""
-TOLD_WITHIN_S = 2.0
-"""After a break whoever speaks on is told what is missing; nobody leaves before."""
+TOLD_WITHIN_S = 3.0
+"""After a break whoever speaks on is told what is missing; nobody leaves before. A gateway may look for a second whether the
+connection before is still there."""
+PLAYED_S = 1.0
+"""And whoever is told in turn has heard the answer by then, with the silence at its end: the word stands behind it."""
 _REDIAL_S = (0.1, 0.4)
 _LOST = (ConnectionError, aiohttp.ClientError, TimeoutError)
 
@@ -108,6 +111,8 @@ class Caller:
         while self.door.now() < max([until, *((each.end or 0.0) + TOLD_WITHIN_S for each in self.ledger.breaks)]):
             if not await self._turn(10 * self._random.randint(3, 8)):
                 await self._be_silent(self._random.uniform(0.5, 1.5) * pause_s)
+        while self.ledger.breaks and self.door.is_told_in_turn and self.door.now() < self.door.last_sound + PLAYED_S:
+            await self._be_silent(0.1)
 
     async def _turn(self, frames: int) -> bool:
         """Whether it is interrupted: the next one begins at once."""

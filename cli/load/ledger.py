@@ -40,6 +40,10 @@ class Break:
     is_ahead: bool = False
     """its connection is about to go, and is as good as ever until then: what is sent away is listened to"""
 
+    def takes(self, sent_at: float) -> bool:
+        """Whether what was sent then is lost with the connection."""
+        return self.loses and self.begin <= sent_at and (self.end is None or sent_at < self.end)
+
 
 @dataclass
 class Ledger:
@@ -63,6 +67,8 @@ class Ledger:
     """gaps that this client was told of"""
     troubles: list[str] = field(default_factory=list)
     """what else it was told, or ran into"""
+    stalls: list[tuple[float, float]] = field(default_factory=list)
+    """times in which the harness stood still: what it had sent before was no further at their end"""
     is_alone: bool = False
     """nobody sees what the model was asked: it counts as asked with all that was sent"""
     is_coded: bool = False
@@ -179,6 +185,8 @@ class Figures:
     missing_ms: int
     """of a recorder's sound, what it gave while the line was broken"""
     breaks: int
+    cuts: int
+    """of these, in which a recorder went on, and what it gave is missing"""
     unanswered: int
 
 
@@ -204,7 +212,7 @@ def judge(ledger: Ledger) -> Figures:
     return Figures(
         sent=len(ledger.sent),
         up_lost=len(lost_up),
-        up_lost_before_ms=max((_before_ms(ledger.sent[number], ledger.breaks) for number in lost_up), default=0.0),
+        up_lost_before_ms=max((_before_ms(ledger.sent[number], ledger) for number in lost_up), default=0.0),
         up_gaps=len(_runs(lost_up, list(ledger.sent))),
         up_doubled=doubled_up,
         up_reordered=reordered_up,
@@ -231,8 +239,9 @@ def judge(ledger: Ledger) -> Figures:
         foreign=ledger.foreign_up + ledger.foreign_down,
         announced=len(ledger.announced),
         announced_ms=ledger.announced_ms,
-        missing_ms=sum(count for at, count in ledger.recorded if _is_lost(at, ledger.breaks)) * FRAME_MS,
+        missing_ms=sum(count for at, count in ledger.recorded if any(each.takes(at) for each in ledger.breaks)) * FRAME_MS,
         breaks=len(ledger.breaks),
+        cuts=sum(any(each.takes(at) for at, _ in ledger.recorded) for each in ledger.breaks),
         unanswered=ledger.unanswered,
     )
 
@@ -342,16 +351,13 @@ def _again_ms(ledger: Ledger, at: float, seam: Seam) -> float:
     return again if not again or _latest_break(ledger.breaks, at) >= 0 else float(NEVER_MS)
 
 
-def _before_ms(sent_at: float, breaks: Sequence[Break]) -> float:
-    """How long before the next break this was sent; 0 within one."""
-    for each in breaks:
+def _before_ms(sent_at: float, ledger: Ledger) -> float:
+    """How long before the next break this was sent, without the time in which the harness stood still; 0 within one."""
+    for each in ledger.breaks:
         if each.end is None or sent_at <= each.end + FIND_OUT_S:
-            return max(0.0, each.begin - sent_at) * 1000
+            stood = sum(max(0.0, min(end, each.begin) - max(begin, sent_at)) for begin, end in ledger.stalls)
+            return max(0.0, each.begin - sent_at - stood) * 1000
     return float(NEVER_MS)
-
-
-def _is_lost(sent_at: float, breaks: Sequence[Break]) -> bool:
-    return any(each.loses and each.begin <= sent_at and (each.end is None or sent_at < each.end) for each in breaks)
 
 
 def _repeats(ledger: Ledger, times_asked: Counter[int]) -> Counter[int]:

@@ -169,9 +169,11 @@ class _Pair:
                     await asyncio.Event().wait()
                 writer.write(data)
                 await writer.drain()
-            writer.write_eof()
+            if not self._is_deaf:
+                writer.write_eof()
         except OSError:
-            self.reset()
+            if not self._is_deaf:
+                self.reset()
 
 
 async def _dial(address: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -171,7 +171,7 @@ def _broken_down(promise: Promise, figures: Figures) -> Iterator[str]:
         yield f"{figures.unknown_ms:.0f} ms of what was heard are nobody's sound"
     if promise.tells == "down" and figures.announced != figures.down_gaps:
         yield f"{figures.announced} gaps were announced, and {figures.down_gaps} were there"
-    if promise.tells == "up" and abs(figures.announced_ms - figures.missing_ms) > TOLD_MS * figures.breaks:
+    if promise.tells == "up" and abs(figures.announced_ms - figures.missing_ms) > TOLD_MS * figures.cuts:
         yield f"{figures.announced_ms:.0f} ms were announced as missing, and {figures.missing_ms} ms were"
 
 

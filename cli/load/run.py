@@ -24,6 +24,9 @@ START_S = 1.0
 """What a process takes from its start until it serves."""
 RECOVER_LIMIT_S = 90.0
 """After the last turn was begun."""
+STALL_S = 0.03
+"""So much later than it should be, and more was not a moment's work."""
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,12 @@ class Result:
         return {**asdict(self), "plan": plan, "kept": self.is_kept}
 
 
+def drawn(seed: int, before: int, count: int) -> list[int]:
+    """PURE. The numbers of these sessions. Names of another run on the same fleet are other conversations: `before` is how
+    many there were, and where nobody knows, the seed has to be another one."""
+    return Random(f"{seed} {before}").sample(range(1 << 20, 1 << 30), count)
+
+
 class Run:
     """Made in the loop. `ledgers` may be looked at while it goes on."""
 
@@ -129,9 +138,8 @@ class Run:
         continued = 0 if self._witness is None else self._witness.continued
         twice = 0 if self._witness is None else self._witness.bridged_twice
         faults = schedule(plan.seed, plan.kinds, plan.seconds, plan.every_s, lines=len(plan.clients))
-        # Names of another run on the same fleet are other conversations: numbers are drawn, and never twice in a fleet.
         ledgers = {} if self._witness is None else self._witness.ledgers
-        names = Random(f"{plan.seed} {len(ledgers)}").sample(range(1 << 20, 1 << 30), len(plan.clients))
+        names = drawn(plan.seed, len(ledgers), len(plan.clients))
         for place, (client, number) in enumerate(zip(plan.clients, names, strict=True)):
             line = Line(self._urls, place)
             await line.open()
@@ -140,9 +148,13 @@ class Run:
             self.callers.append(Caller(door, line, Random(f"{plan.seed} {place}")))
         try:
             async with asyncio.timeout(plan.seconds + RECOVER_LIMIT_S), asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._break(faults), name="faults")
-                for caller in self.callers:
-                    tasks.create_task(caller.run(plan.seconds, plan.pause_s))
+                watching = tasks.create_task(self._notice_stalls(), name="stalls")
+                talking = [
+                    tasks.create_task(self._break(faults), name="faults"),
+                    *(tasks.create_task(caller.run(plan.seconds, plan.pause_s)) for caller in self.callers),
+                ]
+                await asyncio.wait(talking)
+                watching.cancel()
             if self._ships is not None:
                 await self._ships.awake()
         finally:
@@ -153,6 +165,15 @@ class Run:
         twice = 0 if self._witness is None else self._witness.bridged_twice - twice
         memory_mb = {} if self._ships is None else self._ships.memory_mb()
         return Result(plan, sessions, tuple(self.happened), continued, memory_mb, tuple(self.takeovers), twice)
+
+    async def _notice_stalls(self) -> None:
+        """When nobody here was heard or sent for, since this process or the machine stood still."""
+        while True:
+            before = self.now
+            await asyncio.sleep(_LOOK_S)
+            if self.now - before > _LOOK_S + STALL_S:
+                for caller in self.callers:
+                    caller.ledger.stalls.append((before + _LOOK_S, self.now))
 
     async def _break(self, faults: Sequence[Fault]) -> None:
         async with asyncio.TaskGroup() as lines:

@@ -11,7 +11,7 @@ import pytest
 
 from cli.load.report import sentences
 from tests.compose.check_stack import stack
-from tests.compose.containers import InTurn, inspected, kill, until_back, watched
+from tests.compose.containers import SEEDS, How, InTurn, inspected, kill, until_back, watched
 from tests.compose.doors import realtime
 from tests.compose.stack import Stack
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.timeout(900)
 PROCESSES = ("gateway", "transcoder", "bridge", "lb", "redis")
 
 
-@pytest.mark.parametrize("how", ["kill", "restart"])
-async def test_conversations_outlive_each_container(stack: Stack, how: str) -> None:
-    """Of nine classes of clients none is left behind, and each is kept what docs/promises.md promises it."""
+@pytest.mark.parametrize("how", SEEDS)
+async def test_conversations_outlive_each_container(stack: Stack, how: How) -> None:
+    """Of all classes of clients none is left behind, and each is kept what docs/promises.md promises it."""
     async with watched(stack) as witness:
         ours = InTurn(stack, witness, PROCESSES, how)
         result = await ours.go()

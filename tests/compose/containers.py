@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS, Fault
@@ -19,6 +19,9 @@ from simulator.options import Options
 from simulator.server import running
 from tests.compose.stack import Stack
 
+How: TypeAlias = Literal["kill", "restart"]
+SEEDS: dict[How, int] = {"kill": 1, "restart": 2}
+"""Names are drawn from it: who calls in one of the runs has not called in the other, whose sessions may still be kept."""
 EACH_S = 9.0
 """From one container to the next, unless it takes longer to be back."""
 FIND_OUT_S = 3.0
@@ -64,11 +67,11 @@ def until_back(stack: Stack, container: str, before: int) -> None:
 class InTurn(Run):
     """One client of each class, and one container after the other."""
 
-    def __init__(self, stack: Stack, witness: Witness, services: Sequence[str], how: str, seed: int = 1) -> None:
+    def __init__(self, stack: Stack, witness: Witness, services: Sequence[str], how: How) -> None:
         self._stack, self._how = stack, how
         self.victims = [(service, container) for service in services for container in stack.of(service)]
         self.away_s: list[tuple[str, float]] = []
-        plan = Plan(clients=NAMES, kinds=MAY_HAPPEN, seconds=EACH_S * (len(self.victims) + 0.5), seed=seed)
+        plan = Plan(clients=NAMES, kinds=MAY_HAPPEN, seconds=EACH_S * (len(self.victims) + 0.5), seed=SEEDS[how])
         super().__init__(plan, [stack.url], witness, _Nowhere())  # type: ignore[arg-type]
 
     async def _break(self, faults: Sequence[Fault]) -> None:

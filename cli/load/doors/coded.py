@@ -37,6 +37,7 @@ class Coded(Door):
         return sound.pcm(self.ledger.session, first, count)
 
     def hear(self, pcm: bytes) -> None:
+        self.last_sound = self.now()
         pcm = self._half + pcm
         whole = len(pcm) // 2 * 2
         self._half = pcm[whole:]
@@ -72,7 +73,7 @@ class MobileM4a(Coded, Mobile):
 class Web(Coded, SocketDoor):
     """WebM/Opus, chunk by chunk; the recorder goes on while the line is broken, and what it gives then is lost."""
 
-    speaks_silence = goes_on = True
+    speaks_silence = goes_on = is_told_in_turn = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -32,6 +32,8 @@ class Door(ABC):
 
     is_one_line: ClassVar[bool] = False
     """whether all it has is one connection: what breaks that breaks it, and nothing else does"""
+    is_told_in_turn: ClassVar[bool] = False
+    """whether a word to it stands behind the sound that was said before"""
     goes_on: ClassVar[bool] = False
     """whether it records while the line is broken, and what it recorded then is lost"""
 
@@ -39,6 +41,8 @@ class Door(ABC):
         self.http_url, self.ws_url = f"http://{address}", f"ws://{address}"
         self.ledger, self.now = ledger, now
         self.last_heard = 0.0
+        self.last_sound = 0.0
+        """silence, too"""
         self._reader = FrameReader()
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession

@@ -52,6 +52,14 @@ def test_what_was_sent_just_before_a_break_or_within_is_told_apart() -> None:
     assert judge(ledger).up_lost_before_ms == 0
 
 
+def test_what_the_harness_stood_still_was_on_nobodys_way() -> None:
+    """Sent 100 ms before the line broke, and 80 ms of that it stood still itself."""
+    ledger = spoken(asked=[[*range(10), *range(20, 50)]], heard=[*range(10), *range(20, 50)])
+    ledger.breaks.append(Break("cut", 10.3, 10.6))
+    ledger.stalls = [(9.0, 9.5), (10.22, 10.26), (10.26, 10.35)]
+    assert round(judge(ledger).up_lost_before_ms) == 20
+
+
 def test_what_was_lost_at_two_times_is_told_of_twice() -> None:
     """Also where nothing was sent in between."""
     ledger = spoken(asked=[range(10)])
@@ -102,6 +110,7 @@ def test_what_a_recorder_gave_to_a_broken_line_is_missing() -> None:
     ledger.recorded = [(at / 10, 5) for at in range(100, 200)]
     ledger.breaks = [Break("gateway stop 6 s", 11.0, 15.0, loses=False), Break("cut", 17.0, 17.5)]
     assert judge(ledger).missing_ms == 500
+    assert judge(ledger).cuts == 1
 
 
 def test_a_turn_is_answered_when_all_that_reached_the_model_was_heard() -> None:

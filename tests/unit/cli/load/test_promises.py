@@ -94,8 +94,14 @@ def test_a_field_client_may_lose_what_nobody_had_read_and_no_more() -> None:
 
 def test_a_recorder_is_told_how_much_is_missing() -> None:
     promise = TABLE["web", "line"]
-    assert list(broken(promise, with_(announced=2, announced_ms=900.0, missing_ms=1_100, breaks=2))) == []
-    assert list(broken(promise, with_(announced=1, announced_ms=200.0, missing_ms=1_100, breaks=2)))
+    assert list(broken(promise, with_(announced=2, announced_ms=900.0, missing_ms=1_100, breaks=2, cuts=2))) == []
+    assert list(broken(promise, with_(announced=1, announced_ms=200.0, missing_ms=1_100, breaks=2, cuts=2)))
+
+
+def test_breaks_in_which_nothing_is_missing_excuse_no_wrong_word() -> None:
+    """A minute of kills of everything, and a line that broke once: its 1.2 s untold are one complaint."""
+    (complaint,) = broken(TABLE["web", "line"], with_(announced_ms=0.0, missing_ms=1_160, breaks=40, cuts=1))
+    assert complaint == "0 ms were announced as missing, and 1160 ms were"
 
 
 def test_what_may_happen_together_is_promised_together() -> None:
