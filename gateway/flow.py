@@ -28,6 +28,10 @@ class Outgoing(Protocol):
     def unacknowledged(self) -> int:
         """Bytes that were written and have not reached the other machine."""
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the other machine acknowledges nothing: its network is away."""
+
 
 class Flow:
     """Of one connection."""
@@ -40,12 +44,15 @@ class Flow:
         self._in_flight.wrote(self._wire.written, plays_s)
 
     async def settled(self) -> None:
-        """Wait while too much is in flight. Raises SlowClient when nothing of it arrives for the send timeout."""
+        """Wait while too much is in flight. Raises SlowClient when nothing of it arrives for the send timeout, though the
+        other machine answers. While its network is away nothing is lost by waiting: what was sent arrives with it."""
         now = asyncio.get_running_loop().time
         least, since = self._wire.unacknowledged, now()
         while self._in_flight.seconds(self._wire.written - (unsent := self._wire.unacknowledged)) > IN_FLIGHT_S:
             if unsent < least:
                 least, since = unsent, now()
             elif now() - since > self._wire.send_timeout_s:
-                raise SlowClient
+                if not self._wire.is_unreachable:
+                    raise SlowClient
+                since = now()
             await asyncio.sleep(LOOK_EVERY_S)

@@ -20,6 +20,10 @@ class PacedWire(Protocol):
     def unacknowledged(self) -> int:
         """Bytes that were written and have not reached the other machine."""
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the other machine acknowledges nothing: its network is away."""
+
 
 class _Queued:
     """The outbox and what is behind it, as one."""
@@ -31,6 +35,10 @@ class _Queued:
     @property
     def unacknowledged(self) -> int:
         return self._outbox.waiting_bytes + self._wire.unacknowledged
+
+    @property
+    def is_unreachable(self) -> bool:
+        return self._wire.is_unreachable
 
 
 class Paced:

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
+from cli.load import packets
 from cli.load.servers import clustered_outside
 from runtime.embedded import EmbeddedServer
 from streams.connection import connect
@@ -23,6 +24,7 @@ os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at onc
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
 TUTORIALS = Path(__file__).parent / "tutorials"
+DROPPED_PACKETS = Path(__file__).parent / "acceptance" / "test_dropped_packets.py"
 NODE_TESTS = ("test_javascript.py", "test_browser.py")
 
 
@@ -38,14 +40,20 @@ def _lacks_balancers() -> bool:
     return bool(balancer.missing()) and not balancer.are_required()
 
 
+def _lacks_packet_filter() -> bool:
+    return not packets.can_be_dropped() and not os.environ.get("PARLEY_REQUIRE_PACKET_FILTER")
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Tests of the pages are left out where there is no Chromium to run them in, those of JavaScript without Node.js, those
-    of load balancers without them."""
+    of load balancers without them, that of dropped packets where nobody may drop any."""
     is_browser_test = collection_path.parent == BROWSER_TESTS and collection_path.name.startswith("test_")
     is_browser_test |= collection_path in (node.HERE / "test_browser.py", TUTORIALS / "test_browser.py")
     is_node_test = collection_path.parent == node.HERE and collection_path.name in NODE_TESTS
     is_node_test |= collection_path == TUTORIALS / "test_react_native.py"
     is_balancer_test = collection_path.parent == balancer.HERE and collection_path.name.startswith("test_")
+    if collection_path == DROPPED_PACKETS and _lacks_packet_filter():
+        return True
     lacks = (is_browser_test and _lacks_browser()) or (is_node_test and _lacks_node())
     return True if lacks or (is_balancer_test and _lacks_balancers()) else None
 
@@ -125,5 +133,15 @@ def pytest_tell_of_balancers(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"Not run: tests/acceptance/balancers, every door behind the load balancers of deploy/. There is no"
             f" {' and no '.join(names)}: apt-get install {' '.join(names)}.",
+            yellow=True,
+        )
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
+def pytest_tell_of_dropped_packets(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to get it."""
+    if _lacks_packet_filter():
+        terminalreporter.write_line(
+            f"Not run: a network that drops packets. There is no iptables, or no right to use it: {packets.HOW}.",
             yellow=True,
         )

@@ -49,10 +49,11 @@ class Caller:
     def ledger(self) -> Ledger:
         return self.door.ledger
 
-    def broken(self, cause: str, *, until: float | None = None, is_ahead: bool = False) -> None:
+    def broken(self, cause: str, *, until: float | None = None, is_ahead: bool = False) -> Break:
         """A fault befalls this client now, or as soon as its connection ends: until it is connected again, or until then."""
         ahead = is_ahead and until is None
         self.ledger.breaks.append(Break(cause, self.door.now(), until, loses=until is None, is_ahead=ahead))
+        return self.ledger.breaks[-1]
 
     async def run(self, until: float, pause_s: float) -> None:
         """Speak until then, and hear what is still due."""

@@ -17,9 +17,10 @@ from rich.table import Table
 from cli.errors import LoadError
 from cli.load import report
 from cli.load.doors.classes import CLASSES
-from cli.load.faults import KINDS, TOGETHER, Kind, setup
+from cli.load.faults import KINDS, PACKETS, TOGETHER, Kind, setup
 from cli.load.fleet import Fleet, fleet
 from cli.load.ledger import judge
+from cli.load.packets import HOW, can_be_dropped
 from cli.load.run import Plan, Result, Run
 from cli.load.witness import Witness, model
 
@@ -72,6 +73,8 @@ def plan_of(options: LoadOptions) -> Plan:
     if options.faults and options.urls:
         raise LoadError("Faults are for processes that this command has started itself: leave out --url, or --fault.")
     kinds = TOGETHER if "all" in options.faults else tuple(map(_kind, options.faults))
+    if any(kind in PACKETS for kind in kinds) and not can_be_dropped():
+        raise LoadError(f"Packets cannot be dropped here: {HOW}.")
     try:
         setup(kinds)
     except ValueError:

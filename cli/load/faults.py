@@ -13,10 +13,11 @@ SERVICES: tuple[Service, ...] = get_args(Service)
 Target: TypeAlias = Service | Literal["redis"]
 
 How: TypeAlias = Literal[
-    "kill", "stop", "restart", "full", "slow", "cut", "half-open", "stall", "failover", "lose", "hang", "reshard"
+    "kill", "stop", "restart", "full", "slow", "cut", "half-open", "stall", "drop", "failover", "lose", "hang", "reshard"
 ]
 """kill: SIGKILL · stop: SIGSTOP, later SIGCONT · restart: SIGTERM · cut: a reset, both ways · half-open: all bytes are
-dropped, then the client's side is reset, the gateway's never · stall: bytes wait, none is dropped. Of Redis, restart:
+dropped, then the client's side is reset, the gateway's never · stall: bytes wait, none is dropped · drop: the kernel drops
+all packets of its connections, and no side is reset. Of Redis, restart:
 SIGKILL, and again with its append-only file · full: nothing more can be stored · slow: 200 ms to each answer · cut: all
 connections to it are reset, again and again · failover: its primary is killed, and a replica takes over · lose: the same,
 and the replica lacks what was stored last · hang: the primary is stopped, wakes up when a replica has taken over, and has
@@ -62,6 +63,8 @@ LINE = (
     *(Kind("half-open", seconds=s) for s in (1.0, 5.0, 25.0)),
     *(Kind("stall", seconds=s) for s in (1.0, 5.0)),
 )
+PACKETS = tuple(Kind("drop", seconds=s) for s in (1.0, 5.0, 25.0))
+"""These need root and iptables."""
 PROCESS = tuple(
     kind for service in SERVICES for kind in (Kind("kill", service), Kind("stop", service, 6.0), Kind("restart", service))
 )
@@ -75,9 +78,9 @@ REDIS = (
 )
 SENTINELS = (Kind("failover", "redis", 4.0), Kind("lose", "redis", 4.0), Kind("hang", "redis", 8.0))
 CLUSTER = (Kind("reshard", "redis", 4.0),)
-KINDS = {kind.name: kind for kind in (*LINE, *PROCESS, *HALF, *REDIS, *SENTINELS, *CLUSTER)}
-TOGETHER = tuple(kind for kind in KINDS.values() if kind.setup in (None, "one"))
-"""All that may happen in one run: Redis is one server, or several, but not both."""
+KINDS = {kind.name: kind for kind in (*LINE, *PACKETS, *PROCESS, *HALF, *REDIS, *SENTINELS, *CLUSTER)}
+TOGETHER = tuple(kind for kind in KINDS.values() if kind.setup in (None, "one") and kind not in PACKETS)
+"""All that may happen in one run, to anybody: Redis is one server, or several, but not both."""
 
 
 def setup(kinds: Iterable[Kind]) -> Setup:

@@ -150,11 +150,12 @@ async def fleet(
     bridges: int | None = None,
     kinds: Sequence[Kind] = (),
     answers: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Fleet]:
     """So many of each service, ready; of bridges another number, where one is given. Raises StartError, ServerError.
 
     `kinds`: what shall go wrong, as far as something has to be prepared for it. Without a base URL they have a simulator of
-    their own, in a process that takes `answers` as its options.
+    their own, in a process that takes `answers` as its options. `settings`: variables of every process, for those of here.
     """
     async with AsyncExitStack() as stack:
         written = stack.enter_context(closing(_Written(log)))
@@ -167,7 +168,7 @@ async def fleet(
             base_url = f"http://127.0.0.1:{port}/v1"
             specs.append(_model(port, answers))
         recordings = supervisor.directory / "recordings"
-        common = _variables(place.url, base_url, recordings, grace_s)
+        common = {**_variables(place.url, base_url, recordings, grace_s), **(settings or {})}
         gateways = [ports.take() for _ in range(each)]
         specs += [_spec("gateway", n, {**common, "PORT": str(port)}) for n, port in enumerate(gateways, 1)]
         specs += [_spec("transcoder", n, common) for n in range(1, each + 1)]

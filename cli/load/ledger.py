@@ -53,6 +53,8 @@ class Ledger:
     sent: dict[int, float] = field(default_factory=dict)
     asked: list[list[int]] = field(default_factory=list)
     """the frames of each utterance that the model was asked with"""
+    given_up: set[int] = field(default_factory=set)
+    """frames of requests that were given up: the network may bring one later, behind what was said since"""
     continued: list[set[int]] = field(default_factory=list)
     """the frames of each utterance with whose answer the model was asked to go on: it has nothing more to say of them"""
     heard: list[tuple[float, int]] = field(default_factory=list)
@@ -198,7 +200,8 @@ def judge(ledger: Ledger) -> Figures:
     """Count."""
     times_asked = Counter(number for utterance in ledger.asked for number in set(utterance))
     lost_up = [number for number in ledger.sent if number not in times_asked]
-    again, doubled_up, reordered_up = _again(ledger.asked)
+    again, doubled_up, _ = _again(ledger.asked)
+    _, _, reordered_up = _again([[number for number in each if number not in ledger.given_up] for each in ledger.asked])
     times_heard = Counter(number for _, number in ledger.heard)
     lost_down = sorted(number for number in times_asked if number not in times_heard)
     ends = {max(utterance) for utterance in ledger.asked if utterance}
@@ -207,7 +210,7 @@ def judge(ledger: Ledger) -> Figures:
     cut_off = [run for run in every_run if run[-1] in ends]
     dropped = [run for run in cut_off if not any(utterance.intersection(run) for utterance in ledger.continued)]
     repeats = _repeats(ledger, times_asked)
-    firsts = list(dict.fromkeys(number for _, number in ledger.heard))
+    firsts = list(dict.fromkeys(number for _, number in ledger.heard if number not in ledger.given_up))
     moved = _moved(ledger)
     return Figures(
         sent=len(ledger.sent),
@@ -232,7 +235,7 @@ def judge(ledger: Ledger) -> Figures:
         interleaved=_interleaved(ledger),
         down_broken=ledger.broken_down,
         up_cut_ms=max((_cut_ms(ledger, seam) for seam in ledger.seams_up), default=0.0),
-        up_again_ms=max((_seam_ms(-seam.skipped) for seam in ledger.seams_up), default=0.0),
+        up_again_ms=max((_seam_ms(-seam.skipped) for seam in ledger.seams_up if not _is_late(ledger, seam)), default=0.0),
         down_cut_ms=max((_seam_ms(seam.skipped) for _, seam in moved), default=0.0),
         down_again_ms=max((_again_ms(ledger, at, seam) for at, seam in moved), default=0.0),
         unknown_ms=max((1000 * len(piece) / RATE for piece in ledger.unknown_down), default=0.0),
@@ -289,7 +292,7 @@ def _interleaved(ledger: Ledger) -> int:
     excused = {-1}  # what comes before any break has no excuse
     count = 0
     for (_, before), (at, number) in pairwise(ledger.heard):
-        if number > before or number in begins:
+        if number > before or number in begins or {number, before} & ledger.given_up:
             continue
         after = _latest_break(ledger.breaks, at)
         count += after in excused
@@ -333,6 +336,11 @@ def _moved(ledger: Ledger) -> list[tuple[float, Seam]]:
         and not any(abs(seam.back - begin) <= STEP for begin in begins)
         and not any(seam.is_like(other) for other in ledger.seams_up)
     ]
+
+
+def _is_late(ledger: Ledger, seam: Seam) -> bool:
+    """Whether on a side of it stands what was given up, and came after all."""
+    return bool({int(seam.left / STEP), int(seam.back / STEP)} & ledger.given_up)
 
 
 def _cut_ms(ledger: Ledger, seam: Seam) -> float:

@@ -9,12 +9,16 @@ import asyncio
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 from urllib.parse import urlsplit
+
+from cli.load.packets import dropped, is_under_way
 
 _PIECE = 16_384
 _WINDOW = 8_192
 """Bytes: what our side takes while nobody reads. A network that drops packets takes none."""
+_LOOK_S = 0.05
 _SEGMENT = 1_400
 """Else loopback waits for a window as large as its packets."""
 
@@ -22,7 +26,9 @@ _SEGMENT = 1_400
 class Line:
     """Made for one client; `url` is where it dials."""
 
-    def __init__(self, gateways: Sequence[str], first: int) -> None:
+    def __init__(self, gateways: Sequence[str], first: int, source: str | None = None) -> None:
+        """`source`: the address that its gateways see, one that nobody else has; packets of it can be dropped."""
+        self._source = source
         self._gateways = [(str(parts.hostname), int(parts.port or 80)) for parts in map(urlsplit, gateways)]
         self._next = first
         self._pairs: set[_Pair] = set()
@@ -85,6 +91,22 @@ class Line:
         finally:
             self._flows.set()
 
+    async def drop(self, seconds: float) -> bool:
+        """The kernel drops all packets between here and the gateways, and both sides keep their connections.
+
+        Returns when what was sent meanwhile has arrived, which TCP tries at intervals that double: whether any connection
+        has outlived it. Raises LoadError where packets cannot be dropped.
+        """
+        assert self._source is not None
+        pairs = set(self._pairs)
+        async with dropped(self._source):
+            await asyncio.sleep(seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * seconds + 1.0):
+                while pairs & self._pairs and is_under_way(self._source):  # noqa: ASYNC110 - the kernel's: no event
+                    await asyncio.sleep(_LOOK_S)
+        return bool(pairs & self._pairs)
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_down:
             return _reset(writer)
@@ -96,7 +118,7 @@ class Line:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: tuple[str, int]) -> None:
         try:
-            there_reader, there_writer = await _dial(address)
+            there_reader, there_writer = await _dial(address, self._source)
         except OSError:
             return _reset(writer)
         pair = _Pair(address, self._flows, reader, writer, there_reader, there_writer)
@@ -176,13 +198,15 @@ class _Pair:
                 self.reset()
 
 
-async def _dial(address: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _dial(address: tuple[str, int], source: str | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     ours = socket.socket()
     ours.setblocking(False)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
     ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
     ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
+        if source is not None:
+            ours.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(ours, address)
         return await asyncio.open_connection(sock=ours, limit=_PIECE)
     except BaseException:

@@ -12,10 +12,11 @@ from typing import Any
 from cli.load.alignment import strangers
 from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
-from cli.load.faults import Fault, Kind, schedule
+from cli.load.faults import PACKETS, Fault, Kind, schedule
 from cli.load.fleet import BACK_AFTER_S, DRAIN_S, Fleet
 from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
 from cli.load.line import Line
+from cli.load.packets import an_address
 from cli.load.promises import broken, loosest
 from cli.load.takeover import LIMIT_S, Takeover, Watch
 from cli.load.witness import Witness
@@ -140,8 +141,9 @@ class Run:
         faults = schedule(plan.seed, plan.kinds, plan.seconds, plan.every_s, lines=len(plan.clients))
         ledgers = {} if self._witness is None else self._witness.ledgers
         names = drawn(plan.seed, len(ledgers), len(plan.clients))
+        drops = any(kind in PACKETS for kind in plan.kinds)
         for place, (client, number) in enumerate(zip(plan.clients, names, strict=True)):
-            line = Line(self._urls, place)
+            line = Line(self._urls, place, an_address() if drops else None)
             await line.open()
             ledger = ledgers[number] = Ledger(number, is_alone=self._witness is None)
             door = CLASSES[client](line.address, ledger, lambda: self.now)
@@ -236,6 +238,10 @@ class Run:
             case "half-open":
                 caller.broken(kind.name)
                 await caller.line.half_open(kind.seconds)
+            case "drop":
+                broken = caller.broken(kind.name)
+                if await caller.line.drop(kind.seconds) and broken.end is None:  # it was not dialled again
+                    broken.end, broken.loses = self.now, False
             case _:
                 caller.broken(kind.name, until=self.now + kind.seconds)
                 await caller.line.stall(kind.seconds)

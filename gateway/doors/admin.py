@@ -204,7 +204,8 @@ async def _events(request: web.Request) -> web.StreamResponse:
         if audio or words:
             log = SessionLogger(logger, session.sid)
             log.warning("somebody at %s listens to the session, or reads what is said in it", address_of(request))
-        stream = EventStream(send_timeout_s=request.app[SETTINGS].send_timeout_s, headers=NO_STORE)
+        settings = request.app[SETTINGS]
+        stream = EventStream(send_timeout_s=settings.send_timeout_s, grace_s=settings.grace_s, headers=NO_STORE)
         response = await stream.open(request)
         over: ConnectionOver = SessionEnded()
         try:

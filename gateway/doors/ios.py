@@ -36,6 +36,7 @@ from gateway.packet_pacer import AAC, OPUS, PacketPacer
 from gateway.place import on_the_way, place_of
 from gateway.player import CODED_ROOM_BYTES, Player
 from gateway.records import ListenFormat, Record, Status
+from gateway.settings import GatewaySettings
 from gateway.transports.chunked import whole
 from gateway.transports.endless_audio import EndlessAudio
 from gateway.transports.endless_wav import EndlessWav
@@ -233,7 +234,7 @@ async def _play(
         mine = await take_session(backend, opening(record, DOOR), record.id, source=source(record))
         if not mine.resumed:
             app[METRICS].sessions.labels(DOOR).inc()
-        audio = _audio(audio_format, rate, app[SETTINGS].send_timeout_s)
+        audio = _audio(audio_format, rate, app[SETTINGS])
         codec = RATES[rate] if audio_format == "wav" else audio_format
         async with on_the_way(backend, mine):
             if codec is not None:
@@ -263,10 +264,11 @@ async def _play(
     return response
 
 
-def _audio(audio_format: ListenFormat, rate: int, send_timeout_s: float) -> EndlessAudio:
+def _audio(audio_format: ListenFormat, rate: int, settings: GatewaySettings) -> EndlessAudio:
     if audio_format == "wav":
-        return EndlessWav(rate, send_timeout_s=send_timeout_s)
-    return EndlessAudio(wire.CONTENT_TYPES[audio_format], send_timeout_s=send_timeout_s)
+        return EndlessWav(rate, send_timeout_s=settings.send_timeout_s, grace_s=settings.grace_s)
+    content_type = wire.CONTENT_TYPES[audio_format]
+    return EndlessAudio(content_type, send_timeout_s=settings.send_timeout_s, grace_s=settings.grace_s)
 
 
 def _player(audio: EndlessAudio, audio_format: ListenFormat, rate: int, coding: Coding) -> Player:

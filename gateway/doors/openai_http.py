@@ -127,7 +127,7 @@ async def _listen_in(request: web.Request, asked: Asked, room: Room, *, redials:
         raise NoSuchSession from None
     except (StreamUnavailable, Over):
         raise NotNow from None
-    events = Events(send_timeout_s=app[SETTINGS].send_timeout_s)
+    events = Events(send_timeout_s=app[SETTINGS].send_timeout_s, grace_s=app[SETTINGS].grace_s)
     async with on_the_way(app[BACKEND], begun.opened):
         response = await events.open(request)
     connection = _connection(request, events, begun)

@@ -142,7 +142,7 @@ async def _listen(request: web.Request, caller: Caller, conversation: str, room:
         start = await _start(request, caller, conversation)
     if start is None:
         return web.Response(status=204)  # an EventSource dials again after everything but this
-    stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s)
+    stream = WatchStream(send_timeout_s=app[SETTINGS].send_timeout_s, grace_s=app[SETTINGS].grace_s)
     async with on_the_way(backend, start.opened):
         response = await stream.open(request)
     connection = _listener(request, stream, start)

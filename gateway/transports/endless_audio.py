@@ -15,11 +15,11 @@ from gateway.transports.outflow import gone_is_left
 class EndlessAudio(LastingAnswer):
     """One client's. One task writes."""
 
-    def __init__(self, content_type: str, head: bytes = b"", *, send_timeout_s: float) -> None:
+    def __init__(self, content_type: str, head: bytes = b"", *, send_timeout_s: float, grace_s: float) -> None:
         """`head`: what comes before all audio."""
         self._head = head
         headers = {"Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(web.StreamResponse(headers=headers), send_timeout_s=send_timeout_s)
+        super().__init__(web.StreamResponse(headers=headers), send_timeout_s=send_timeout_s, grace_s=grace_s)
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """Send the headers, and the head; what this returns is the handler's response. Raises ClientLeft."""

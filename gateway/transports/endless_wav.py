@@ -9,6 +9,6 @@ from gateway.wav import endless_header
 class EndlessWav(EndlessAudio):
     """One client's WAV. One task writes."""
 
-    def __init__(self, sample_rate: int, *, send_timeout_s: float) -> None:
+    def __init__(self, sample_rate: int, *, send_timeout_s: float, grace_s: float) -> None:
         """`sample_rate` in Hertz."""
-        super().__init__("audio/wav", endless_header(sample_rate), send_timeout_s=send_timeout_s)
+        super().__init__("audio/wav", endless_header(sample_rate), send_timeout_s=send_timeout_s, grace_s=grace_s)

@@ -26,9 +26,10 @@ CLOSE_TIMEOUT_S = 2.0
 class LastingAnswer:
     """One client's. One task writes."""
 
-    def __init__(self, response: web.StreamResponse, *, send_timeout_s: float) -> None:
+    def __init__(self, response: web.StreamResponse, *, send_timeout_s: float, grace_s: float) -> None:
+        """`grace_s`: how long its session waits for a client; as long a connection is kept that no packet gets through."""
         self._response = response
-        self.send_timeout_s = send_timeout_s
+        self.send_timeout_s, self._grace_s = send_timeout_s, grace_s
         self.on_pong: Callable[[bytes], None] | None = None
         """called with the payload of each ping, when all that was written before it has arrived"""
         self._writer: AbstractStreamWriter
@@ -42,6 +43,7 @@ class LastingAnswer:
             writer = await self._response.prepare(request)
             assert writer is not None
             self._writer = writer
+            self._outflow.stay_for(self._grace_s)
             self._milestones = Milestones(writer, self._outflow, self._arrived)
             await self._response.write(first)
 
@@ -49,6 +51,11 @@ class LastingAnswer:
     def unacknowledged(self) -> int:
         """Bytes that were written and have not reached the other machine."""
         return self._outflow.unacknowledged
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the other machine acknowledges nothing: its network is away."""
+        return self._outflow.is_unreachable
 
     async def ping(self, payload: bytes) -> None:
         """Have `on_pong` called with this when all that was written so far has reached the client's machine."""

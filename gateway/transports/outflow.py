@@ -23,6 +23,11 @@ KERNEL_BYTES = 64 << 10
 """SO_SNDBUF (Linux doubles it). The default swallows a minute of speech before a write has to wait: too late to notice a
 client that does not read, and too late for an interruption."""
 
+_TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
+_RETRANSMITS = 2
+"""Where `tcpi_retransmits`, a byte, stands in `struct tcp_info` (linux/tcp.h)."""
+
 
 class Outflow:
     """The sending half of one client's connection."""
@@ -54,11 +59,21 @@ class Outflow:
                 queued = int(struct.unpack("i", answer)[0])
         return self.buffered + queued
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the other machine acknowledges nothing, and the kernel sends it again: its network is away. One that
+        does not read acknowledges what it has no room for. Linux only; elsewhere never."""
+        if self._socket is None or self._socket.fileno() < 0 or _TCP_INFO is None:
+            return False
+        with contextlib.suppress(OSError):
+            return self._socket.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _RETRANSMITS + 1)[_RETRANSMITS] > 0
+        return False
+
     async def settle(self, writer: AbstractStreamWriter) -> None:
         """Wait until the client has read most of what was written.
 
-        Raises SlowClient when it reads nothing at all for the send timeout; a slow one that reads may take longer. Raises
-        ClientLeft when it is gone.
+        Raises SlowClient when it reads nothing at all for the send timeout; a slow one that reads may take longer, and one
+        whose network is away until it is back, or the connection is lost. Raises ClientLeft when it is gone.
         """
         unsent = self.buffered
         if unsent <= HIGH_WATER_BYTES:
@@ -67,7 +82,7 @@ class Outflow:
         try:
             while not (await asyncio.wait([draining], timeout=self._send_timeout_s))[0]:
                 still = self.buffered
-                if still >= unsent:
+                if still >= unsent and not self.is_unreachable:
                     raise SlowClient
                 unsent = still
             with gone_is_left():
@@ -76,8 +91,25 @@ class Outflow:
             if draining.cancel():
                 await asyncio.wait([draining])
 
+    def stay_for(self, unreachable_s: float) -> None:
+        """Keep the connection of a client that no packet reaches for so long. Linux only; elsewhere for minutes.
+
+        Whoever listens only is not told of a connection that was dropped while its network was away: it would go on
+        listening for ever. With the network comes what was sent meanwhile.
+        """
+        if self._socket is not None and _TCP_USER_TIMEOUT is not None:
+            with contextlib.suppress(OSError):  # it has just gone
+                self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(1000 * unreachable_s))
+
     def abort(self) -> None:
-        """Cut the client off."""
+        """Cut the client off: what the kernel has of it still goes out, and that it was the end."""
+        self._transport.abort()
+
+    def reset(self) -> None:
+        """The same, and nothing goes out any more: whoever sends something is told then that there is nobody."""
+        if self._socket is not None and self._socket.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
 

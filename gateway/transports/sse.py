@@ -29,9 +29,9 @@ def was_replaced(request: web.Request) -> bool:
 class EventStream(LastingAnswer):
     """One client's event stream. One task writes."""
 
-    def __init__(self, *, send_timeout_s: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, send_timeout_s: float, grace_s: float, headers: Mapping[str, str] | None = None) -> None:
         self._events = EventSourceResponse(sep="\n", send_timeout=send_timeout_s, ping_interval=KEEPALIVE_S, headers=headers)
-        super().__init__(self._events, send_timeout_s=send_timeout_s)
+        super().__init__(self._events, send_timeout_s=send_timeout_s, grace_s=grace_s)
 
     async def open(self, request: web.Request) -> EventSourceResponse:
         """Send the headers; what this returns is the handler's response. Raises HTTPException, ClientLeft."""

@@ -87,6 +87,11 @@ class TextSocket:
         """Bytes that were written and have not reached the other machine."""
         return self._outflow.unacknowledged
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the other machine acknowledges nothing: its network is away."""
+        return self._outflow.is_unreachable
+
     async def open(self, request: web.Request) -> web.WebSocketResponse[bool]:
         """Answer the handshake; what this returns is the handler's response. Raises NeedsWebSocket, ClientLeft."""
         with gone_is_left():
@@ -178,7 +183,7 @@ class TextSocket:
         if over.close_code is not None:
             await self.hang_up(over.close_code, str(over))
         elif isinstance(over, SlowClient):
-            self._outflow.abort()
+            self._outflow.reset()  # what it has not got counts as not heard, and comes again over its next connection
         else:
             # Our answer to its close may still be on the way out; if it reads no more, that must not last for ever.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)

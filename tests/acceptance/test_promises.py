@@ -33,10 +33,15 @@ FEW = 5
 
 
 @asynccontextmanager
-async def stage(bridges: int = 2, grace_s: float = 60.0, kinds: Sequence[Kind] = ()) -> AsyncIterator[tuple[Fleet, Witness]]:
+async def stage(
+    bridges: int = 2, grace_s: float = 60.0, kinds: Sequence[Kind] = (), **settings: str
+) -> AsyncIterator[tuple[Fleet, Witness]]:
     """Two of each service, and a model that can be looked into."""
     witness = Witness()
-    async with model(witness, 2.0) as base_url, fleet(base_url, 2, grace_s=grace_s, bridges=bridges, kinds=kinds) as ships:
+    async with (
+        model(witness, 2.0) as base_url,
+        fleet(base_url, 2, grace_s=grace_s, bridges=bridges, kinds=kinds, settings=settings) as ships,
+    ):
         yield ships, witness
 
 

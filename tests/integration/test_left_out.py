@@ -18,8 +18,8 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
         command, cwd=ROOT, env={**environment, "PATH": str(tmp_path)}, capture_output=True, text=True, timeout=50
     )
     told = [line for line in done.stdout.splitlines() if line.startswith("Not run: ")]
-    assert len(told) == 5, done.stdout
-    for program in ("Chromium", "strace", "curl", "Node.js", "haproxy and no nginx"):
+    assert len(told) == 6, done.stdout
+    for program in ("Chromium", "strace", "curl", "Node.js", "haproxy and no nginx", "iptables"):
         assert [line for line in told if f"There is no {program}" in line], program
     assert "test_python.py" in done.stdout
     assert "test_javascript.py" not in done.stdout

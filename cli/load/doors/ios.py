@@ -90,3 +90,5 @@ class Ios(HttpDoor):
                         self.trouble(f"upload: {response.status} {(await response.text())[:200]}")
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 self.trouble(f"upload: {type(error).__name__}")
+                if first >= 0:
+                    self.ledger.given_up.update(range(first, first + count))

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.connections import Connection
 from gateway.errors import SlowClient
-from gateway.flow import IN_FLIGHT_S
+from gateway.flow import IN_FLIGHT_S, Flow
 from gateway.outbox import Frame
 from gateway.pacer import AHEAD_S, Due, Pacer
 from gateway.packet_pacer import AAC, OPUS, PacketPacer
@@ -35,9 +35,35 @@ class DeadWire:
         return sum(map(len, self.frames))
 
     unacknowledged = written
+    is_unreachable = False
 
     async def write(self, frame: Frame) -> None:
         self.frames.append(frame.data)
+
+
+class FarWire(DeadWire):
+    """And nothing is acknowledged for a while: the network is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    @property
+    def is_unreachable(self) -> bool:  # type: ignore[override]
+        self._looks += 1
+        return self._looks < 3
+
+
+async def test_whose_network_is_away_is_not_slow() -> None:
+    """It is waited for, until it is back; if it does not read then, it is too slow."""
+    loop = asyncio.get_running_loop()
+    wire, began = FarWire(), loop.time()
+    flow = Flow(wire)
+    await wire.write(Frame("audio", bytes(100)))
+    flow.wrote(IN_FLIGHT_S + 0.1)
+    with pytest.raises(SlowClient):
+        await flow.settled()
+    assert loop.time() - began > 3 * wire.send_timeout_s
 
 
 @pytest.mark.parametrize("kind", ["pcm", "aac", "opus"])

@@ -93,6 +93,16 @@ def test_double_and_disordered_speech_is_seen() -> None:
     assert judge(spoken(heard=[1, 0, *range(2, 50)])).down_reordered == 1
 
 
+def test_what_was_given_up_may_come_late() -> None:
+    """A request that its client has let go, and that the network has brought all the same. What it did not is lost."""
+    late = [*range(10, 20), *range(5), *range(20, 50)]
+    ledger = spoken(asked=[late], heard=late)
+    assert (judge(ledger).up_reordered, judge(ledger).down_reordered) == (1, 1)
+    ledger.given_up = set(range(10))
+    figures = judge(ledger)
+    assert (figures.up_reordered, figures.down_reordered, figures.interleaved, figures.up_lost) == (0, 0, 0, 5)
+
+
 def test_an_utterance_that_overtakes_another_is_out_of_order() -> None:
     assert judge(spoken(asked=[range(25, 50), range(25)])).up_reordered == 1
 

@@ -45,3 +45,4 @@ def test_seeds_are_summed_up_and_whoever_broke_a_promise_is_named(tmp_path: Path
 def test_what_is_run_by_itself_are_faults_there_are() -> None:
     assert set(seeds.RACY) <= set(KINDS)
     assert {"bridge kill", "redis failover", "redis reshard", "cut"} <= set(seeds.RACY)
+    assert {"half-open 25 s", "drop 25 s", "stall 1 s"}.isdisjoint(seeds.RACY)
