@@ -50,7 +50,8 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1 + redis.call('HEXISTS', KEYS[2], ARGV[3])
 """
-# ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last.
+# ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last. Whoever
+# waits to hear whether somebody is still there need not wait any longer.
 _DETACH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -59,6 +60,7 @@ if ttl > 0 then
   redis.call('HSET', KEYS[2], 'detached_ms', ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ttl)
 end
+redis.call('SPUBLISH', KEYS[4], cmsgpack.pack({'left', ARGV[1]}))
 return 1
 """
 
@@ -94,7 +96,7 @@ class Attachment:
     async def detach(self) -> None:
         """Leave it to the grace time."""
         k = self._session.keys
-        await self._eval(_DETACH, 3, k.attach, k.cursors, k.down, self.value, now_ms())
+        await self._eval(_DETACH, 4, k.attach, k.cursors, k.down, k.control, self.value, now_ms())
 
     async def _eval(self, script: str, count: int, *arguments: Any) -> Any:
         try:
@@ -126,7 +128,7 @@ async def presence(redis: Redis, session: Session) -> Presence:
 async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
     """Whether the client of an attached session answers a ping within PROBE_S. Raises StreamUnavailable."""
     nonce = secrets.token_hex(8)
-    answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     ear = _Ear(nonce, answered)
     channel = session.keys.control
     await bus.subscribe(channel, ear)
@@ -135,8 +137,7 @@ async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
         if heard <= 1 and bus.hearing(channel) <= 1:  # nobody but ourselves: its gateway is gone
             return False
         async with asyncio.timeout(PROBE_S):
-            await answered
-        return True
+            return await answered
     except TimeoutError:
         return False
     except (RedisError, OSError) as error:
@@ -180,7 +181,7 @@ async def _say(redis: Redis, session: Session, what: str, argument: str) -> None
 def read_control(data: bytes) -> tuple[str, str]:
     """What was said on a control channel, and its argument.
 
-    `attached`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping` and `streams.timing`.
+    `attached`, `left`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping`, `streams.timing`.
     """
     try:
         what, argument = msgpack.unpackb(data, raw=False)
@@ -192,12 +193,13 @@ def read_control(data: bytes) -> tuple[str, str]:
 class _Ear:
     """Waits for one answer."""
 
-    def __init__(self, nonce: str, answered: asyncio.Future[None]) -> None:
+    def __init__(self, nonce: str, answered: asyncio.Future[bool]) -> None:
         self._nonce, self._answered = nonce, answered
 
     def heard(self, data: bytes) -> None:
-        if read_control(data) == ("alive", self._nonce) and not self._answered.done():
-            self._answered.set_result(None)
+        what, argument = read_control(data)
+        if (what == "left" or (what, argument) == ("alive", self._nonce)) and not self._answered.done():
+            self._answered.set_result(what == "alive")
 
     def missed(self) -> None:
         pass
