@@ -139,7 +139,7 @@ async def uplink(client: Client) -> None:
     connection = client.connection
     received = connection.metrics.messages
     parley = client.numbering is not None
-    async with aclosing(client.socket.received_any()) as frames:
+    async with aclosing(client.socket.received_any(to_the_last=True)) as frames:
         async for frame in frames:
             try:
                 said: wire.Said
