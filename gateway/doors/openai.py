@@ -356,7 +356,16 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     backend: Backend = request.app[BACKEND]
     session = begun.opened.session
     log = SessionLogger(logger, session.sid)
-    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first, route=begun.route)
+    live = LiveUplink(
+        backend,
+        session,
+        log,
+        known=begun.known,
+        gen=begun.gen,
+        first=begun.first,
+        route=begun.route,
+        held=begun.opened.attachment.value,
+    )
     connection = Connection(
         DOOR,
         socket,

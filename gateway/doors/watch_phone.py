@@ -240,7 +240,7 @@ class Phone:
             raise Unavailable from None
         line = Line(self._socket, said.conversationId)
         log = SessionLogger(logger, opened.session.sid)
-        uplink = LiveUplink(self._backend, opened.session, log, known=known)
+        uplink = LiveUplink(self._backend, opened.session, log, known=known, held=opened.attachment.value)
         connection = Connection(
             DOOR,
             line,
