@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import aiohttp
+import pybase64
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -109,6 +110,33 @@ async def test_a_gateway_that_stops_cuts_nobody_off(house: House, monkeypatch: p
         await dismissed
         assert departed.is_set()
         assert await Sessions(house.stage.redis).cursor(talk.session, "arrived") == talk.heard
+
+
+async def test_a_phone_in_a_conversation_is_not_cut_off_either(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is more than the conversation; that is left in good order before it ends."""
+    depart, known = TextSocket.depart, []
+    async with house.stage.client("/realtime") as phone:
+        assert (await phone.hear())["type"] == "session.created"
+        told = await phone.ask({"type": "start_conversation", "conversationId": "c1", "conversationHistory": []})
+        assert told["type"] == "conversation_started"
+        await phone.say({"type": "audio_chunk", "data": pybase64.b64encode_as_string(bytes(480))})
+        session = await house.stage.session("anonymous", "c1")
+        await house.stage.pcm(session, 2)
+        bridge = await house.stage.bridge(session)
+        await bridge.say_audio(bytes(4_800))
+        await phone.hear()
+        said = await house.stage.newest(session)
+
+        async def look(self: TextSocket, over: ConnectionOver) -> None:
+            known.append(await Sessions(house.stage.redis).cursor(session, "arrived"))
+            await depart(self, over)
+
+        monkeypatch.setattr(TextSocket, "depart", look)
+        dismissed = asyncio.create_task(house.app[CONNECTIONS].dismiss())
+        assert (await phone.hear_close())[0] == 1012
+        await dismissed
+        assert known == [said]
+        assert not await house.stage.redis.exists(session.keys.attach)
 
 
 async def test_what_has_arrived_is_kept_before_the_goodbye_is_said(
