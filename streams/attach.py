@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.bus import Bus
+from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import EntryId
 from streams.keys import dispatch_field
@@ -35,10 +36,12 @@ ATTACH_RENEW_S = 3.0
 PROBE_S = 1.0
 """How long a client that may still be there has to answer a ping."""
 
-# ARGV: value, ttl, '1' to take it from whoever has it. Says so on the control channel, unless it was refused.
+# ARGV: value, ttl, '1' to take it from whoever has it, or the value of the only one from whom. Says so on the control
+# channel, unless it was refused.
 _ATTACH = """
 if redis.call('PTTL', KEYS[2]) <= 0 then return 'over' end
-if ARGV[3] ~= '1' and redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
+local holder = redis.call('GET', KEYS[1])
+if holder and ARGV[3] ~= '1' and ARGV[3] ~= holder then return 'taken' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SPUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
@@ -72,13 +75,14 @@ class Attachment:
         self._redis, self._session = redis, session
         self.value = f"{secrets.token_hex(8)}|{gateway}"
 
-    async def attach(self, *, take: bool) -> bool:
-        """Be the session's connection; `take`: also when another one is. False when it is taken, or over.
+    async def attach(self, *, take: bool | str) -> bool:
+        """Be the session's connection; `take`: also when another one is, or this one. False when it is taken, or over.
 
         Raises StreamUnavailable.
         """
         k = self._session.keys
-        answer = await self._eval(_ATTACH, 3, k.attach, k.down, k.control, self.value, ATTACH_MS, "1" if take else "0")
+        whose = take if isinstance(take, str) else str(int(take))
+        answer = await self._eval(_ATTACH, 3, k.attach, k.down, k.control, self.value, ATTACH_MS, whose)
         return bool(answer == b"ok")
 
     async def renew(self) -> bool:
@@ -109,20 +113,25 @@ class Attachment:
 class Presence:
     """Whether a session's client is there, as far as Redis knows."""
 
-    attached: bool
+    holder: str
+    """the attachment that has it; empty: none"""
     detached_ms: int
     """when it was last left (ms since 1970); 0: its gateway did not live to say so"""
+
+    @property
+    def attached(self) -> bool:
+        return bool(self.holder)
 
 
 async def presence(redis: Redis, session: Session) -> Presence:
     """Look. Raises StreamUnavailable."""
     k = session.keys
     try:
-        attached = bool(await redis.exists(k.attach))
+        holder = await redis.get(k.attach)
         left = await redis.hget(k.cursors, "detached_ms")
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{k.attach}: {error}") from error
-    return Presence(attached, int(left) if left is not None else 0)
+    return Presence("" if holder is None else text(holder), int(left) if left is not None else 0)
 
 
 async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
