@@ -12,6 +12,9 @@ PING_EVERY_S = 0.25
 KEEP_EVERY_S = 0.1
 """Where it has changed."""
 
+KEEP_AGAIN_S = 1.0
+"""Where Redis could not keep it."""
+
 PING_EVERY_BYTES = 12_000
 """Of frames: two entries of a tenth of a second of PCM16 in base64; a third would be more than a quarter of a second. A door
 that does not pace writes them in much less time."""
@@ -73,9 +76,11 @@ class Arrivals:
         self.arrived = entry
         return True
 
-    def keep(self) -> EntryId | None:
-        """The place to be kept in Redis, when it has changed since the last time."""
-        if self._kept >= self.arrived:
-            return None
-        self._kept = self.arrived
-        return self.arrived
+    @property
+    def unkept(self) -> EntryId | None:
+        """The place to be kept in Redis, when it has changed since it was `kept` last."""
+        return self.arrived if self._kept < self.arrived else None
+
+    def kept(self, entry: EntryId) -> None:
+        """Redis has it: not before, for whoever dials again meanwhile finds what it has."""
+        self._kept = max(self._kept, entry)

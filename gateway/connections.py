@@ -69,6 +69,10 @@ ARRIVE_WITHIN_S = 1.0
 """When this process ends: how long it is waited for that what was written has arrived. A redial hears the rest again."""
 
 
+KEEP_WITHIN_S = 1.0
+"""And how long Redis may take to be told of it."""
+
+
 class Connection:
     """Joins a wire and a session until one of them is over. Made in the loop; `run` must follow.
 
@@ -185,11 +189,11 @@ class Connection:
 
     def over(self, why: ConnectionOver) -> None:
         """End the connection now; when it is this process that ends, when it is known what the client has."""
-        if isinstance(why, Restarting) and self._restarts is None:
+        if not isinstance(why, Restarting):
+            self.outbox.fail(why)
+        elif self._restarts is None:  # who is told again is on the way out, and is not to be cut off
             self._restarts = why
             self.start(self._depart(why))
-        else:
-            self.outbox.fail(why)
 
     async def _depart(self, why: Restarting) -> None:
         """Say no more, learn what has arrived, and take what the client says until it has heard of our going."""
@@ -197,6 +201,7 @@ class Connection:
         with suppress(TimeoutError):
             async with asyncio.timeout(ARRIVE_WITHIN_S):
                 await self._following.all_has_arrived()
+        await self._keep_place()  # before the client hears that it may dial again
         await self.wire.depart(why)
         raise why
 
@@ -297,19 +302,15 @@ class Connection:
 
     async def _obey(self) -> None:
         """Be found by whoever asks whether this client is still there; let go when a newer connection has the session."""
-        channel = self.session.keys.control
-        await self.backend.bus.subscribe(channel, self._control)
-        try:
-            self._control.missed()  # what was said since it was attached
-            self._heeds.set()
-            while True:
-                what, argument = await self._control.next()
-                try:
-                    await self._obey_word(what, argument)
-                except StreamUnavailable as error:
-                    self.log.warning("a word about this connection could not be answered: %s", error)
-        finally:
-            await self.backend.bus.unsubscribe(channel, self._control)
+        await self.backend.bus.subscribe(self.session.keys.control, self._control)
+        self._control.missed()  # what was said since it was attached
+        self._heeds.set()
+        while True:
+            what, argument = await self._control.next()
+            try:
+                await self._obey_word(what, argument)
+            except StreamUnavailable as error:
+                self.log.warning("a word about this connection could not be answered: %s", error)
 
     async def _obey_word(self, what: str, argument: str) -> None:
         match what:
@@ -341,12 +342,19 @@ class Connection:
             case _:
                 pass
 
-    async def keep_cursor(self, cursor: Cursor, entry: EntryId) -> None:
-        """Keep the client's place in Redis, if it answers."""
+    async def keep_cursor(self, cursor: Cursor, entry: EntryId) -> bool:
+        """Keep the client's place in Redis, if it answers. Whether it did."""
         try:
-            await self._sessions.set_cursor(self.session, cursor, entry)
+            await self._sessions.set_cursor(self.session, cursor, entry, self.attachment.value)
         except StreamUnavailable as error:
             self.log.warning("what has %s could not be kept: %s", cursor, error)
+            return False
+        return True
+
+    async def _keep_place(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_WITHIN_S):
+                await self._following.keep()
 
     async def _end(self, over: ConnectionOver) -> None:
         if over.fault != "nobody":
@@ -362,20 +370,25 @@ class Connection:
         self.log.info("a client of the %s door is gone after %.1f s: %s", self.door, lasted, over.code)
 
     async def _leave(self) -> None:
-        """Store what was said last, then leave the session to its grace time; or end it, when nothing was ever said."""
-        unspoken = await self.way.leave()
-        if self._marks is not None:
-            await self._marks.leave()
+        """Store what was said last, then leave the session to its grace time; or end it, when nothing was ever said.
+
+        The control channel is heard until then: whoever dials again finds the session held, not given up, and waits.
+        """
         try:
+            await self._keep_place()
+            unspoken = await self.way.leave()
+            if self._marks is not None:
+                await self._marks.leave()
+            await self._keep_place()  # if Redis did not answer before
             if unspoken and await self._sessions.end_unspoken(self.session, self.attachment.value):
                 return
-            if (arrived := self.arrivals.keep()) is not None:
-                await self._sessions.set_cursor(self.session, "arrived", arrived)
             await self.attachment.detach()
             if not self.way.is_known:
                 await self._sessions.run_out(self.session, self.backend.grace_s)
         except StreamUnavailable as error:
             self.log.warning("the session counts as attached for a few seconds more: %s", error)
+        finally:
+            await self.backend.bus.unsubscribe(self.session.keys.control, self._control)
 
 
 async def _result(worker: asyncio.Future[None]) -> None:

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from gateway.arrivals import KEEP_EVERY_S, PING_EVERY_S, Arrivals
+from gateway.arrivals import KEEP_AGAIN_S, KEEP_EVERY_S, PING_EVERY_S, Arrivals
 from streams.ids import EntryId
 from streams.waiting import Event
 
 
 class Following:
-    """One connection's. `ping`: asks the client; `keep`: writes down what has arrived."""
+    """One connection's. `ping`: asks the client; `keep`: writes down what has arrived, and says whether it could."""
 
     def __init__(
-        self, arrivals: Arrivals, ping: Callable[[bytes], Awaitable[None]], keep: Callable[[EntryId], Awaitable[None]]
+        self, arrivals: Arrivals, ping: Callable[[bytes], Awaitable[None]], keep: Callable[[EntryId], Awaitable[bool]]
     ) -> None:
         self._arrivals, self._ping, self._keep = arrivals, ping, keep
         self._news = Event()
@@ -23,6 +23,8 @@ class Following:
         self._answered = Event()
         self._next_ping = 0.0
         """when it is time to ask again"""
+        self._next_try = 0.0
+        """when it may be kept again, after it could not be"""
 
     def wrote(self, entry: EntryId, size: int = 0) -> bool:
         """The last frame of this entry was written, so many bytes. Whether it is time to `ask` at once."""
@@ -70,11 +72,19 @@ class Following:
                 await self.ask()
             if self._arrivals.is_asked:
                 await self._answer(until)
-            if (arrived := self._arrivals.keep()) is not None:
-                await self._keep(arrived)
+            if loop.time() >= self._next_try and not await self.keep():
+                self._next_try = loop.time() + KEEP_AGAIN_S
             await asyncio.sleep(until - loop.time())
-            if self._arrivals.is_unasked:
+            if self._arrivals.is_unasked or self._arrivals.unkept is not None:
                 self._news.set()
+
+    async def keep(self) -> bool:
+        """What has arrived is written down, if it is not. Whether it is now."""
+        if (arrived := self._arrivals.unkept) is None:
+            return True
+        if is_kept := await self._keep(arrived):
+            self._arrivals.kept(arrived)
+        return is_kept
 
     async def _answer(self, until: float) -> None:
         with suppress(TimeoutError):

@@ -25,7 +25,7 @@ from streams import errors, pcm, up
 from streams.dispatch import hand_out
 from streams.keys import new_sid
 from streams.messages import ClientEvent, End, Message
-from streams.producer import Marked, Numbered, Producer
+from streams.producer import Held, Marked, Numbered, Producer, Scheme
 from streams.sessions import Session
 
 MAX_EARLY_BYTES = 8 << 20
@@ -46,6 +46,8 @@ class LiveUplink:
     """One connection's way up. Made in the loop; it lives until `leave`.
 
     `known`: a worker has been told of the session. `gen`: the client numbers what it says, in this gen and from `first` on.
+    `held`: the attachment by which this connection has the session, where another may replace it: what is said here is
+    refused once that one has spoken.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class LiveUplink:
         gen: int | None = None,
         first: int = 1,
         route: Route = "pcm",
+        held: str | None = None,
     ) -> None:
         self._backend, self._session, self._log = backend, session, log
         self._route, self._stream = route, stream_of(session, route)
-        self._scheme = Marked(new_sid()) if gen is None else Numbered(gen)
+        self._held = held
+        self._scheme: Scheme = self._marked() if gen is None else Numbered(gen)
         self._producer = self._new_producer(first)
         self._known = known
         self._early: deque[Message | FormatChange] | None = None if known else deque()
@@ -137,6 +141,9 @@ class LiveUplink:
             raise error
         return self._unspoken
 
+    def _marked(self) -> Marked:
+        return Marked(new_sid()) if self._held is None else Held(self._held, new_sid())
+
     def _new_producer(self, first: int) -> Producer:
         producer = Producer(
             self._backend.writer, self._stream, self._scheme, first=first, told=lambda *told: self._settled(producer, *told)
@@ -160,6 +167,7 @@ class LiveUplink:
         except errors.Wanted as wanted:
             self._log.debug("left with a number missing: %s", wanted)  # the client goes on from it when it comes back
         except errors.Replaced:
+            self._log.info("what was said last is not stored: the client has spoken over another connection")
             raise Replaced from None
         except errors.StreamError as error:
             self._log.warning("what the client said could not be stored: %s", error)
@@ -196,12 +204,12 @@ class LiveUplink:
         number = self._producer.next_number if numbers else None
         gen = await change_source(self._backend, self._session, change.source, number)
         self._route, self._stream = "up", stream_of(self._session, "up")
-        self._scheme = Numbered(gen) if numbers else Marked(new_sid())
+        self._scheme = Numbered(gen) if numbers else self._marked()
         self._producer = self._new_producer(number or 1)
 
     async def _say_goodbye(self) -> None:
         if self._last_words is not None:
-            producer = Producer(self._backend.writer, self._stream, Marked(new_sid()))
+            producer = Producer(self._backend.writer, self._stream, self._marked())
             producer.append(End(self._last_words))
             await producer.flush()
 
@@ -230,7 +238,7 @@ class LiveUplink:
             self._producer = self._new_producer(wanted)
             self.on_wanted(wanted)
         elif isinstance(error, errors.Wanted):  # more is lost than is kept here: on, and not in silence
-            self._scheme = Marked(new_sid())
+            self._scheme = self._marked()
             self._producer = self._new_producer(1)
             self.on_lost()
         elif isinstance(error, errors.Over):

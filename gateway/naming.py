@@ -166,11 +166,11 @@ async def _waiting_session(backend: Backend, user: str, conversation: str) -> Op
         attachment = Attachment(backend.redis, session, backend.name)
         if await attachment.attach(take=False):
             return Opened(session, attachment, resumed=True)
-    held = [session for session, there in zip(sessions, seen, strict=True) if there.attached]
-    alive = await asyncio.gather(*(is_alive(backend.redis, backend.bus, session) for session in held))
-    for session in (session for session, answers in zip(held, alive, strict=True) if not answers):
+    held = [(session, there.holder) for session, there in zip(sessions, seen, strict=True) if there.attached]
+    alive = await asyncio.gather(*(is_alive(backend.redis, backend.bus, session) for session, _ in held))
+    for session, holder in (one for one, answers in zip(held, alive, strict=True) if not answers):
         attachment = Attachment(backend.redis, session, backend.name)
-        if await attachment.attach(take=True):
+        if await attachment.attach(take=holder):  # and not from somebody who was asked after the same one, and was quicker
             return Opened(session, attachment, resumed=True)
     return None
 

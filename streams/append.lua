@@ -5,11 +5,13 @@
 --
 -- KEYS[1]  the stream; also the name of its channel
 -- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
+-- KEYS[3]  of `held` only: parley:{sid}:attach, whose connection the session's is
 -- ARGV[1]  how the id is made:
 --   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any
 --   made     ARGV[2] id, ARGV[3] an id that must be there, or one behind it: whoever does the same work may be ahead; '' for any
 --   numbered ARGV[2] gen, ARGV[3] first, ARGV[4] last number of the client's events in this entry; id <gen>-<last * 4096>
 --   marked   ARGV[2] writer, ARGV[3] first, ARGV[4] last count of its events in this entry; id <newest gen>-*
+--   held     as `marked`, where the writer is <attachment>/<mark>: a connection that may be replaced
 -- ARGV[5]  bytes up to which the message carries the entry itself; a larger one is a ring without body
 -- ARGV[6…] field, value, field, value …
 --
@@ -17,7 +19,8 @@
 --   ok        the new id
 --   over      ''        the stream is gone: the session has ended
 --   stored    last id   this was stored before: a resend
---   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced)
+--   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced); or, of `held`, another
+--             connection that came after this one has stored something: what is said late is not to stand behind that
 --   want      last id or count   something before it is missing; send from there
 --
 -- Where the marks have the field `recorded` the entry gets one more field, `at`: milliseconds since 1970.
@@ -68,6 +71,11 @@ local function take_id()
     local counted = redis.call('HGET', marks, name .. '/' .. ARGV[2])
     local have = tonumber(counted or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
     if last <= have then return nil, {'stored', tip} end
+    if scheme == 'held' then
+      local mine = string.match(ARGV[2], '^(.*)/')
+      local spoke = redis.call('HGET', marks, name .. ':by')
+      if spoke and spoke ~= mine and redis.call('GET', KEYS[3]) ~= mine then return nil, {'newer', tip} end
+    end
     if first ~= have + 1 then return nil, {'want', tostring(have)} end
     return string.format('%.0f-*', left)
   end
@@ -100,6 +108,8 @@ if not stored then return {'over', ''} end
 
 if scheme == 'marked' then
   redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4])
+elseif scheme == 'held' then
+  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4], name .. ':by', string.match(ARGV[2], '^(.*)/'))
 else
   redis.call('HSET', marks, name, stored)
 end

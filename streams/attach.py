@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.bus import Bus
+from streams.connection import text
 from streams.errors import StreamUnavailable
 from streams.ids import EntryId
 from streams.keys import dispatch_field
@@ -35,10 +36,12 @@ ATTACH_RENEW_S = 3.0
 PROBE_S = 1.0
 """How long a client that may still be there has to answer a ping."""
 
-# ARGV: value, ttl, '1' to take it from whoever has it. Says so on the control channel, unless it was refused.
+# ARGV: value, ttl, '1' to take it from whoever has it, or the value of the only one from whom. Says so on the control
+# channel, unless it was refused.
 _ATTACH = """
 if redis.call('PTTL', KEYS[2]) <= 0 then return 'over' end
-if ARGV[3] ~= '1' and redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
+local holder = redis.call('GET', KEYS[1])
+if holder and ARGV[3] ~= '1' and ARGV[3] ~= holder then return 'taken' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SPUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
@@ -50,7 +53,8 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1 + redis.call('HEXISTS', KEYS[2], ARGV[3])
 """
-# ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last.
+# ARGV: value, now in ms. When it was left is kept with the cursors: a redial goes to the session that was left last. Whoever
+# waits to hear whether somebody is still there need not wait any longer.
 _DETACH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -59,6 +63,7 @@ if ttl > 0 then
   redis.call('HSET', KEYS[2], 'detached_ms', ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ttl)
 end
+redis.call('SPUBLISH', KEYS[4], cmsgpack.pack({'left', ARGV[1]}))
 return 1
 """
 
@@ -70,13 +75,14 @@ class Attachment:
         self._redis, self._session = redis, session
         self.value = f"{secrets.token_hex(8)}|{gateway}"
 
-    async def attach(self, *, take: bool) -> bool:
-        """Be the session's connection; `take`: also when another one is. False when it is taken, or over.
+    async def attach(self, *, take: bool | str) -> bool:
+        """Be the session's connection; `take`: also when another one is, or this one. False when it is taken, or over.
 
         Raises StreamUnavailable.
         """
         k = self._session.keys
-        answer = await self._eval(_ATTACH, 3, k.attach, k.down, k.control, self.value, ATTACH_MS, "1" if take else "0")
+        whose = take if isinstance(take, str) else str(int(take))
+        answer = await self._eval(_ATTACH, 3, k.attach, k.down, k.control, self.value, ATTACH_MS, whose)
         return bool(answer == b"ok")
 
     async def renew(self) -> bool:
@@ -94,7 +100,7 @@ class Attachment:
     async def detach(self) -> None:
         """Leave it to the grace time."""
         k = self._session.keys
-        await self._eval(_DETACH, 3, k.attach, k.cursors, k.down, self.value, now_ms())
+        await self._eval(_DETACH, 4, k.attach, k.cursors, k.down, k.control, self.value, now_ms())
 
     async def _eval(self, script: str, count: int, *arguments: Any) -> Any:
         try:
@@ -107,26 +113,31 @@ class Attachment:
 class Presence:
     """Whether a session's client is there, as far as Redis knows."""
 
-    attached: bool
+    holder: str
+    """the attachment that has it; empty: none"""
     detached_ms: int
     """when it was last left (ms since 1970); 0: its gateway did not live to say so"""
+
+    @property
+    def attached(self) -> bool:
+        return bool(self.holder)
 
 
 async def presence(redis: Redis, session: Session) -> Presence:
     """Look. Raises StreamUnavailable."""
     k = session.keys
     try:
-        attached = bool(await redis.exists(k.attach))
+        holder = await redis.get(k.attach)
         left = await redis.hget(k.cursors, "detached_ms")
     except (RedisError, OSError) as error:
         raise StreamUnavailable(f"{k.attach}: {error}") from error
-    return Presence(attached, int(left) if left is not None else 0)
+    return Presence("" if holder is None else text(holder), int(left) if left is not None else 0)
 
 
 async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
     """Whether the client of an attached session answers a ping within PROBE_S. Raises StreamUnavailable."""
     nonce = secrets.token_hex(8)
-    answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     ear = _Ear(nonce, answered)
     channel = session.keys.control
     await bus.subscribe(channel, ear)
@@ -135,8 +146,7 @@ async def is_alive(redis: Redis, bus: Bus, session: Session) -> bool:
         if heard <= 1 and bus.hearing(channel) <= 1:  # nobody but ourselves: its gateway is gone
             return False
         async with asyncio.timeout(PROBE_S):
-            await answered
-        return True
+            return await answered
     except TimeoutError:
         return False
     except (RedisError, OSError) as error:
@@ -180,7 +190,7 @@ async def _say(redis: Redis, session: Session, what: str, argument: str) -> None
 def read_control(data: bytes) -> tuple[str, str]:
     """What was said on a control channel, and its argument.
 
-    `attached`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping` and `streams.timing`.
+    `attached`, `left`, `probe`, `alive`, `tell`, `received`, `ended`, `failed`; or see `streams.stopping`, `streams.timing`.
     """
     try:
         what, argument = msgpack.unpackb(data, raw=False)
@@ -192,12 +202,13 @@ def read_control(data: bytes) -> tuple[str, str]:
 class _Ear:
     """Waits for one answer."""
 
-    def __init__(self, nonce: str, answered: asyncio.Future[None]) -> None:
+    def __init__(self, nonce: str, answered: asyncio.Future[bool]) -> None:
         self._nonce, self._answered = nonce, answered
 
     def heard(self, data: bytes) -> None:
-        if read_control(data) == ("alive", self._nonce) and not self._answered.done():
-            self._answered.set_result(None)
+        what, argument = read_control(data)
+        if (what == "left" or (what, argument) == ("alive", self._nonce)) and not self._answered.done():
+            self._answered.set_result(what == "alive")
 
     def missed(self) -> None:
         pass

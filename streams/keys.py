@@ -217,6 +217,11 @@ def marks_of(stream: str) -> str:
     return stream[: stream.index("}:")] + "}:marks"
 
 
+def attach_of(stream: str) -> str:
+    """Whose connection the session of this stream is."""
+    return stream[: stream.index("}:")] + "}:attach"
+
+
 def recorded_of(stream: str) -> str:
     """The `recorded` hash that belongs to a session's stream."""
     return stream[: stream.index("}:")] + "}:recorded"

@@ -30,11 +30,11 @@ from streams.errors import (
 from streams.ids import EntryId, next_left
 from streams.messages import Message
 from streams.pipelines import Command
-from streams.schemes import Assigned, Chained, Marked, Numbered, Scheme
+from streams.schemes import Assigned, Chained, Held, Marked, Numbered, Scheme
 from streams.unstored import Unstored
 from streams.writer import Writer
 
-__all__ = ["Assigned", "Chained", "Marked", "Numbered", "Producer", "Scheme", "open_left"]
+__all__ = ["Assigned", "Chained", "Held", "Marked", "Numbered", "Producer", "Scheme", "open_left"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How a producer's events get their ids: the four ways that append.lua knows, and what its answers mean in each."""
+"""How a producer's events get their ids: the ways that append.lua knows, and what its answers mean in each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from redis.typing import EncodableT
 
 from streams.errors import Fenced, Replaced, StreamRefusal
 from streams.ids import EntryId
+
+HELD = b"held"
+"""The way that needs to know whose connection the session's is: one more key of append.lua."""
 
 
 class Scheme(ABC):
@@ -39,6 +42,17 @@ class Marked(Scheme):
 
     def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
         return (b"marked", self.writer_id, first, last)
+
+
+class Held(Marked):
+    """As `Marked`, of a connection that has the session by this attachment: refused once one that came after it has stored
+    something."""
+
+    def __init__(self, attachment: str, writer_id: str) -> None:
+        super().__init__(f"{attachment}/{writer_id}")
+
+    def arguments(self, first: int, last: int) -> Sequence[EncodableT]:
+        return (HELD, self.writer_id, first, last)
 
 
 class Numbered(Scheme):

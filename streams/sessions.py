@@ -82,10 +82,23 @@ for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do redis.call('PEXPIRE', key, 
 return 1
 """
 
-# Only while the session is there, and no longer than it: a late cursor brings nothing back.
+# KEYS: cursors, down, attach. ARGV: which, the id, whose attachment says so. Only while the session is there, and no longer
+# than it: a late cursor brings nothing back. Whose connection it is may go back, as its client may say that it has less;
+# nobody says anything for the connection that came after his, and who has let go, or never had it, only goes on.
 _SET_CURSOR = """
 local ttl = redis.call('PTTL', KEYS[2])
 if ttl <= 0 then return 0 end
+local holder = redis.call('GET', KEYS[3])
+if holder ~= ARGV[3] then
+  if holder and ARGV[3] ~= '' then return 0 end
+  local kept = redis.call('HGET', KEYS[1], ARGV[1])
+  if kept then
+    local left, right = string.match(kept, '^(%d+)-(%d+)$')
+    local to_left, to_right = string.match(ARGV[2], '^(%d+)-(%d+)$')
+    left, right, to_left, to_right = tonumber(left), tonumber(right), tonumber(to_left), tonumber(to_right)
+    if to_left < left or (to_left == left and to_right <= right) then return 0 end
+  end
+end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ttl)
 """
@@ -242,10 +255,10 @@ class Sessions:
             raise StreamUnavailable(str(error)) from error
         return None if value is None else EntryId.parse(value)
 
-    async def set_cursor(self, session: Session, cursor: Cursor, entry: EntryId) -> None:
-        """The client's place in `down`."""
+    async def set_cursor(self, session: Session, cursor: Cursor, entry: EntryId, by: str = "") -> None:
+        """The client's place in `down`. `by`: the attachment that says so; nothing comes of it when another one has it."""
         k = session.keys
-        script = (_SET_CURSOR, 2, k.cursors, k.down, cursor, str(entry))
+        script = (_SET_CURSOR, 3, k.cursors, k.down, k.attach, cursor, str(entry), by)
         try:
             if self._writer is None:
                 await self._redis.eval(*script)

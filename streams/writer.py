@@ -21,7 +21,9 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 from redis.typing import EncodableT
 
 from streams.errors import ServerFull, StreamUnavailable
+from streams.keys import attach_of
 from streams.pipelines import Command, pipelines
+from streams.schemes import HELD
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ class Writer:
 
     def command(self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]) -> Command:
         """What `append` does, for a Source to offer."""
+        if scheme[0] == HELD:
+            return ("EVALSHA", self._sha, 3, stream, marks, attach_of(stream), *scheme, INLINE_BYTES, *fields)
         return ("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
 
     def do(self, *command: EncodableT) -> asyncio.Future[Any]:

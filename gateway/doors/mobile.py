@@ -292,7 +292,8 @@ async def _converse_in(request: web.Request, caller: Caller, user: str, conversa
     app[METRICS].sessions.labels(DOOR).inc()
     sid, live = mine.session.sid, None
     if asked.input_format == STREAM:
-        live = LiveUplink(app[BACKEND], mine.session, SessionLogger(logger, sid), known=known, route="up")
+        held, log = mine.attachment.value, SessionLogger(logger, sid)
+        live = LiveUplink(app[BACKEND], mine.session, log, known=known, route="up", held=held)
     connection = Connection(
         DOOR,
         socket,

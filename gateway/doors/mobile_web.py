@@ -170,7 +170,8 @@ async def _converse_in(request: web.Request, caller: Caller, user: str, conversa
         return response
     app[METRICS].sessions.labels(DOOR).inc()
     sid = mine.session.sid
-    live = LiveUplink(backend, mine.session, SessionLogger(logger, sid), known=known, route="up")
+    held, log = mine.attachment.value, SessionLogger(logger, sid)
+    live = LiveUplink(backend, mine.session, log, known=known, route="up", held=held)
     connection = Connection(
         DOOR,
         socket,

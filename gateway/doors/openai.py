@@ -139,7 +139,7 @@ async def uplink(client: Client) -> None:
     connection = client.connection
     received = connection.metrics.messages
     parley = client.numbering is not None
-    async with aclosing(client.socket.received_any()) as frames:
+    async with aclosing(client.socket.received_any(to_the_last=True)) as frames:
         async for frame in frames:
             try:
                 said: wire.Said
@@ -356,7 +356,16 @@ def _client(request: web.Request, socket: TextSocket, begun: Start) -> Client:
     backend: Backend = request.app[BACKEND]
     session = begun.opened.session
     log = SessionLogger(logger, session.sid)
-    live = LiveUplink(backend, session, log, known=begun.known, gen=begun.gen, first=begun.first, route=begun.route)
+    live = LiveUplink(
+        backend,
+        session,
+        log,
+        known=begun.known,
+        gen=begun.gen,
+        first=begun.first,
+        route=begun.route,
+        held=begun.opened.attachment.value,
+    )
     connection = Connection(
         DOOR,
         socket,

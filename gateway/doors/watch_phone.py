@@ -146,7 +146,7 @@ class Phone:
         self._told: asyncio.Future[ConnectionOver] = asyncio.get_running_loop().create_future()
 
     def over(self, why: ConnectionOver) -> None:
-        """End the connection now; the conversation waits for its client."""
+        """End the connection soon; the conversation waits for its client."""
         if not self._told.done():
             self._told.set_result(why)
 
@@ -173,7 +173,12 @@ class Phone:
         return first
 
     async def _end_when_told(self) -> None:
-        raise await self._told
+        """A conversation is left in good order first: it knows what the phone has heard."""
+        over = await self._told
+        if self._talk is not None and self._talking is not None:
+            self._talk.connection.over(over)
+            await asyncio.wait([self._talking])
+        raise over
 
     async def _uplink(self, tasks: asyncio.TaskGroup) -> None:
         """Read all that the phone says until it leaves. What is wrong with a message is told, and the next one works."""
@@ -240,7 +245,7 @@ class Phone:
             raise Unavailable from None
         line = Line(self._socket, said.conversationId)
         log = SessionLogger(logger, opened.session.sid)
-        uplink = LiveUplink(self._backend, opened.session, log, known=known)
+        uplink = LiveUplink(self._backend, opened.session, log, known=known, held=opened.attachment.value)
         connection = Connection(
             DOOR,
             line,

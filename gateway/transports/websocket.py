@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import WSMessageDecodeText, WSMessageNoDecodeText
 
 from gateway.errors import ClientLeft, ConnectionOver, FrameTooLarge, NeedsWebSocket, SlowClient
 from gateway.outbox import Frame
@@ -31,8 +32,13 @@ CLOSE_TIMEOUT_S = 2.0
 CLOSED_WITHOUT_CODE = 1005
 """RFC 6455's name for it."""
 
+Message = WSMessageDecodeText | WSMessageNoDecodeText
+
 PROTOCOLS = ("realtime",)
 """What a browser asks for that has to hide its token among the subprotocols; nothing else is answered."""
+
+AT_ONCE = 8
+"""Of a burst, until others have their turn, and the answers to it."""
 
 _CODE = struct.Struct("!H")
 MAX_UNSENT_PONGS_BYTES = 256 << 10
@@ -105,22 +111,35 @@ class TextSocket:
     async def received(self) -> AsyncGenerator[bytes | None, None]:
         """The client's text frames as UTF-8 (not checked), None for a binary frame; ends when the client has left.
 
-        Raises what `received_any` does.
+        To the last, for who waits for nothing meanwhile: see `received_any`, and what that raises.
         """
-        async with aclosing(self.received_any()) as frames:
+        async with aclosing(self.received_any(to_the_last=True)) as frames:
             async for frame in frames:
                 yield None if isinstance(frame, Binary) else frame
 
-    async def received_any(self) -> AsyncGenerator[bytes | Binary, None]:
+    async def received_any(self, *, to_the_last: bool = False) -> AsyncGenerator[bytes | Binary, None]:
         """The client's frames, text as UTF-8 (not checked); ends when the client has left, and all that it sent was given.
+
+        `to_the_last`: so it is also when this is cancelled, as it is when the line breaks: the end comes with what was said
+        last. Only for who waits for nothing while taking a frame, for nobody cancels that any more.
 
         Raises SlowClient when it sends pings but reads no pongs, ClientLeft when a pong finds nobody, FrameTooLarge when it
         has sent one (it knows already).
         """
+        receive: Callable[[], Awaitable[Message]] = self._ws.receive
+        given = 0
         while True:
-            # aiohttp gives what has arrived without a pause: a burst must not hold up the answers to it.
-            await asyncio.sleep(0)
-            message = await self._ws.receive()
+            try:
+                if given == AT_ONCE:  # aiohttp gives what has arrived without a pause
+                    given = 0
+                    await asyncio.sleep(0)
+                given += 1
+                message = await receive()
+            except asyncio.CancelledError:
+                if not to_the_last or receive == self._at_hand:
+                    raise
+                receive, given = self._at_hand, AT_ONCE + 1  # all the rest at once
+                message = await receive()
             match message.type:
                 case WSMsgType.TEXT:
                     yield message.data
@@ -140,6 +159,14 @@ class TextSocket:
                     raise FrameTooLarge
                 case _:
                     return
+
+    async def _at_hand(self) -> Message:
+        """What has arrived and was not given yet. Raises CancelledError when that is nothing."""
+        try:
+            async with asyncio.timeout(0):  # which is looked at only where something is waited for
+                return await self._ws.receive()
+        except TimeoutError:
+            raise asyncio.CancelledError from None
 
     async def send(self, data: bytes, *, is_binary: bool = False) -> None:
         """Write one frame, of text if it is not binary, and wait until the client has read most of what was written.

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import socket
 import struct
+from base64 import b64encode
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,7 +23,7 @@ from redis.asyncio import Redis
 from gateway.app import create_app, serving
 from gateway.appkeys import CONNECTIONS
 from gateway.settings import GatewaySettings
-from streams import keys, pcm
+from streams import keys, pcm, up
 from streams.connection import connect
 from streams.consumer import read
 from streams.sessions import Session, Sessions
@@ -29,6 +31,8 @@ from tests.contract.doors.stage import LIMIT_S
 from tests.contract.doors.watch_app import streaming, uploading
 
 TRIES = 24
+BURST = 40
+"""Chunks that come at once."""
 RESET = struct.pack("ii", 1, 0)
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -177,3 +181,41 @@ async def test_a_gateway_that_stops_keeps_no_connection_for_the_next_request(
         app[CONNECTIONS].draining = True
         last = await client.get("/livez")
         assert (last.status, last.headers["Connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_a_client_says_right_before_its_line_breaks_is_stored(settings: GatewaySettings, *, reset: bool) -> None:
+    """All that has come, though the end of the connection comes with it."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_say_and_go(settings, reset=reset))
+
+
+async def _say_and_go(settings: GatewaySettings, *, reset: bool) -> None:
+    async with connect(settings.redis_url) as redis, serving(settings) as url, asyncio.timeout(LIMIT_S):
+        await redis.flushall()
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(f"GET /ws/ann HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_text({"type": "ping"}))
+        await reader.readuntil(b"pong")  # the connection is being listened to
+        session = await Sessions(redis).find("ann", "ws/ann")
+        assert session is not None
+        chunks = [b"%02d" % n for n in range(BURST)]
+        writer.write(b"".join(_text({"type": "audio", "data": b64encode(chunk).decode()}) for chunk in chunks))
+        if reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            writer.transport.abort()
+        else:
+            writer.write_eof()
+        while await redis.exists(session.keys.attach):  # noqa: ASYNC110 - another connection: no event
+            await asyncio.sleep(0.002)
+        entries = await read(redis, session.keys.up, up.decoder)
+        assert [entry.message.data for entry in entries if isinstance(entry.message, up.Chunk)] == chunks
+        writer.close()
+
+
+def _text(message: dict[str, str]) -> bytes:
+    """A client's text frame, masked with nothing."""
+    body = json.dumps(message).encode()
+    assert len(body) < 126
+    return bytes([0x81, 0x80 | len(body)]) + bytes(4) + body

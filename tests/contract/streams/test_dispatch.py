@@ -18,7 +18,7 @@ from streams.connection import connect
 from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
 from streams.errors import StreamUnavailable
 from streams.hub import Hub, open_hub
-from streams.ids import BIRTH
+from streams.ids import BIRTH, EntryId
 from streams.sessions import Session, Sessions
 from streams.workforce import Workforce
 
@@ -314,6 +314,42 @@ async def test_a_client_that_answers_is_alive_and_a_silent_one_is_not(
         await hub.bus.subscribe(session.keys.control, phone)
         assert await is_alive(hub.redis, hub.bus, session) is alive
         await hub.bus.unsubscribe(session.keys.control, phone)
+
+
+async def test_who_asks_after_a_client_that_lets_go_waits_no_longer(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection was asked, and is over before it could answer."""
+    monkeypatch.setattr("streams.attach.PROBE_S", 3600.0)
+    held = Attachment(hub.redis, session, "g1")
+    assert await held.attach(take=False)
+    phone = Phone(hub, session, alive=False)
+    await hub.bus.subscribe(session.keys.control, phone)
+    asked = asyncio.create_task(is_alive(hub.redis, hub.bus, session))
+    await until(lambda: any(what == "probe" for what, _ in phone.heard_words))
+    await held.detach()
+    async with asyncio.timeout(5):
+        assert not await asked
+    await hub.bus.unsubscribe(session.keys.control, phone)
+
+
+async def test_a_place_is_kept_by_who_has_the_session(hub: Hub, session: Session) -> None:
+    """A connection that was replaced, and wakes late, turns nothing back; who has it may have less than the one before."""
+    sessions = Sessions(hub.redis)
+    old, new = (Attachment(hub.redis, session, gateway) for gateway in ("g1", "g2"))
+    for attachment, n, is_at in ((old, 100, 100), (new, 160, 160), (old, 165, 160), (new, 150, 150)):
+        if (attachment, n) in ((old, 100), (new, 160)):
+            assert await attachment.attach(take=True)
+        await sessions.set_cursor(session, "arrived", EntryId(5, n), attachment.value)
+        assert await sessions.cursor(session, "arrived") == EntryId(5, is_at)
+    await new.detach()
+    for n, is_at in ((105, 150), (170, 170)):  # nobody has it: only on
+        await sessions.set_cursor(session, "arrived", EntryId(5, n), old.value)
+        assert await sessions.cursor(session, "arrived") == EntryId(5, is_at)
+    await sessions.set_cursor(session, "arrived", EntryId(4, 900))
+    assert await sessions.cursor(session, "arrived") == EntryId(5, 170)
+    await sessions.set_cursor(session, "arrived", EntryId(6, 1))
+    assert await sessions.cursor(session, "arrived") == EntryId(6, 1)
 
 
 async def test_a_session_in_which_nothing_was_said_ends_with_its_connection(hub: Hub, session: Session) -> None:

@@ -29,8 +29,9 @@ def test_a_pong_moves_the_place_and_it_is_kept_once() -> None:
     assert arrivals.pong(b"5-2")
     assert not arrivals.pong(b"5-1")
     assert arrivals.arrived == EntryId(5, 2)
-    assert arrivals.keep() == EntryId(5, 2)
-    assert arrivals.keep() is None
+    assert arrivals.unkept == EntryId(5, 2)
+    arrivals.kept(EntryId(5, 2))
+    assert arrivals.unkept is None
 
 
 @pytest.mark.parametrize("payload", [b"", b"hello", b"5-", b"\xff\xfe", b"9-9"])

@@ -1,0 +1,69 @@
+"""Two connections of one client: the older one wakes late, or is told in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from gateway.backend import Backend
+from gateway.errors import Replaced
+from gateway.live_uplink import LiveUplink
+from streams import turns
+from streams.attach import Attachment
+from streams.hub import Hub
+from streams.messages import Text
+from streams.sessions import Session, Sessions
+from tests.contract.streams.entries import texts
+
+LOG = logging.LoggerAdapter(logging.getLogger(__name__))
+
+
+@pytest.fixture
+def backend(hub: Hub) -> Backend:
+    return Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis), "test")
+
+
+@pytest.fixture
+async def session(hub: Hub) -> Session:
+    return (await Sessions(hub.redis).create(turns.Opened(user="ann", door="openai"), "ann")).session
+
+
+async def dial(backend: Backend, session: Session) -> LiveUplink:
+    attachment = Attachment(backend.redis, session, backend.name)
+    assert await attachment.attach(take=True)
+    return LiveUplink(backend, session, LOG, known=True, held=attachment.value)
+
+
+async def say(uplink: LiveUplink, text: str) -> None:
+    stored = asyncio.Event()
+    uplink.on_stored = lambda number: stored.set()
+    uplink.say(Text(text))
+    await asyncio.wait_for(stored.wait(), 5)
+
+
+async def test_a_connection_that_wakes_late_ends(hub: Hub, backend: Backend, session: Session) -> None:
+    """Its gateway stood still: what it has still to say is of before what the client has said since."""
+    old = await dial(backend, session)
+    await say(old, "1")
+    new = await dial(backend, session)
+    await say(new, "2")
+    old.say(Text("late"))
+    await asyncio.wait([old.worker], timeout=5)
+    assert isinstance(old.worker.exception(), Replaced)
+    await old.leave()
+    await say(new, "3")
+    await new.leave()
+    assert await texts(hub.redis, session.keys.pcm) == ["1", "2", "3"]
+
+
+async def test_a_connection_that_is_replaced_stores_what_it_has_read(hub: Hub, backend: Backend, session: Session) -> None:
+    old = await dial(backend, session)
+    await say(old, "1")
+    new = await dial(backend, session)
+    old.say(Text("2"))
+    await old.leave()
+    await say(new, "3")
+    await new.leave()
+    assert await texts(hub.redis, session.keys.pcm) == ["1", "2", "3"]
