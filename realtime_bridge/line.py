@@ -70,10 +70,6 @@ class FreshSocketWanted(Exception):
     """The conversation goes on, but not on this socket."""
 
 
-class LeaseLost(Exception):
-    """Somebody else may be this session's bridge by now: no effect any more, not a word."""
-
-
 class _LookWhatArrived:
     """Time to trim `down` by what the client has, and to see whether it keeps up."""
 
@@ -248,8 +244,7 @@ class Line:
                     await self._look_what_arrived()
 
     async def _send(self, frame: str) -> None:
-        if not self._lease.held:
-            raise LeaseLost
+        self._lease.check()
         await self.upstream.send(frame)
 
     async def _append_again(self, after: EntryId, upto: EntryId) -> None:

@@ -21,7 +21,7 @@ from realtime_bridge.accounting import Accounting, load_prices
 from realtime_bridge.causes import cause_of
 from realtime_bridge.dialling import NoUpstream
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.line import Finished, LeaseLost, Shared
+from realtime_bridge.line import Finished, Shared
 from realtime_bridge.lines import Lines
 from realtime_bridge.memory import Memory
 from realtime_bridge.metrics import Metrics
@@ -36,8 +36,8 @@ from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down, keys
 from streams.attach import presence, say_failed
-from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
-from streams.errors import Fenced, Over, ServerFull, StreamError, StreamUnavailable
+from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as
+from streams.errors import Fenced, LeaseLost, Over, ServerFull, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.kept import Kept
 from streams.sessions import LINGER_MS, Sessions, now_ms
@@ -220,7 +220,7 @@ class SessionBridge:
 
     async def _bridge(self) -> None:
         """Fence whoever was here before, and go on where they left off, until something ends the session."""
-        epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
+        epoch = await self._lease.take_epoch(self._r.hub.writer)
         self._ledger = Ledger(self._r.hub, self._session, epoch)
         memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
         there = await presence(self._r.hub.redis, self._session)
@@ -301,7 +301,7 @@ class SessionBridge:
 
     async def _watch(self) -> None:
         await self._lease.keep(self._renewed)
-        raise LeaseLost
+        raise LeaseLost(self._session.keys.lease)
 
     def _renewed(self, attached: bool) -> None:
         """The lease is ours for another while; a client that is away is waited for, not for ever."""
@@ -340,8 +340,7 @@ class SessionBridge:
     async def _clear_to_act(self) -> None:
         """A call is made once it is recorded (whoever comes after us knows of it then), and while the session is ours."""
         await self._ledger.flush()
-        if not self._lease.held:
-            raise LeaseLost
+        self._lease.check()
 
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)

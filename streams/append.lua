@@ -5,8 +5,9 @@
 --
 -- KEYS[1]  the stream; also the name of its channel
 -- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
+-- KEYS[3]  where it is given: parley:{sid}:lease, which must be the writer's
 -- ARGV[1]  how the id is made:
---   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any
+--   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any; ARGV[4] the value that the lease must have
 --   made     ARGV[2] id, ARGV[3] an id that must be there, or one behind it: whoever does the same work may be ahead; '' for any
 --   numbered ARGV[2] gen, ARGV[3] first, ARGV[4] last number of the client's events in this entry; id <gen>-<last * 4096>
 --   marked   ARGV[2] writer, ARGV[3] first, ARGV[4] last count of its events in this entry; id <newest gen>-*
@@ -19,6 +20,7 @@
 --   stored    last id   this was stored before: a resend
 --   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced)
 --   want      last id or count   something before it is missing; send from there
+--   lost      last id   refused: the lease is not the writer's any more
 --
 -- Where the marks have the field `recorded` the entry gets one more field, `at`: milliseconds since 1970.
 
@@ -41,6 +43,7 @@ end
 local known = redis.call('HMGET', marks, name, 'recorded')
 local tip = known[1] or last_id_from_stream()
 if not tip then return {'over', ''} end
+if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[4] then return {'lost', tip} end
 
 -- What id may this entry take, seen from `tip`? Returns the id, or nil and the answer.
 local function take_id()

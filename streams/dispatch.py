@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from streams import keys
 from streams.connection import text
 from streams.down import EpochTaken
-from streams.errors import StreamUnavailable
+from streams.errors import LeaseLost, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.producer import open_left
@@ -257,27 +257,12 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return cast(list[tuple[bytes, dict[bytes, bytes]]], value)
 
 
-async def take_epoch(writer: Writer, session: Session, owner: str) -> int:
-    """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
-
-    Whoever reigned before is fenced from then on. Raises Over, or StreamUnavailable.
-    """
-    message = EpochTaken(owner=owner)
-    k = session.keys
-    at_least = now_ms()
-    while True:
-        epoch = await open_left(writer, k.turns, message, at_least)
-        opened = await open_left(writer, k.down, message, epoch)
-        if opened == epoch:
-            return epoch
-        at_least = opened + 1  # somebody reigned in `down` beyond what `turns` knew: both must agree
-
-
 class Lease:
     """The right to be a session's bridge, for four seconds at a time."""
 
     def __init__(self, redis: Redis, session: Session, owner: str) -> None:
-        self._redis, self._key, self._attach = redis, session.keys.lease, session.keys.attach
+        self._redis, self._session, self._owner = redis, session, owner
+        self._key, self._attach = session.keys.lease, session.keys.attach
         self._value = f"{owner}|{time.time_ns() // 1_000_000}"
         self._held_until = 0.0
 
@@ -285,6 +270,11 @@ class Lease:
     def held(self) -> bool:
         """Whether the holder may still have an effect outside Redis; by this process's own monotonic clock."""
         return time.monotonic() < self._held_until
+
+    def check(self) -> None:
+        """Before each such effect. Raises LeaseLost."""
+        if not self.held:
+            raise LeaseLost(self._key)
 
     async def acquire(self) -> bool:
         """Take it if nobody has it."""
@@ -337,6 +327,22 @@ class Lease:
             elif answer is not None or not self.held:
                 self._held_until = 0.0
                 return
+
+    async def take_epoch(self, writer: Writer) -> int:
+        """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
+
+        Whoever reigned before is fenced from then on. Raises Over, StreamUnavailable, or LeaseLost: who was stopped in
+        the middle of it must not fence whoever has the session since.
+        """
+        message, lease = EpochTaken(owner=self._owner), (self._key, self._value)
+        k = self._session.keys
+        at_least = now_ms()
+        while True:
+            epoch = await open_left(writer, k.turns, message, at_least, lease=lease)
+            opened = await open_left(writer, k.down, message, epoch, lease=lease)
+            if opened == epoch:
+                return epoch
+            at_least = opened + 1  # somebody reigned in `down` beyond what `turns` knew: both must agree
 
     async def release(self) -> None:
         """Give it back, so that nobody waits for it to run out."""

@@ -12,15 +12,18 @@ from redis.asyncio import Redis
 
 from cli.load.far import Line
 from runtime.embedded import EmbeddedServer
-from streams import dispatch, keys, turns
+from streams import dispatch, down, keys, turns
 from streams.attach import Attachment, is_alive, presence, read_control, say_alive
 from streams.connection import connect
-from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
-from streams.errors import StreamUnavailable
+from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as
+from streams.errors import LeaseLost, StreamUnavailable
 from streams.hub import Hub, open_hub
 from streams.ids import BIRTH
+from streams.producer import Chained, Producer
 from streams.sessions import Session, Sessions
 from streams.workforce import Workforce
+from streams.writer import Writer
+from tests.reigns import reign
 
 
 @pytest.fixture
@@ -194,11 +197,43 @@ async def test_a_renewal_that_failed_is_tried_again_at_once(
 
 async def test_a_new_reign_fences_the_old_one(hub: Hub, session: Session) -> None:
     """Epochs rise, in `turns` and in `down` alike, whatever was written to one of them alone."""
-    first = await take_epoch(hub.writer, session, "one")
+    first = await reign(hub, session, "one")
     await hub.redis.execute_command("XADD", session.keys.down, f"{first + 5}-0", "kind", "epoch", "owner", "x")
     await hub.redis.hdel(session.keys.marks, "down")
-    second = await take_epoch(hub.writer, session, "two")
+    second = await reign(hub, session, "two")
     assert second > first + 5
+
+
+async def test_who_was_stopped_while_it_began_fences_nobody(
+    hub: Hub, writer: Writer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epoch is in `turns`, and not yet in `down`, when its lease runs out; it goes on when another one reigns."""
+    is_stopped, goes_on, append = asyncio.Event(), asyncio.Event(), writer.append
+
+    async def append_when_it_goes_on(stream: str, *rest: Any) -> Any:
+        if stream == session.keys.down:
+            is_stopped.set()
+            await goes_on.wait()
+        return await append(stream, *rest)
+
+    monkeypatch.setattr(writer, "append", append_when_it_goes_on)
+    mine, theirs = Lease(hub.redis, session, "one"), Lease(hub.redis, session, "two")
+    assert await mine.acquire()
+    begins = asyncio.create_task(mine.take_epoch(writer))
+    await asyncio.wait_for(is_stopped.wait(), 5)
+    await hub.redis.delete(session.keys.lease)
+    assert await theirs.acquire()
+    epoch = await theirs.take_epoch(hub.writer)
+    said = Producer(hub.writer, session.keys.down, Chained(epoch))
+    await said.append(down.Reconnecting())
+    goes_on.set()
+    with pytest.raises(LeaseLost):
+        await begins
+    said.append(down.Resumed())
+    await asyncio.wait_for(said.flush(), 5)
+    noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
+    noted.append(turns.Begun("r1", "7-5", 10))
+    await asyncio.wait_for(noted.flush(), 5)
 
 
 class Job:
