@@ -148,13 +148,19 @@ class SessionBridge:
             self._log.info("another bridge has this session")
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         begun_ms = now_ms()
+        keeping: asyncio.Task[None] | None = None
         try:
-            return await self._came_to_its_end(await self._why_it_ended())
+            why = await self._why_it_ended()
+            # To end it may take seconds, and nobody else shall begin meanwhile.
+            keeping = asyncio.create_task(self._lease.keep(lambda _: None), name=f"keep the lease {self._session.sid}")
+            return await self._came_to_its_end(why)
         except StreamUnavailable as error:
             self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
             return False
         finally:
             traces.span(self._session.sid, "bridge", begun_ms, now_ms())
+            if keeping is not None:
+                keeping.cancel()
             await self._lease.release()
             if self._lines is not None:
                 await self._lines.closed()
@@ -192,7 +198,7 @@ class SessionBridge:
             await self._lines.closed()  # what the last answer has cost is said there
         match why:
             case Finished(reason=reason):
-                await self._end(reason)
+                return await self._end(reason)
             case Fenced() | LeaseLost():
                 self._log.warning("another bridge has, or may have, this session: %s", why)
                 return False
@@ -206,7 +212,7 @@ class SessionBridge:
             case Over():
                 self._log.info("the session's streams are gone")
                 await self._sessions.end(self._session)
-            case ServerFull() if self._opened.is_set():
+            case ServerFull() if self._opened.is_set() and self._lease.held:
                 await self._end_for_room(why)
             case StreamError():
                 # Redis does not answer. The session is all there; whoever looks for orphans next tries again.
@@ -266,8 +272,18 @@ class SessionBridge:
             self._ledger.say(error.told)
             raise Finished(error.told.code) from error
 
-    async def _end(self, reason: str, sentence: str | None = None) -> None:
-        """Tell the client, and free what the session held."""
+    async def _end(self, reason: str, sentence: str | None = None) -> bool:
+        """Tell the client, and free what the session held; False when it is another bridge's, and goes on there."""
+        try:
+            self._lease.check()
+            await self._end_ours(reason, sentence)
+        except (Fenced, LeaseLost) as error:
+            self._log.warning("the session is not ended: another bridge has, or may have, it: %s", error)
+            return False
+        return True
+
+    async def _end_ours(self, reason: str, sentence: str | None) -> None:
+        """Raises Fenced when it is not, as the last word tells, or LeaseLost."""
         self._log.info("bridging ends", extra={"reason": reason})
         if self._opened.is_set():
             self._times.close()
@@ -285,8 +301,11 @@ class SessionBridge:
                 self._ledger.say(down.Failed(code=reason, message=sentence))
             self._ledger.say(down.Ended(reason=reason))
             await self._ledger.flush()
+        except Fenced:
+            raise
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
+            self._lease.check()  # it has taken its time to fail
 
     async def _end_for_room(self, why: Exception) -> None:
         """Redis is full and stays full: what this session holds of it makes room for the others."""

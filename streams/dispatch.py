@@ -263,7 +263,7 @@ class Lease:
     def __init__(self, redis: Redis, session: Session, owner: str) -> None:
         self._redis, self._session, self._owner = redis, session, owner
         self._key, self._attach = session.keys.lease, session.keys.attach
-        self._value = f"{owner}|{time.time_ns() // 1_000_000}"
+        self.value = f"{owner}|{time.time_ns() // 1_000_000}"
         self._held_until = 0.0
 
     @property
@@ -280,7 +280,7 @@ class Lease:
         """Take it if nobody has it."""
         asked = time.monotonic()
         try:
-            taken = await self._redis.set(self._key, self._value, nx=True, px=LEASE_MS)
+            taken = await self._redis.set(self._key, self.value, nx=True, px=LEASE_MS)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._key}: {error}") from error
         if taken:
@@ -316,7 +316,7 @@ class Lease:
             await asyncio.sleep(pause_s)
             asked, pause_s = time.monotonic(), LEASE_RENEW_S
             try:
-                answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self._value, LEASE_MS)
+                answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self.value, LEASE_MS)
             except (RedisError, OSError) as error:
                 logger.warning("%s could not be renewed: %s", self._key, error)
                 # A failover takes two seconds. From the last renewal to the next but one are 2.6: the lease is over by then.
@@ -334,7 +334,7 @@ class Lease:
         Whoever reigned before is fenced from then on. Raises Over, StreamUnavailable, or LeaseLost: who was stopped in
         the middle of it must not fence whoever has the session since.
         """
-        message, lease = EpochTaken(owner=self._owner), (self._key, self._value)
+        message, lease = EpochTaken(owner=self._owner), (self._key, self.value)
         k = self._session.keys
         at_least = now_ms()
         while True:
@@ -348,6 +348,6 @@ class Lease:
         """Give it back, so that nobody waits for it to run out."""
         self._held_until = 0.0
         try:
-            await self._redis.eval(_RELEASE, 1, self._key, self._value)
+            await self._redis.eval(_RELEASE, 1, self._key, self.value)
         except (RedisError, OSError) as error:
             logger.warning("%s runs out by itself: %s", self._key, error)

@@ -1,0 +1,51 @@
+"""What a bridge that has lost its session may still do to it: nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.server import running
+from streams import down
+from streams.dispatch import Lease
+from streams.hub import Hub
+from streams.sessions import Sessions
+from tests.integration.realtime_bridge.stage import AT_ONCE, Call, bridged, settings_for, silence, speech
+
+
+async def answers(call: Call) -> None:
+    """The bridge is at work."""
+    call.says(silence(400) + speech(1) + silence(800))
+    await call.until(lambda call: call.completed > 0)
+
+
+async def robbed(call: Call) -> Lease:
+    """Another one has the session, and this one has not noticed."""
+    await call.hub.redis.delete(call.session.keys.lease)
+    theirs = Lease(call.hub.redis, call.session, "other:1")
+    assert await theirs.acquire()
+    return theirs
+
+
+async def is_theirs(call: Call, theirs: Lease) -> bool:
+    return await Sessions(call.hub.redis).find("ann", "ann") == call.session and await theirs.holder() == theirs.value
+
+
+@pytest.mark.parametrize("knows_it", [False, True])
+async def test_a_session_that_another_bridge_has_is_not_ended(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, knows_it: bool
+) -> None:
+    """By the one that had it: the one that does not know learns it by its last word, the other says none."""
+    async with running(AT_ONCE) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        await answers(call)
+        theirs = await robbed(call)
+        if knows_it:
+            call.bridge._lease._held_until = 0.0
+        else:
+            await theirs.take_epoch(hub.writer)
+        call.bridge.end("the client is gone")
+        assert await call.bridging[0] is False
+        assert await is_theirs(call, theirs)
+        assert not any(isinstance(message, down.Ended) for message in call.told)
+        await theirs.release()
+        call.inherit()
+        await call.until(lambda call: isinstance(call.told[-1], down.Resumed))
