@@ -108,24 +108,37 @@ class Workforce:
 
     async def _keep(self) -> None:
         """Say that ours are ours, and take over whose worker does not say so any more."""
+        loop = asyncio.get_running_loop()
+        keep_at = loop.time() + KEEP_EVERY_S
+        look_again_s = KEEP_EVERY_S
         while True:
-            await asyncio.sleep(KEEP_EVERY_S)
+            await asyncio.sleep(min(look_again_s, keep_at - loop.time()))
             if self._free > 0:
                 self._room.set()
-            takes_more = self._free > 0 and not self._stopping
+            look_again_s = KEEP_EVERY_S
             try:
-                mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
-                for lost in await self._assignments.keep(mine):
-                    if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
-                        running[1].leave()
-                if takes_more:
-                    for orphan in await self._assignments.claim_orphans(self._free):
-                        logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
-                        self._begin(orphan)
+                if loop.time() >= keep_at:
+                    keep_at = loop.time() + KEEP_EVERY_S
+                    await self._keep_ours()
+                if self._free > 0 and not self._stopping:
+                    look_again_s = await self._take_over()
             except StreamUnavailable as error:
                 logger.warning("sessions could not be kept: %s", error)
             else:
                 self._beat()
+
+    async def _keep_ours(self) -> None:
+        mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
+        for lost in await self._assignments.keep(mine):
+            if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
+                running[1].leave()
+
+    async def _take_over(self) -> float:
+        """What has no worker, and give how soon there may be more of it."""
+        for orphan in await self._assignments.claim_orphans(self._free):
+            logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
+            self._begin(orphan)
+        return self._assignments.look_again_s
 
     def _begin(self, assignment: Assignment) -> None:
         if assignment in self._running:

@@ -82,6 +82,42 @@ async def test_an_orphan_is_found_and_a_kept_session_is_not(hub: Hub, session: S
     assert orphan == assignment
 
 
+async def test_what_will_be_an_orphan_is_looked_at_when_it_is_one(hub: Hub, session: Session) -> None:
+    """Whoever has looked knows when that will be, and need not look again and again."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    looks = 1
+    async with asyncio.timeout(5):
+        while not (orphans := await two.claim_orphans(10)):
+            looks += 1
+            await asyncio.sleep(two.look_again_s)
+    assert orphans == [assignment]
+    assert looks <= 4
+
+
+async def test_a_worker_looks_again_before_it_keeps_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there may be an orphan by then."""
+    ours, stop, did = await assignments(hub, "one"), asyncio.Event(), list[str]()
+
+    async def keep(_: object) -> list[dispatch.Assignment]:
+        did.append("keep")
+        return []
+
+    async def claim_orphans(_: int) -> list[dispatch.Assignment]:
+        did.append("look")
+        ours.look_again_s = 0.0 if did.count("look") % 3 else 60.0
+        return []
+
+    monkeypatch.setattr(ours, "keep", keep)
+    monkeypatch.setattr(ours, "claim_orphans", claim_orphans)
+    running = asyncio.create_task(Workforce(ours, lambda _: Job("one", "", []), 5).run(stop))
+    await until(lambda: did.count("keep") == 3)
+    stop.set()
+    await running
+    assert did[:8] == ["keep", "look", "look", "look"] * 2
+
+
 async def test_a_worker_that_was_asleep_does_not_steal_back(hub: Hub, session: Session) -> None:
     """It asks first, and learns what it has lost."""
     one, two = await assignments(hub, "one"), await assignments(hub, "two")
