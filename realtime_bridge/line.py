@@ -229,7 +229,9 @@ class Line:
             await self._write_next()
 
     async def _write_next(self) -> None:
-        match await self._outbox.get():
+        what = await self._outbox.get()
+        self._lease.check()
+        match what:
             case str(frame):
                 await self._send(frame)
             case Reappend(after=after, upto=upto):
@@ -307,6 +309,7 @@ class Line:
                 case Reappend() | TellSound() | Trim():
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):
+                    self._lease.check()
                     self._control.stop(stopping.Stop(stop, parts))
                 case CallTool():
                     self._shared.caller.call(effect, self._shared.user)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from realtime_bridge.effects import Stop, Trim
+from realtime_bridge.line import Line
 from simulator.server import running
 from streams import down
+from streams.consumer import last_id
 from streams.dispatch import Lease
+from streams.errors import LeaseLost
 from streams.hub import Hub
 from streams.sessions import Sessions
 from tests.integration.realtime_bridge.stage import AT_ONCE, Call, bridged, settings_for, silence, speech
@@ -46,6 +50,31 @@ async def test_a_session_that_another_bridge_has_is_not_ended(
         assert await call.bridging[0] is False
         assert await is_theirs(call, theirs)
         assert not any(isinstance(message, down.Ended) for message in call.told)
+        await theirs.release()
+        call.inherit()
+        await call.until(lambda call: isinstance(call.told[-1], down.Resumed))
+
+
+def line_of(call: Call) -> Line:
+    assert call.bridge._lines is not None
+    assert call.bridge._lines.current is not None
+    return call.bridge._lines.current
+
+
+async def test_who_may_have_lost_it_trims_nothing_and_stops_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may want to read what would be trimmed, and may be heard where the client would be silenced."""
+    async with running(AT_ONCE) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        await answers(call)
+        pcm, line, theirs = call.session.keys.pcm, line_of(call), await robbed(call)
+        before, last = await hub.redis.xlen(pcm), await last_id(hub.redis, pcm)
+        assert last is not None
+        assert before > 1
+        call.bridge._lease._held_until = 0.0
+        with pytest.raises(LeaseLost):
+            line._do([Stop("stop", ())])
+        line._outbox.put(Trim(last), 0)
+        assert await call.bridging[0] is False
+        assert await hub.redis.xlen(pcm) == before
         await theirs.release()
         call.inherit()
         await call.until(lambda call: isinstance(call.told[-1], down.Resumed))
