@@ -337,6 +337,62 @@ async def test_half_of_the_workers_stop_and_the_others_take_all(hub: Hub, redis:
     await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
+class Robbed(Job):
+    """It has lost the session as soon as it is told so, and takes its time to end."""
+
+    is_robbed = False
+
+    @property
+    def holds(self) -> bool:
+        return not self.is_robbed
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_who_claims_what_it_has_just_lost_begins_again(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch, is_over: bool
+) -> None:
+    """A worker that was stopped, and woke up before anybody else looked: else nobody would keep it. Not where it is over."""
+    log, works, stop = list[tuple[str, str]](), list[Robbed](), asyncio.Event()
+    claimed = asyncio.Event()
+
+    class Ends(Robbed):
+        async def run(self) -> bool:
+            await super().run()
+            return is_over
+
+    def start(assignment: dispatch.Assignment) -> Job:
+        works.append(Ends("one", assignment.session.sid, log))
+        return works[-1]
+
+    ours = await assignments(hub, "one")
+    claim = ours.claim_orphans
+
+    async def claim_orphans(count: int) -> list[dispatch.Assignment]:
+        if claimed.is_set():
+            return []  # it would be an orphan again
+        if found := await claim(count):
+            claimed.set()
+        return found
+
+    monkeypatch.setattr(ours, "claim_orphans", claim_orphans)
+    workforce = Workforce(ours, start, 5)
+    running = asyncio.create_task(workforce.run(stop))
+    await hand_out(hub.redis, session, "bridge")
+    await until(lambda: len(log) == 1)
+    works[0].is_robbed = True
+    await asyncio.wait_for(claimed.wait(), 5)
+    assert len(log) == 1
+    works[0].leave()
+    if is_over:
+        await until(lambda: not workforce.sessions)
+        assert await hub.redis.xlen(keys.dispatch("bridge")) == 0
+    else:
+        await until(lambda: len(log) == 2)
+    stop.set()
+    await running
+    assert len(works) == (1 if is_over else 2)
+
+
 class Phone:
     """A gateway's ear on a control channel: it answers probes while its client is there."""
 
