@@ -206,7 +206,7 @@ class SessionBridge:
                 self._log.info("this bridge leaves the session to another")
                 if self._opened.is_set():
                     self._times.close()
-                    with put_off(self._log, "store what was used last"):
+                    with put_off(self._log, "store what was used last", Fenced):
                         await self._ledger.flush()
                 return False
             case Over():

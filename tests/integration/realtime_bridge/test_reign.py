@@ -78,3 +78,17 @@ async def test_who_may_have_lost_it_trims_nothing_and_stops_nothing(hub: Hub, mo
         await theirs.release()
         call.inherit()
         await call.until(lambda call: isinstance(call.told[-1], down.Resumed))
+
+
+async def test_who_is_told_to_leave_what_another_bridge_has_leaves_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had still to note is refused, as it should be: that is no fault."""
+    async with running(AT_ONCE) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
+        await answers(call)
+        theirs = await robbed(call)
+        await theirs.take_epoch(hub.writer)
+        call.bridge._ledger.say(down.Reconnecting())
+        call.bridge.leave()
+        assert await call.bridging[0] is False
+        await theirs.release()
+        call.inherit()
+        await call.until(lambda call: isinstance(call.told[-1], down.Resumed))
