@@ -70,10 +70,6 @@ class FreshSocketWanted(Exception):
     """The conversation goes on, but not on this socket."""
 
 
-class LeaseLost(Exception):
-    """Somebody else may be this session's bridge by now: no effect any more, not a word."""
-
-
 class _LookWhatArrived:
     """Time to trim `down` by what the client has, and to see whether it keeps up."""
 
@@ -233,7 +229,9 @@ class Line:
             await self._write_next()
 
     async def _write_next(self) -> None:
-        match await self._outbox.get():
+        what = await self._outbox.get()
+        self._lease.check()
+        match what:
             case str(frame):
                 await self._send(frame)
             case Reappend(after=after, upto=upto):
@@ -248,8 +246,7 @@ class Line:
                     await self._look_what_arrived()
 
     async def _send(self, frame: str) -> None:
-        if not self._lease.held:
-            raise LeaseLost
+        self._lease.check()
         await self.upstream.send(frame)
 
     async def _append_again(self, after: EntryId, upto: EntryId) -> None:
@@ -312,6 +309,7 @@ class Line:
                 case Reappend() | TellSound() | Trim():
                     self._outbox.put(effect, 0)
                 case Stop(stop=stop, parts=parts):
+                    self._lease.check()
                     self._control.stop(stopping.Stop(stop, parts))
                 case CallTool():
                     self._shared.caller.call(effect, self._shared.user)

@@ -17,7 +17,7 @@ from realtime_bridge.causes import cause_of
 from realtime_bridge.conversation import Conversation
 from realtime_bridge.dialling import LOST, Dialling, NoUpstream
 from realtime_bridge.errors import UpstreamClosed, UpstreamError
-from realtime_bridge.line import Finished, FreshSocketWanted, LeaseLost, Line, Shared
+from realtime_bridge.line import Finished, FreshSocketWanted, Line, Shared
 from realtime_bridge.memory import Memory
 from realtime_bridge.personas import Personas
 from realtime_bridge.postponed import put_off
@@ -25,7 +25,7 @@ from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.settings import BridgeSettings
 from realtime_bridge.upstream import Upstream
 from streams import down
-from streams.errors import Fenced, Over
+from streams.errors import Fenced, LeaseLost, Over
 
 MAX_BREAKS = 3
 BREAKS_WITHIN_S = 60.0

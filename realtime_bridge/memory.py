@@ -12,15 +12,14 @@ from realtime_bridge.recalled import recalled
 from realtime_bridge.spoken import START, Position
 from realtime_bridge.unwritten import KEEP_S
 from streams import down, pcm, turns
-from streams.consumer import read, read_back
+from streams.consumer import read
 from streams.errors import Over
 from streams.hub import Hub
-from streams.ids import ZERO, EntryId, just_before
+from streams.ids import ZERO, just_before
+from streams.last_sound import last_sound
 from streams.sessions import Session, Sessions
 
 _LONGEST_BYTES = KEEP_S * 48_000
-_PAGE = 20
-"""Entries of `pcm` that are looked at in one go: of 2 KB, or of 48 where the transcoder made them."""
 
 
 class Memory:
@@ -61,22 +60,8 @@ class Memory:
 
     async def _still_there(self, rebuilt: Rebuilt) -> Rebuilt:
         if rebuilt.unwritten:
-            rebuilt.forget_sound(await self._oldest_sound())
+            rebuilt.forget_sound(await last_sound(self._hub.redis, self._session.keys.pcm, _LONGEST_BYTES))
         return rebuilt
-
-    async def _oldest_sound(self) -> EntryId | None:
-        """The entry of `pcm` with which the last minute begins, or all that is left; None when there is nothing."""
-        oldest: EntryId | None = None
-        heard = 0
-        while page := await read_back(
-            self._hub.redis, self._session.keys.pcm, pcm.decoder, upto=oldest and just_before(oldest), count=_PAGE
-        ):
-            for entry in reversed(page):
-                oldest = entry.id
-                heard += len(entry.message.audio) if isinstance(entry.message, pcm.Audio) else 0
-                if heard >= _LONGEST_BYTES:
-                    return oldest
-        return oldest
 
 
 async def sound(redis: Redis, stream: str, start: Position, end: Position) -> bytes:

@@ -21,7 +21,7 @@ from realtime_bridge.accounting import Accounting, load_prices
 from realtime_bridge.causes import cause_of
 from realtime_bridge.dialling import NoUpstream
 from realtime_bridge.ledger import Ledger
-from realtime_bridge.line import Finished, LeaseLost, Shared
+from realtime_bridge.line import Finished, Shared
 from realtime_bridge.lines import Lines
 from realtime_bridge.memory import Memory
 from realtime_bridge.metrics import Metrics
@@ -36,8 +36,8 @@ from runtime import traces
 from runtime.logs import SessionLogger
 from streams import down, keys
 from streams.attach import presence, say_failed
-from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as, take_epoch
-from streams.errors import Fenced, Over, ServerFull, StreamError, StreamUnavailable
+from streams.dispatch import LEASE_MS, Assignment, Lease, is_handed_out_as
+from streams.errors import Fenced, LeaseLost, Over, ServerFull, StreamError, StreamUnavailable
 from streams.hub import Hub
 from streams.kept import Kept
 from streams.sessions import LINGER_MS, Sessions, now_ms
@@ -148,13 +148,19 @@ class SessionBridge:
             self._log.info("another bridge has this session")
             return not await is_handed_out_as(self._r.hub.redis, self._assignment, "bridge")
         begun_ms = now_ms()
+        keeping: asyncio.Task[None] | None = None
         try:
-            return await self._came_to_its_end(await self._why_it_ended())
+            why = await self._why_it_ended()
+            # To end it may take seconds, and nobody else shall begin meanwhile.
+            keeping = asyncio.create_task(self._lease.keep(lambda _: None), name=f"keep the lease {self._session.sid}")
+            return await self._came_to_its_end(why)
         except StreamUnavailable as error:
             self._log.warning("the session's end could not be written, and is left to another bridge: %s", error)
             return False
         finally:
             traces.span(self._session.sid, "bridge", begun_ms, now_ms())
+            if keeping is not None:
+                keeping.cancel()
             await self._lease.release()
             if self._lines is not None:
                 await self._lines.closed()
@@ -192,7 +198,7 @@ class SessionBridge:
             await self._lines.closed()  # what the last answer has cost is said there
         match why:
             case Finished(reason=reason):
-                await self._end(reason)
+                return await self._end(reason)
             case Fenced() | LeaseLost():
                 self._log.warning("another bridge has, or may have, this session: %s", why)
                 return False
@@ -200,13 +206,13 @@ class SessionBridge:
                 self._log.info("this bridge leaves the session to another")
                 if self._opened.is_set():
                     self._times.close()
-                    with put_off(self._log, "store what was used last"):
+                    with put_off(self._log, "store what was used last", Fenced):
                         await self._ledger.flush()
                 return False
             case Over():
                 self._log.info("the session's streams are gone")
                 await self._sessions.end(self._session)
-            case ServerFull() if self._opened.is_set():
+            case ServerFull() if self._opened.is_set() and self._lease.held:
                 await self._end_for_room(why)
             case StreamError():
                 # Redis does not answer. The session is all there; whoever looks for orphans next tries again.
@@ -220,7 +226,7 @@ class SessionBridge:
 
     async def _bridge(self) -> None:
         """Fence whoever was here before, and go on where they left off, until something ends the session."""
-        epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
+        epoch = await self._lease.take_epoch(self._r.hub.writer)
         self._ledger = Ledger(self._r.hub, self._session, epoch)
         memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
         there = await presence(self._r.hub.redis, self._session)
@@ -266,8 +272,18 @@ class SessionBridge:
             self._ledger.say(error.told)
             raise Finished(error.told.code) from error
 
-    async def _end(self, reason: str, sentence: str | None = None) -> None:
-        """Tell the client, and free what the session held."""
+    async def _end(self, reason: str, sentence: str | None = None) -> bool:
+        """Tell the client, and free what the session held; False when it is another bridge's, and goes on there."""
+        try:
+            self._lease.check()
+            await self._end_ours(reason, sentence)
+        except (Fenced, LeaseLost) as error:
+            self._log.warning("the session is not ended: another bridge has, or may have, it: %s", error)
+            return False
+        return True
+
+    async def _end_ours(self, reason: str, sentence: str | None) -> None:
+        """Raises Fenced when it is not, as the last word tells, or LeaseLost."""
         self._log.info("bridging ends", extra={"reason": reason})
         if self._opened.is_set():
             self._times.close()
@@ -285,8 +301,11 @@ class SessionBridge:
                 self._ledger.say(down.Failed(code=reason, message=sentence))
             self._ledger.say(down.Ended(reason=reason))
             await self._ledger.flush()
+        except Fenced:
+            raise
         except StreamError as error:
             self._log.warning("the last word could not be said: %s", error)
+            self._lease.check()  # it has taken its time to fail
 
     async def _end_for_room(self, why: Exception) -> None:
         """Redis is full and stays full: what this session holds of it makes room for the others."""
@@ -301,7 +320,7 @@ class SessionBridge:
 
     async def _watch(self) -> None:
         await self._lease.keep(self._renewed)
-        raise LeaseLost
+        raise LeaseLost(self._session.keys.lease)
 
     def _renewed(self, attached: bool) -> None:
         """The lease is ours for another while; a client that is away is waited for, not for ever."""
@@ -340,8 +359,7 @@ class SessionBridge:
     async def _clear_to_act(self) -> None:
         """A call is made once it is recorded (whoever comes after us knows of it then), and while the session is ours."""
         await self._ledger.flush()
-        if not self._lease.held:
-            raise LeaseLost
+        self._lease.check()
 
     async def _wait_to_be_told(self) -> None:
         raise await asyncio.shield(self._told_to)

@@ -5,9 +5,10 @@
 --
 -- KEYS[1]  the stream; also the name of its channel
 -- KEYS[2]  parley:{sid}:marks, a hash: `<stream>` -> last id, `<stream>/<writer>` -> last count of that writer
--- KEYS[3]  of `held` only: parley:{sid}:attach, whose connection the session's is
+-- KEYS[3]  where it is given: of `held` parley:{sid}:attach, whose connection the session's is; of `exact` parley:{sid}:lease,
+--          which must be the writer's
 -- ARGV[1]  how the id is made:
---   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any
+--   exact    ARGV[2] id, ARGV[3] the id that must be last now, or '' for any; ARGV[4] the value that the lease must have
 --   made     ARGV[2] id, ARGV[3] an id that must be there, or one behind it: whoever does the same work may be ahead; '' for any
 --   numbered ARGV[2] gen, ARGV[3] first, ARGV[4] last number of the client's events in this entry; id <gen>-<last * 4096>
 --   marked   ARGV[2] writer, ARGV[3] first, ARGV[4] last count of its events in this entry; id <newest gen>-*
@@ -22,6 +23,7 @@
 --   newer     last id   refused: somebody has opened a newer gen or epoch (uplink: replaced; downlink: fenced); or, of `held`, another
 --             connection that came after this one has stored something: what is said late is not to stand behind that
 --   want      last id or count   something before it is missing; send from there
+--   lost      last id   refused: the lease is not the writer's any more
 --
 -- Where the marks have the field `recorded` the entry gets one more field, `at`: milliseconds since 1970.
 
@@ -44,6 +46,7 @@ end
 local known = redis.call('HMGET', marks, name, 'recorded')
 local tip = known[1] or last_id_from_stream()
 if not tip then return {'over', ''} end
+if scheme == 'exact' and KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[4] then return {'lost', tip} end
 
 -- What id may this entry take, seen from `tip`? Returns the id, or nil and the answer.
 local function take_id()

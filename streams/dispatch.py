@@ -20,12 +20,12 @@ from redis.exceptions import RedisError, ResponseError
 from streams import keys
 from streams.connection import text
 from streams.down import EpochTaken
-from streams.errors import StreamUnavailable
+from streams.errors import LeaseLost, StreamUnavailable
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.producer import open_left
 from streams.sessions import Session, now_ms
-from streams.shares import Worker, share
+from streams.shares import Worker, look_again_s, share
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,21 @@ BLOCK_MS = 5_000
 """How long one XREADGROUP waits for work."""
 
 ORPHAN_MS: dict[keys.Role, int] = {"bridge": 4_000, "transcoder": 2_000}
-"""A session that its worker has not kept for so long is anybody's. It is found up to a second later, and begun within
-another half: so a transcoder's are heard of again within 4 s. What one does that was only slow is stored once."""
+"""A session that its worker has not kept for so long is anybody's. It is found at once, and begun within half a second: so a
+transcoder's are heard of again within 3 s. What one does that was only slow is stored once."""
+
+SUSPECT = 0.6
+"""Of ORPHAN_MS: who was not kept for so long is watched. It is more than the second in which the healthy are kept, and
+leaves time to look once more before they are orphans."""
+
+LOOK_JITTER_S = 0.1
+"""All workers know when a session will be an orphan: they do not all claim it in the same moment."""
 
 ORPHANS_AT_ONCE = 1_000
 """That are looked at."""
 
 KEEP_EVERY_S = 1.0
-"""How often a worker keeps its sessions."""
+"""How often a worker keeps its sessions, and looks for orphans where nothing is the matter."""
 
 ALIVE_MARGIN_MS = 1_500
 """A worker without work is heard of when it waits for some again, every BLOCK_MS, or so much later."""
@@ -122,6 +129,8 @@ class Assignments:
         self._role, self._stream, self._consumer = role, keys.dispatch(role), consumer
         self._has_left_some = False
         """orphans, to other workers, when it looked last"""
+        self.look_again_s = KEEP_EVERY_S
+        """so long after it has looked for orphans there may be more"""
         self._kept_at = time.monotonic()
 
     async def open(self) -> None:
@@ -152,17 +161,20 @@ class Assignments:
     async def claim_orphans(self, count: int) -> list[Assignment]:
         """Take over at most `count` sessions whose worker has not kept them for ORPHAN_MS.
 
-        What other workers should have is left to them, once: who looks again a second later takes all that is still there.
+        What other workers should have is left to them, once: who looks again takes all that is still there. When to do
+        that is in `look_again_s`.
         """
         redis, group = self._redis_now, keys.DISPATCH_GROUP
         idle = ORPHAN_MS[self._role]
+        self.look_again_s = KEEP_EVERY_S
         try:
-            orphans: Any = await redis.xpending_range(self._stream, group, "-", "+", ORPHANS_AT_ONCE, idle=idle)
-            if not orphans:
-                self._has_left_some = False
-                return []
-            ours = len(orphans) if self._has_left_some else await self._share(orphans)
-            self._has_left_some = ours < len(orphans)
+            watched: Any = await redis.xpending_range(
+                self._stream, group, "-", "+", ORPHANS_AT_ONCE, idle=round(idle * SUSPECT)
+            )
+            orphans = [each for each in watched if each["time_since_delivered"] >= idle]
+            suspects = [each["time_since_delivered"] for each in watched if each["time_since_delivered"] < idle]
+            ours = len(orphans) if self._has_left_some or not orphans else await self._share(orphans)
+            self._look_again(suspects, has_left_some=ours < len(orphans))
             ids = [orphan["message_id"] for orphan in orphans]
             ids = random.sample(ids, min(count, ours, len(ids)))  # others who look at this moment take others
             found: Any = await redis.xclaim(self._stream, group, self._consumer, idle, ids) if ids else []
@@ -174,6 +186,11 @@ class Assignments:
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
         return await self._readable(found)
+
+    def _look_again(self, suspects: Sequence[int], *, has_left_some: bool) -> None:
+        self._has_left_some = has_left_some
+        soonest_s = look_again_s(suspects, ORPHAN_MS[self._role], has_left_some=has_left_some, at_latest_s=KEEP_EVERY_S)
+        self.look_again_s = soonest_s + LOOK_JITTER_S * random.random()
 
     async def _share(self, orphans: Sequence[dict[str, Any]]) -> int:
         """How many of these are ours."""
@@ -257,28 +274,13 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return cast(list[tuple[bytes, dict[bytes, bytes]]], value)
 
 
-async def take_epoch(writer: Writer, session: Session, owner: str) -> int:
-    """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
-
-    Whoever reigned before is fenced from then on. Raises Over, or StreamUnavailable.
-    """
-    message = EpochTaken(owner=owner)
-    k = session.keys
-    at_least = now_ms()
-    while True:
-        epoch = await open_left(writer, k.turns, message, at_least)
-        opened = await open_left(writer, k.down, message, epoch)
-        if opened == epoch:
-            return epoch
-        at_least = opened + 1  # somebody reigned in `down` beyond what `turns` knew: both must agree
-
-
 class Lease:
     """The right to be a session's bridge, for four seconds at a time."""
 
     def __init__(self, redis: Redis, session: Session, owner: str) -> None:
-        self._redis, self._key, self._attach = redis, session.keys.lease, session.keys.attach
-        self._value = f"{owner}|{time.time_ns() // 1_000_000}"
+        self._redis, self._session, self._owner = redis, session, owner
+        self._key, self._attach = session.keys.lease, session.keys.attach
+        self.value = f"{owner}|{time.time_ns() // 1_000_000}"
         self._held_until = 0.0
 
     @property
@@ -286,11 +288,16 @@ class Lease:
         """Whether the holder may still have an effect outside Redis; by this process's own monotonic clock."""
         return time.monotonic() < self._held_until
 
+    def check(self) -> None:
+        """Before each such effect. Raises LeaseLost."""
+        if not self.held:
+            raise LeaseLost(self._key)
+
     async def acquire(self) -> bool:
         """Take it if nobody has it."""
         asked = time.monotonic()
         try:
-            taken = await self._redis.set(self._key, self._value, nx=True, px=LEASE_MS)
+            taken = await self._redis.set(self._key, self.value, nx=True, px=LEASE_MS)
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._key}: {error}") from error
         if taken:
@@ -326,7 +333,7 @@ class Lease:
             await asyncio.sleep(pause_s)
             asked, pause_s = time.monotonic(), LEASE_RENEW_S
             try:
-                answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self._value, LEASE_MS)
+                answer: Any = await self._redis.eval(_RENEW, 2, self._key, self._attach, self.value, LEASE_MS)
             except (RedisError, OSError) as error:
                 logger.warning("%s could not be renewed: %s", self._key, error)
                 # A failover takes two seconds. From the last renewal to the next but one are 2.6: the lease is over by then.
@@ -338,10 +345,26 @@ class Lease:
                 self._held_until = 0.0
                 return
 
+    async def take_epoch(self, writer: Writer) -> int:
+        """Begin a reign: write `<epoch>-0` to `turns`, then to `down`, before anything is read or dialled.
+
+        Whoever reigned before is fenced from then on. Raises Over, StreamUnavailable, or LeaseLost: who was stopped in
+        the middle of it must not fence whoever has the session since.
+        """
+        message, lease = EpochTaken(owner=self._owner), (self._key, self.value)
+        k = self._session.keys
+        at_least = now_ms()
+        while True:
+            epoch = await open_left(writer, k.turns, message, at_least, lease=lease)
+            opened = await open_left(writer, k.down, message, epoch, lease=lease)
+            if opened == epoch:
+                return epoch
+            at_least = opened + 1  # somebody reigned in `down` beyond what `turns` knew: both must agree
+
     async def release(self) -> None:
         """Give it back, so that nobody waits for it to run out."""
         self._held_until = 0.0
         try:
-            await self._redis.eval(_RELEASE, 1, self._key, self._value)
+            await self._redis.eval(_RELEASE, 1, self._key, self.value)
         except (RedisError, OSError) as error:
             logger.warning("%s runs out by itself: %s", self._key, error)

@@ -7,6 +7,7 @@ StreamError
 │   ├── Over              the session has ended; its streams are gone
 │   ├── Replaced          a newer gen is open: another connection, codec or header has taken over the uplink
 │   ├── Fenced            a newer epoch is open: another bridge has taken over the downlink
+│   ├── LeaseLost         another bridge may have taken over the session, whether it has opened an epoch or not
 │   └── Wanted            a number before it is missing; send again from there (recoverable)
 ├── StreamFull            more is waiting to be written than may wait     fault: a fast writer or a slow server
 ├── StreamUnavailable     the server did not answer                       recoverable: the same append may be sent again
@@ -51,6 +52,12 @@ class Replaced(StreamRefusal):
 
 class Fenced(StreamRefusal):
     sentence = "a newer bridge has taken over the session"
+
+
+class LeaseLost(StreamRefusal):
+    """No effect any more, not a word. Also raised where Redis was not asked: the lease has run out by our own clock."""
+
+    sentence = "somebody else may be this session's bridge by now"
 
 
 class Wanted(StreamRefusal):

@@ -20,6 +20,7 @@ from typing import Any
 
 from streams import codec, keys
 from streams.errors import (
+    LeaseLost,
     Over,
     ServerFull,
     StreamError,
@@ -301,18 +302,24 @@ class Producer:
                 logger.exception("%s: nobody heard that %d was stored", self.stream, number)
 
 
-async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0) -> int:
+async def open_left(
+    writer: Writer, stream: str, message: Message, now_ms: int, right: int = 0, lease: tuple[str, str] | None = None
+) -> int:
     """Open a new gen or epoch by writing `<left>-<right>`, and give it: above all others, whatever this machine's clock
     says.
 
     A refusal means that somebody was quicker; then a higher one is tried. After an unanswered try a higher one is taken, so
     that two openers never believe in the same number. Raises Over, or StreamUnavailable when the server stays away.
+
+    `lease`: its key and the value that it must have, else LeaseLost is raised. Whoever comes back after a pause would
+    otherwise go above those who came meanwhile, and shut them out.
     """
+    key, value = lease or (None, "")
     left, tries = now_ms, 0
     while True:
-        scheme = (b"exact", f"{left}-{right}", b"", b"")
+        scheme = (b"exact", f"{left}-{right}", b"", value)
         try:
-            what, where = await writer.append(stream, keys.marks_of(stream), scheme, codec.encode(message))
+            what, where = await writer.append(stream, keys.marks_of(stream), scheme, codec.encode(message), key)
         except StreamUnavailable:
             if tries >= len(RESEND_AFTER_S):
                 raise
@@ -323,4 +330,6 @@ async def open_left(writer: Writer, stream: str, message: Message, now_ms: int, 
             return left
         if what == b"over":
             raise Over(stream)
+        if what == b"lost":
+            raise LeaseLost(stream)
         left = next_left(EntryId.parse(where), now_ms)

@@ -1,9 +1,15 @@
-"""PURE. How many of the sessions without a worker are one worker's to take: who looks first is not to end up with all."""
+"""PURE. How many of the sessions without a worker are one worker's to take: who looks first is not to end up with all.
+
+And when it looks again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+LEFT_S = 0.3
+"""For so long, orphans that are the others' are left to them."""
 
 
 class Worker(NamedTuple):
@@ -26,3 +32,12 @@ def share(me: str, workers: Sequence[Worker], orphaned: Collection[str], alive_m
     others = sum(worker.name != me and worker.name not in orphaned and worker.silent_ms < alive_ms for worker in workers)
     every = sum(worker.sessions for worker in workers)
     return max(0, -(-every // (1 + others)) - mine)
+
+
+def look_again_s(idle_ms: Collection[int], orphan_ms: int, *, has_left_some: bool, at_latest_s: float) -> float:
+    """When to look for orphans next: as soon as there is one more, if nobody keeps it until then.
+
+    `idle_ms`: how long each of those was not kept that are no orphans yet. `has_left_some`: some are left to others.
+    """
+    soonest_ms = orphan_ms - max(idle_ms, default=0)
+    return min(soonest_ms / 1000, LEFT_S if has_left_some else at_latest_s, at_latest_s)

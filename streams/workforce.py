@@ -55,6 +55,8 @@ class Workforce:
         self._assignments, self._start, self._capacity, self._beat = assignments, start, capacity, beat
         self._drain_s = drain_s
         self._running: dict[Assignment, tuple[asyncio.Task[None], Work]] = {}
+        self._again: set[Assignment] = set()
+        """ours once more while the work that has lost them still ends"""
         self._stopping = False
         self._room = asyncio.Event()
         self._room.set()
@@ -108,28 +110,44 @@ class Workforce:
 
     async def _keep(self) -> None:
         """Say that ours are ours, and take over whose worker does not say so any more."""
+        loop = asyncio.get_running_loop()
+        keep_at = loop.time() + KEEP_EVERY_S
+        look_again_s = KEEP_EVERY_S
         while True:
-            await asyncio.sleep(KEEP_EVERY_S)
+            await asyncio.sleep(min(look_again_s, keep_at - loop.time()))
             if self._free > 0:
                 self._room.set()
-            takes_more = self._free > 0 and not self._stopping
+            look_again_s = KEEP_EVERY_S
             try:
-                mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
-                for lost in await self._assignments.keep(mine):
-                    if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
-                        running[1].leave()
-                if takes_more:
-                    for orphan in await self._assignments.claim_orphans(self._free):
-                        logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
-                        self._begin(orphan)
+                if loop.time() >= keep_at:
+                    keep_at = loop.time() + KEEP_EVERY_S
+                    await self._keep_ours()
+                if self._free > 0 and not self._stopping:
+                    look_again_s = await self._take_over()
             except StreamUnavailable as error:
                 logger.warning("sessions could not be kept: %s", error)
             else:
                 self._beat()
 
+    async def _keep_ours(self) -> None:
+        mine = [assignment for assignment, (_, work) in self._running.items() if work.holds]
+        self._again.difference_update(mine)  # it had only to wait for the lease
+        for lost in await self._assignments.keep(mine):
+            if (running := self._running.get(lost)) is not None:  # else it has ended while we asked
+                running[1].leave()
+
+    async def _take_over(self) -> float:
+        """What has no worker, and give how soon there may be more of it."""
+        for orphan in await self._assignments.claim_orphans(self._free):
+            logger.warning("a session without a worker is taken over", extra={"sid": orphan.session.sid})
+            self._begin(orphan)
+        return self._assignments.look_again_s
+
     def _begin(self, assignment: Assignment) -> None:
-        if assignment in self._running:
-            return  # we had it all the time, and were too slow to say so
+        if (running := self._running.get(assignment)) is not None:
+            if not running[1].holds:
+                self._again.add(assignment)
+            return  # else we had it all the time, and were too slow to say so
         work = self._start(assignment)
         task = asyncio.create_task(self._work(work, assignment), name=f"session {assignment.session.sid}")
         self._running[assignment] = (task, work)
@@ -146,12 +164,18 @@ class Workforce:
                 await self._assignments.let_go(assignment)
         except StreamUnavailable as error:
             logger.warning("%s stays handed out: %s", assignment.session.sid, error)
+        if is_over:
+            self._again.discard(assignment)
 
     def _ended(self, assignment: Assignment, task: asyncio.Task[None]) -> None:
         del self._running[assignment]
         self._room.set()
+        begins_again = assignment in self._again
+        self._again.discard(assignment)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s failed", task.get_name(), exc_info=error)
+        if begins_again and not self._stopping:
+            self._begin(assignment)
 
     async def _hand_over(self) -> None:
         """Each session to another worker, when its moment has come."""

@@ -73,20 +73,32 @@ class Writer:
         await self._pipelines.aclose()
 
     def append(
-        self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]
+        self,
+        stream: str,
+        marks: str,
+        scheme: Sequence[EncodableT],
+        fields: Sequence[EncodableT],
+        lease: str | None = None,
     ) -> asyncio.Future[Any]:
-        """Run the append script in the next pipeline. `scheme` is ARGV[1…4] of append.lua.
+        """Run the append script in the next pipeline. `scheme` is ARGV[1…4] of append.lua, `lease` its KEYS[3].
 
         The future gives the script's answer, [what, id], or raises StreamUnavailable: then nobody knows whether it
         was stored, and the same call may be made again.
         """
-        return self.do(*self.command(stream, marks, scheme, fields))
+        return self.do(*self.command(stream, marks, scheme, fields, lease))
 
-    def command(self, stream: str, marks: str, scheme: Sequence[EncodableT], fields: Sequence[EncodableT]) -> Command:
+    def command(
+        self,
+        stream: str,
+        marks: str,
+        scheme: Sequence[EncodableT],
+        fields: Sequence[EncodableT],
+        lease: str | None = None,
+    ) -> Command:
         """What `append` does, for a Source to offer."""
-        if scheme[0] == HELD:
-            return ("EVALSHA", self._sha, 3, stream, marks, attach_of(stream), *scheme, INLINE_BYTES, *fields)
-        return ("EVALSHA", self._sha, 2, stream, marks, *scheme, INLINE_BYTES, *fields)
+        third = attach_of(stream) if scheme[0] == HELD else lease
+        keys = (stream, marks) if third is None else (stream, marks, third)
+        return ("EVALSHA", self._sha, len(keys), *keys, *scheme, INLINE_BYTES, *fields)
 
     def do(self, *command: EncodableT) -> asyncio.Future[Any]:
         """Any command in the next pipeline: where many sessions have a little to write, each pays nearly nothing for it.

@@ -12,15 +12,18 @@ from redis.asyncio import Redis
 
 from cli.load.far import Line
 from runtime.embedded import EmbeddedServer
-from streams import dispatch, keys, turns
+from streams import dispatch, down, keys, turns
 from streams.attach import Attachment, is_alive, presence, read_control, say_alive
 from streams.connection import connect
-from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as, take_epoch
-from streams.errors import StreamUnavailable
+from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as
+from streams.errors import LeaseLost, StreamUnavailable
 from streams.hub import Hub, open_hub
 from streams.ids import BIRTH, EntryId
+from streams.producer import Chained, Producer
 from streams.sessions import Session, Sessions
 from streams.workforce import Workforce
+from streams.writer import Writer
+from tests.reigns import reign
 
 
 @pytest.fixture
@@ -77,6 +80,42 @@ async def test_an_orphan_is_found_and_a_kept_session_is_not(hub: Hub, session: S
     await asyncio.sleep(0.35)
     (orphan,) = await two.claim_orphans(10)
     assert orphan == assignment
+
+
+async def test_what_will_be_an_orphan_is_looked_at_when_it_is_one(hub: Hub, session: Session) -> None:
+    """Whoever has looked knows when that will be, and need not look again and again."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    looks = 1
+    async with asyncio.timeout(5):
+        while not (orphans := await two.claim_orphans(10)):
+            looks += 1
+            await asyncio.sleep(two.look_again_s)
+    assert orphans == [assignment]
+    assert looks <= 4
+
+
+async def test_a_worker_looks_again_before_it_keeps_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there may be an orphan by then."""
+    ours, stop, did = await assignments(hub, "one"), asyncio.Event(), list[str]()
+
+    async def keep(_: object) -> list[dispatch.Assignment]:
+        did.append("keep")
+        return []
+
+    async def claim_orphans(_: int) -> list[dispatch.Assignment]:
+        did.append("look")
+        ours.look_again_s = 0.0 if did.count("look") % 3 else 60.0
+        return []
+
+    monkeypatch.setattr(ours, "keep", keep)
+    monkeypatch.setattr(ours, "claim_orphans", claim_orphans)
+    running = asyncio.create_task(Workforce(ours, lambda _: Job("one", "", []), 5).run(stop))
+    await until(lambda: did.count("keep") == 3)
+    stop.set()
+    await running
+    assert did[:8] == ["keep", "look", "look", "look"] * 2
 
 
 async def test_a_worker_that_was_asleep_does_not_steal_back(hub: Hub, session: Session) -> None:
@@ -194,11 +233,43 @@ async def test_a_renewal_that_failed_is_tried_again_at_once(
 
 async def test_a_new_reign_fences_the_old_one(hub: Hub, session: Session) -> None:
     """Epochs rise, in `turns` and in `down` alike, whatever was written to one of them alone."""
-    first = await take_epoch(hub.writer, session, "one")
+    first = await reign(hub, session, "one")
     await hub.redis.execute_command("XADD", session.keys.down, f"{first + 5}-0", "kind", "epoch", "owner", "x")
     await hub.redis.hdel(session.keys.marks, "down")
-    second = await take_epoch(hub.writer, session, "two")
+    second = await reign(hub, session, "two")
     assert second > first + 5
+
+
+async def test_who_was_stopped_while_it_began_fences_nobody(
+    hub: Hub, writer: Writer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epoch is in `turns`, and not yet in `down`, when its lease runs out; it goes on when another one reigns."""
+    is_stopped, goes_on, append = asyncio.Event(), asyncio.Event(), writer.append
+
+    async def append_when_it_goes_on(stream: str, *rest: Any) -> Any:
+        if stream == session.keys.down:
+            is_stopped.set()
+            await goes_on.wait()
+        return await append(stream, *rest)
+
+    monkeypatch.setattr(writer, "append", append_when_it_goes_on)
+    mine, theirs = Lease(hub.redis, session, "one"), Lease(hub.redis, session, "two")
+    assert await mine.acquire()
+    begins = asyncio.create_task(mine.take_epoch(writer))
+    await asyncio.wait_for(is_stopped.wait(), 5)
+    await hub.redis.delete(session.keys.lease)
+    assert await theirs.acquire()
+    epoch = await theirs.take_epoch(hub.writer)
+    said = Producer(hub.writer, session.keys.down, Chained(epoch))
+    await said.append(down.Reconnecting())
+    goes_on.set()
+    with pytest.raises(LeaseLost):
+        await begins
+    said.append(down.Resumed())
+    await asyncio.wait_for(said.flush(), 5)
+    noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
+    noted.append(turns.Begun("r1", "7-5", 10))
+    await asyncio.wait_for(noted.flush(), 5)
 
 
 class Job:
@@ -264,6 +335,62 @@ async def test_half_of_the_workers_stop_and_the_others_take_all(hub: Hub, redis:
     for name in ("c", "d"):
         stops[name].set()
     await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+class Robbed(Job):
+    """It has lost the session as soon as it is told so, and takes its time to end."""
+
+    is_robbed = False
+
+    @property
+    def holds(self) -> bool:
+        return not self.is_robbed
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_who_claims_what_it_has_just_lost_begins_again(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch, is_over: bool
+) -> None:
+    """A worker that was stopped, and woke up before anybody else looked: else nobody would keep it. Not where it is over."""
+    log, works, stop = list[tuple[str, str]](), list[Robbed](), asyncio.Event()
+    claimed = asyncio.Event()
+
+    class Ends(Robbed):
+        async def run(self) -> bool:
+            await super().run()
+            return is_over
+
+    def start(assignment: dispatch.Assignment) -> Job:
+        works.append(Ends("one", assignment.session.sid, log))
+        return works[-1]
+
+    ours = await assignments(hub, "one")
+    claim = ours.claim_orphans
+
+    async def claim_orphans(count: int) -> list[dispatch.Assignment]:
+        if claimed.is_set():
+            return []  # it would be an orphan again
+        if found := await claim(count):
+            claimed.set()
+        return found
+
+    monkeypatch.setattr(ours, "claim_orphans", claim_orphans)
+    workforce = Workforce(ours, start, 5)
+    running = asyncio.create_task(workforce.run(stop))
+    await hand_out(hub.redis, session, "bridge")
+    await until(lambda: len(log) == 1)
+    works[0].is_robbed = True
+    await asyncio.wait_for(claimed.wait(), 5)
+    assert len(log) == 1
+    works[0].leave()
+    if is_over:
+        await until(lambda: not workforce.sessions)
+        assert await hub.redis.xlen(keys.dispatch("bridge")) == 0
+    else:
+        await until(lambda: len(log) == 2)
+    stop.set()
+    await running
+    assert len(works) == (1 if is_over else 2)
 
 
 class Phone:

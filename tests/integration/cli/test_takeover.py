@@ -9,7 +9,7 @@ from cli.load import takeover
 from cli.load.takeover import Watch
 from realtime_bridge.ledger import Ledger
 from streams import down, keys, turns
-from streams.dispatch import take_epoch
+from streams.dispatch import Lease
 from streams.hub import Hub
 from streams.sessions import Session, Sessions
 
@@ -18,8 +18,10 @@ RETOLD = 150
 
 
 async def bridged(hub: Hub, owner: str, session: Session) -> Ledger:
-    await hub.redis.set(session.keys.lease, f"{owner}|1")
-    return Ledger(hub, session, await take_epoch(hub.writer, session, owner))
+    await hub.redis.delete(session.keys.lease)
+    lease = Lease(hub.redis, session, owner)
+    assert await lease.acquire()
+    return Ledger(hub, session, await lease.take_epoch(hub.writer))
 
 
 async def asked(hub: Hub, user: str) -> tuple[Session, Ledger]:

@@ -28,13 +28,14 @@ from simulator.session import Session
 from simulator.wire import Json, Object, audio_text, encode
 from streams import accounts, down, pcm, turns, usage
 from streams.consumer import Consumer, read
-from streams.dispatch import Assignment, take_epoch
+from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import BIRTH, EntryId
 from streams.messages import End
 from streams.producer import Chained, Marked, Producer
 from streams.sessions import Sessions, now_ms
 from streams.turns import Used
+from tests.reigns import reign
 
 MODEL = "gpt-realtime-2.1"
 WAITS = (0.0, 0.0, 0.05, 0.2, 0.5, 2.0, 30.0)
@@ -260,7 +261,7 @@ async def test_what_a_bridge_that_was_killed_had_begun_is_written_down(hub: Hub,
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     opened = turns.Opened(user="ann", door="mobile", turn_mode="utterance")
     session = (await Sessions(hub.redis).create(opened, "ann")).session
-    epoch = await take_epoch(hub.writer, session, "killed:1")
+    epoch = await reign(hub, session, "killed:1")
     said = Producer(hub.writer, session.keys.down, Chained(epoch))
     noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
     known = Used(of="response", id="r1", model=MODEL, at_ms=epoch, status="completed", audio_out=10, nano_usd=640_000)

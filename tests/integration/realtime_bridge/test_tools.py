@@ -19,7 +19,7 @@ from simulator.answers import Speech
 from simulator.server import running
 from streams import down, pcm, turns
 from streams.consumer import read
-from streams.dispatch import Assignment, take_epoch
+from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.messages import ClientEvent, End
@@ -42,6 +42,7 @@ from tests.integration.realtime_bridge.tools_stage import (
     says,
     slow,
 )
+from tests.reigns import reign
 
 
 async def test_a_function_is_called_and_its_answer_spoken_about(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +336,7 @@ async def test_a_function_of_the_clients_that_only_turns_knows_of(hub: Hub, monk
     options = calling(WEATHER)
     opened = turns.Opened(user="ann", door="openai", turn_mode="server_vad")
     session = (await Sessions(hub.redis).create(opened, "ann")).session
-    epoch = await take_epoch(hub.writer, session, "killed:1")
+    epoch = await reign(hub, session, "killed:1")
     noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
     noted.append(turns.Begun("resp_1", "0-0", 0))
     noted.append(turns.ToolCalled("resp_1", "item_1", "call_1", "paint", '{"it": "red"}', by_client=True))
