@@ -222,7 +222,13 @@ class SessionBridge:
         """Fence whoever was here before, and go on where they left off, until something ends the session."""
         epoch = await take_epoch(self._r.hub.writer, self._session, self._r.owner)
         self._ledger = Ledger(self._r.hub, self._session, epoch)
-        memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
+        memory = Memory(
+            self._r.hub,
+            self._session,
+            self._ledger,
+            self._r.personas,
+            goes_on=self._r.settings.after_break == "continue",
+        )
         there = await presence(self._r.hub.redis, self._session)
         if not there.attached and there.detached_ms:  # the grace time does not begin anew with each bridge
             self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000
