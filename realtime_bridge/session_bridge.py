@@ -29,6 +29,7 @@ from realtime_bridge.personas import Personas
 from realtime_bridge.postponed import put_off
 from realtime_bridge.prices import Prices
 from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.slots import Slots
 from realtime_bridge.spoken import START
 from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.turn_clock import TurnClock
@@ -68,7 +69,7 @@ class Resources:
     metrics: Metrics = field(default_factory=Metrics)
     webhook: Webhook = field(init=False)
     """where function calls go"""
-    sounds: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, SOUNDS_AT_ONCE))
+    sounds: Slots = field(default_factory=partial(Slots, SOUNDS_AT_ONCE))
     """see `Shared`"""
 
     def __post_init__(self) -> None:

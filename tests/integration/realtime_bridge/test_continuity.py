@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -215,15 +216,15 @@ async def test_what_was_said_is_told_as_sound_a_few_sessions_at_a_time(hub: Hub,
     options = replace(AT_ONCE, faults=(Fault("reset", 18),))
     async with running(options) as simulator:
         settings = settings_for(monkeypatch, simulator.base_url, PARLEY_TRANSCRIPTION_MODEL="none")
-        async with bridged(hub, settings) as call:
+        async with bridged(hub, settings) as call, AsyncExitStack() as others:
             for _ in range(SOUNDS_AT_ONCE):
-                await call.bridge._r.sounds.acquire()
+                await others.enter_async_context(call.bridge._r.sounds.taken(0, due=False))
             call.says(silence(400) + speech(0) + silence(800))
             await call.until(lambda call: down.Resumed() in call.told)
             await call.uplink.flush()
             second = simulator.sessions[1]
             assert not second.conversation.items
-            call.bridge._r.sounds.release()
+            await others.aclose()
             async with asyncio.timeout(10):
                 while not second.conversation.items:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
