@@ -233,6 +233,23 @@ async def test_what_was_said_is_told_as_sound_a_few_sessions_at_a_time(hub: Hub,
             assert speech(0) in said.sound.audio()
 
 
+async def test_the_silence_before_what_was_said_is_not_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is told as sound is paid for, and takes its time."""
+    async with running(AT_ONCE) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_TRANSCRIPTION_MODEL="none")
+        async with bridged(hub, settings) as call:
+            call.says(silence(8_000) + speech(0) + silence(800))
+            await call.until(lambda call: call.completed > 0)
+            await call.relieve()
+            async with asyncio.timeout(10):
+                while len(simulator.sessions) < 2 or not simulator.sessions[1].conversation.items:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            told = simulator.sessions[1].conversation.items[0].sound
+            assert told is not None
+            assert speech(0) in told.audio()
+            assert len(told.audio()) < len(speech(0)) + 2_000 * MS
+
+
 async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was told that the answer is over; the rest of that, which it has not asked for, is not in its way."""
     session = msgspec.json.encode({"audio": {"input": {"turn_detection": None}}})
