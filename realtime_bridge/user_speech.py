@@ -117,6 +117,8 @@ class UserSpeech:
         self.committed_to = START
         """up to where the speech is in an item of this socket"""
         self._begin = begin
+        self._is_ending = False
+        """what was said is over, and no item yet: its sound is not let go"""
         self._heard_from: tuple[str, Position] | None = None
         """the item that is being said, as the VAD hears it, and where it begins"""
 
@@ -255,7 +257,7 @@ class UserSpeech:
 
     def _forget_unspoken(self) -> list[Effect]:
         horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
-        if self.speaking or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
+        if self.speaking or self._is_ending or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
             return []
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)
@@ -296,7 +298,7 @@ class UserSpeech:
 
     def stopped(self, audio_end_ms: int | None) -> None:
         """The VAD hears its end, at this point of its audio clock."""
-        self.speaking = False
+        self.speaking, self._is_ending = False, True
         self._stopped_at = None if audio_end_ms is None else audio_end_ms * SAMPLES_PER_MS
 
     def committed(self, item: str) -> list[Effect]:
@@ -309,7 +311,7 @@ class UserSpeech:
         asked_at = self._asked.popleft()[1] if self._stopped_at is None and self._asked else self._spoken.clock
         end = asked_at if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
         start = None if self._stopped_at is None or self._recordings else self._start_of(item)
-        self._stopped_at = self._heard_from = None
+        self._stopped_at, self._heard_from, self._is_ending = None, None, False
         self._committed_at = max(self._committed_at, end)
         position = Position(self._last_end, 0) if self._recordings else self._spoken.at(end)
         effects = [self._record(item, position, start)] if position is not None else []

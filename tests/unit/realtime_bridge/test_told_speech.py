@@ -135,6 +135,11 @@ def test_a_long_turn_keeps_its_beginning() -> None:
     talk.streams(800)
     talk.note(talk.committed("u1"))
     assert told(talk.rebuilt()) == [(10_000 - BEFORE_SPEECH_MS, 70_000)]
+    assert talk.trims == []
+    talk.streams(24_000)
+    talk.written("u1")
+    talk.streams(24_000)
+    assert talk.trims  # it is let go in the end
 
 
 def test_an_entry_of_an_older_bridge_has_no_beginning() -> None:
