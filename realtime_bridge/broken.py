@@ -1,18 +1,20 @@
 """PURE. Answers that were begun when their socket broke, read from what the client was told of them (`down`).
 
 What has come of such an answer is in `down`, and goes on being heard. It becomes the assistant's words, and the question
-counts as answered; the rest is for the next socket to say (`goes_on`). What had not begun to be heard or read is asked anew.
-The client is told the end of what it was told the beginning of, so that nothing stays open for ever.
+counts as answered; the rest is for the next socket to say (`goes_on`). What had not begun to be heard or read is asked anew;
+but an answer whose end the client was told, with a function in it, has called it. The client is told the end of what it was
+told the beginning of, so that nothing stays open for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from realtime_bridge import server_events as hear
 from realtime_bridge.heard_text import heard_so_far, heard_text
 from realtime_bridge.rebuild import Rebuilt
 from realtime_bridge.spoken import SAMPLES_PER_MS
@@ -23,6 +25,8 @@ from streams.consumer import Entry
 class _Response(msgspec.Struct):
     id: str | None = None
     status: str | None = None
+    conversation_id: object = msgspec.UNSET
+    """None: out of band"""
 
 
 class _Item(msgspec.Struct):
@@ -100,6 +104,8 @@ class Begun:
     noted: bool = False
     """it was done for the bridge, and so it is noted, with all that it asks for; the client has not been told all of it"""
     done: bool = False
+    called: list[hear.Item] = field(default_factory=list)
+    """what it asks for, where the client was told its end"""
 
     @property
     def items(self) -> list[str]:
@@ -137,7 +143,9 @@ def begun_answers(entries: Iterable[Entry[down.DownMessage]], answered: set[str]
                     if (item, index) in begun.parts:
                         begun.parts[item, index].cut_at_ms = at_ms
             case down.ServerEvent(type=kind, body=body) if kind.startswith("response."):
-                _hear(found, kind, _body.decode(body))
+                _hear(found, kind, heard := _body.decode(body))
+                if kind == "response.done" and heard.response and heard.response.id:
+                    found[heard.response.id].called = _calls(heard.response, bytes(body))
             case _:
                 pass
     for begun in found.values():
@@ -158,6 +166,16 @@ def _untold(entries: Sequence[Entry[down.DownMessage]], rebuilt: Rebuilt) -> lis
     if latest is None or latest not in calls or latest in told or not told <= rebuilt.answered or not (told or is_whole):
         return []
     return [Begun(latest, calls=True, noted=True, created=False)]
+
+
+def _calls(response: _Response, body: bytes) -> list[hear.Item]:
+    """The functions that a response has called which is done, as `Tools.done` decides."""
+    event = hear.parse(body)
+    is_void = response.status in ("cancelled", "failed") or response.conversation_id is None
+    if not isinstance(event, hear.ResponseDone) or is_void:
+        return []
+    calls = (item for item in event.response.output if item.type == "function_call" and item.call_id)
+    return [item for item in calls if item.status not in ("incomplete", "in_progress")]
 
 
 def _part(found: dict[str, Begun], response: str, item: str, index: int) -> Part:
@@ -200,16 +218,28 @@ class Mended:
     told: list[down.DownMessage] = field(default_factory=list)
 
 
-def mend(entries: Iterable[Entry[down.DownMessage]], rebuilt: Rebuilt, *, goes_on: bool, closes_all: bool = False) -> Mended:
+def mend(
+    entries: Iterable[Entry[down.DownMessage]],
+    rebuilt: Rebuilt,
+    *,
+    goes_on: bool,
+    closes_all: bool = False,
+    offered: Container[str] = (),
+) -> Mended:
     """What becomes of what was begun. `goes_on`: the model is to say the rest. `closes_all`: the client is also told the end
-    of answers in which nothing was said, and of functions that it is to run."""
+    of answers in which nothing was said, and of functions that it is to run: all but those that are `offered` here."""
     mended, entries = Mended(), list(entries)
     for begun in [*begun_answers(entries, rebuilt.answered), *(_untold(entries, rebuilt) if closes_all else ())]:
-        if begun.has_output:
+        calls = [] if begun.noted else begun.called
+        if begun.has_output or calls:
             heard = [(item, part) for (item, _), part in begun.parts.items() if part.received_ms or part.text]
-            for item in begun.items:
+            for item in begun.items if begun.has_output else ():
                 parts = [part for each, part in heard if each == item]
                 mended.turns.append(_said(begun.response, item, parts))
+            # A client that was told of a call runs it: to ask the model anew would have it run twice.
+            for call in calls:
+                by_client = closes_all and call.name not in offered
+                mended.turns.append(_called(begun.response, call, by_client=by_client))
             about = rebuilt.begun.get(begun.response, rebuilt.position)
             whole = begun.is_whole or begun.was_interrupted or not goes_on
             # What it said was said of the outputs it had: no other answer is owed for those.
@@ -224,6 +254,11 @@ def _said(response: str, item: str, parts: list[Part]) -> turns.AssistantSaid:
     whole = all(part.complete and part.cut_at_ms is None for part in parts)
     heard_ms = None if whole else sum(part.heard_ms for part in parts)
     return turns.AssistantSaid(response=response, item=item, text=" ".join(part.heard for part in parts), heard_ms=heard_ms)
+
+
+def _called(response: str, call: hear.Item, *, by_client: bool) -> turns.ToolCalled:
+    name, arguments = call.name or "", call.arguments or "{}"
+    return turns.ToolCalled(response, call.id, call.call_id or "", name, arguments, by_client=by_client)
 
 
 def _closed(begun: Begun, calls: Sequence[turns.ToolCalled]) -> list[down.DownMessage]:

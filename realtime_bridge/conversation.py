@@ -308,8 +308,8 @@ class Conversation:
         match event:
             case hear.SessionUpdated(session=session):
                 return [], self._updated(session, now)
-            case hear.InputAudioBufferSpeechStarted():
-                speech.started()
+            case hear.InputAudioBufferSpeechStarted(item_id=item, audio_start_ms=audio_start_ms):
+                speech.started(item, audio_start_ms)
                 return [], answers.interrupt(now, by_model=True) if self._cuts_answers else []
             case hear.InputAudioBufferSpeechStopped(audio_end_ms=audio_end_ms):
                 speech.stopped(audio_end_ms)

@@ -47,6 +47,8 @@ class TellSound:
     item: str
     start: Position
     end: Position
+    due: bool = False
+    """an answer waits for it"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from realtime_bridge.metrics import Metrics
 from realtime_bridge.outbox import Outbox
 from realtime_bridge.playback import Heard
 from realtime_bridge.postponed import put_off
+from realtime_bridge.slots import Slots
 from realtime_bridge.spoken import Position
 from realtime_bridge.tool_calls import ToolCaller
 from realtime_bridge.turn_clock import TurnClock
@@ -89,8 +90,9 @@ class Shared:
     user: str
     times: TurnClock
     metrics: Metrics
-    sounds: asyncio.Semaphore
-    """what was said is told as sound by so many sessions at a time: a minute of it takes fifteen megabytes on its way"""
+    sounds: Slots
+    """what was said is told as sound by so many sessions at a time, those first in which an answer is due: a minute of it
+    takes fifteen megabytes on its way"""
 
 
 class Line:
@@ -108,6 +110,8 @@ class Line:
         self._ready = asyncio.Event()
         self._armed: float | None = None
         self._rearmed = asyncio.Event()
+        self._place = shared.sounds.place()
+        """among those that have sound to tell"""
         self._is_prepared = False
         self._is_left = False
         """the next line is prepared: what happens on this one from now on happens there"""
@@ -256,7 +260,7 @@ class Line:
                 await self._send(client_events.append_frame(entry.message.audio))
 
     async def _tell_sound(self, told: TellSound) -> None:
-        async with self._shared.sounds:
+        async with self._shared.sounds.taken(self._place, due=told.due):
             said = await sound(self._hub.redis, self._session.keys.pcm, told.start, told.end)
             if said:
                 create = client_events.ConversationItemCreate(item=client_events.user_audio(said, told.item))

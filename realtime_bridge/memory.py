@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from realtime_bridge import passthrough
 from realtime_bridge.broken import mend
 from realtime_bridge.ledger import Ledger
+from realtime_bridge.personas import Personas
 from realtime_bridge.rebuild import Rebuilt, rebuild, told_to, untold
 from realtime_bridge.recalled import recalled
 from realtime_bridge.spoken import START, Position
@@ -25,8 +26,9 @@ _LONGEST_BYTES = KEEP_S * 48_000
 class Memory:
     """One session's."""
 
-    def __init__(self, hub: Hub, session: Session, ledger: Ledger, *, goes_on: bool) -> None:
+    def __init__(self, hub: Hub, session: Session, ledger: Ledger, personas: Personas, *, goes_on: bool) -> None:
         self._hub, self._session, self._ledger, self._goes_on = hub, session, ledger, goes_on
+        self._personas = personas
 
     async def recalled(self, upto: Position) -> Rebuilt:
         """What was said so far, all up to this place. Raises Over when there is no such session any more."""
@@ -37,7 +39,13 @@ class Memory:
         before = await self._rebuilt()
         told = await read(self._hub.redis, self._session.keys.down, down.decoder)
         closes_all = before.opened.door == passthrough.DOOR
-        mended = mend(told, before, goes_on=self._goes_on, closes_all=closes_all)
+        mended = mend(
+            told,
+            before,
+            goes_on=self._goes_on,
+            closes_all=closes_all,
+            offered=self._personas.functions(before.persona),
+        )
         for message in mended.told:
             self._ledger.say(message)
         for note in mended.turns:

@@ -22,6 +22,8 @@ class Opening:
         """items that the model is told of"""
         self._sounds: dict[int, Unwritten] = {}
         """those of them, by place, that are told as sound"""
+        self._is_due = False
+        """somebody waits for an answer"""
         self._owed: list[Owed] = []
         """function calls that it has to be answered to"""
         self._goes_on = False
@@ -37,6 +39,7 @@ class Opening:
         """It is to know what was said before. `mends`: the client was told of a break, and is told of its end."""
         self._context, self._goes_on, self._mends = rebuilt.items, rebuilt.goes_on, mends
         self._sounds = {each.place: each for each in rebuilt.unwritten}
+        self._is_due = bool(rebuilt.goes_on or rebuilt.unanswered or rebuilt.owed)
         self._owed = [each.of(personas) for each in rebuilt.owed]
 
     def greet_as(self, persona: str) -> None:
@@ -68,7 +71,7 @@ class Opening:
         sound = self._sounds.pop(place, None)
         if sound is None:
             return Send(say.ConversationItemCreate(item=item))
-        return TellSound(item["id"], sound.start, sound.end)
+        return TellSound(item["id"], sound.start, sound.end, due=self._is_due)
 
     def greet(self, role: Role, answers: Answers, now: float) -> list[Effect]:
         """The first words of a persona that is new."""

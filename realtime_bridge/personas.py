@@ -151,6 +151,11 @@ class Personas:
     def get(self, persona_id: str) -> Persona | None:
         return self.by_id.get(persona_id)
 
+    def functions(self, persona_id: str | None) -> frozenset[str]:
+        """Names of all that this one offers, or the default, where nobody, or nobody known, was chosen."""
+        persona = self.by_id.get(persona_id or "", self.default)
+        return frozenset(tool.name for tool in persona.tools)
+
     def without_address(self) -> str | None:
         """The first tool whose calls have nowhere to go but PARLEY_TOOLS_URL, as a sentence names it."""
         for persona_id, persona in self.by_id.items():

@@ -111,6 +111,8 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START
     """by the user, or the app's backend"""
     assistants: dict[str, turns.AssistantSaid] = {}
     committed: dict[str, Position] = {}
+    starts: dict[str, Position] = {}
+    """of what is committed, where it is known; else START"""
     removed: set[str] = set()
     calls = _Calls()
     order: list[str] = []
@@ -141,12 +143,13 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START
                 rebuilt.instructions = instructions
             case turns.SessionChanged(session=session, pcm_id=pcm_id):
                 rebuilt.session, rebuilt.changed_by = msgspec.json.decode(session), EntryId.parse(pcm_id)
-            case turns.Committed(item=item, pcm_id=pcm_id, offset=offset):
+            case turns.Committed(item=item, pcm_id=pcm_id, offset=offset, start_id=start_id, start_offset=start_offset):
                 if item in committed and item in order:  # words, which are named after their entry, and were said again
                     order.remove(item)
                 removed.discard(item)
                 order.append(item)
                 committed[item] = Position(EntryId.parse(pcm_id), offset)
+                starts[item] = START if start_id is None else Position(EntryId.parse(start_id), start_offset or 0)
             case turns.Removed(item=item):
                 removed.add(item)
             case turns.UserSaid(item=item, text=text):
@@ -163,13 +166,14 @@ def rebuild(entries: Iterable[Entry[turns.TurnsMessage]], upto: Position = START
     rebuilt.items = [
         say.user_text(line.content) if line.role == "user" else say.assistant_text(line.content) for line in opened.history
     ]
-    _retell(rebuilt, [item for item in order if item not in removed], committed, said, assistants, calls)
+    _retell(rebuilt, [item for item in order if item not in removed], starts, committed, said, assistants, calls)
     return rebuilt
 
 
 def _retell(
     rebuilt: Rebuilt,
     kept: list[str],
+    starts: dict[str, Position],
     committed: dict[str, Position],
     said: dict[str, say.JsonObject],
     assistants: dict[str, turns.AssistantSaid],
@@ -193,6 +197,7 @@ def _retell(
             name = _name(item)
             rebuilt.items.append(said[item] if name is None else {"id": name, **said[item]})
         else:
+            start = max(start, starts.get(item, START))  # what is between two turns is none
             rebuilt.unwritten.append(Unwritten(item, len(rebuilt.items), start, before))
             rebuilt.items.append(say.user_audio(b"", _name(item)))  # the sound itself is read when it is told
 

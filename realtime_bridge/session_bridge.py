@@ -29,6 +29,7 @@ from realtime_bridge.personas import Personas
 from realtime_bridge.postponed import put_off
 from realtime_bridge.prices import Prices
 from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.slots import Slots
 from realtime_bridge.spoken import START
 from realtime_bridge.tool_calls import ToolCaller, Webhook
 from realtime_bridge.turn_clock import TurnClock
@@ -68,7 +69,7 @@ class Resources:
     metrics: Metrics = field(default_factory=Metrics)
     webhook: Webhook = field(init=False)
     """where function calls go"""
-    sounds: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, SOUNDS_AT_ONCE))
+    sounds: Slots = field(default_factory=partial(Slots, SOUNDS_AT_ONCE))
     """see `Shared`"""
 
     def __post_init__(self) -> None:
@@ -228,7 +229,13 @@ class SessionBridge:
         """Fence whoever was here before, and go on where they left off, until something ends the session."""
         epoch = await self._lease.take_epoch(self._r.hub.writer)
         self._ledger = Ledger(self._r.hub, self._session, epoch)
-        memory = Memory(self._r.hub, self._session, self._ledger, goes_on=self._r.settings.after_break == "continue")
+        memory = Memory(
+            self._r.hub,
+            self._session,
+            self._ledger,
+            self._r.personas,
+            goes_on=self._r.settings.after_break == "continue",
+        )
         there = await presence(self._r.hub.redis, self._session)
         if not there.attached and there.detached_ms:  # the grace time does not begin anew with each bridge
             self._detached_since = self._now() - max(0, now_ms() - there.detached_ms) / 1000

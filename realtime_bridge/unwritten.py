@@ -30,7 +30,7 @@ class UnwrittenTurns:
         self.restore((item, begin) for item, (begin, _) in self._begins.items())
 
     def committed(self, item: str, begin: Position, clock: int) -> None:
-        """The user's turn is an item; its sound begins behind that of the turn before."""
+        """The user's turn is an item, whose sound begins here."""
         self._begins[item] = (begin, clock)
 
     def written(self, item: str) -> None:

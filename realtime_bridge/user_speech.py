@@ -41,6 +41,9 @@ SLICES_END_AFTER_S = 1.5
 
 BYTES_PER_SAMPLE = 2
 
+BEFORE_SPEECH_MS = 300
+"""Of what came before the beginning that the VAD names is kept as part of a turn: not every server counts its padding in."""
+
 END_OF_SPEECH = bytes(800 * SAMPLES_PER_MS * BYTES_PER_SAMPLE)
 """Silence by which the VAD finds the end of a speech whose client fell silent by not sending."""
 
@@ -114,6 +117,10 @@ class UserSpeech:
         self.committed_to = START
         """up to where the speech is in an item of this socket"""
         self._begin = begin
+        self._is_ending = False
+        """what was said is over, and no item yet: its sound is not let go"""
+        self._heard_from: tuple[str, Position] | None = None
+        """the item that is being said, as the VAD hears it, and where it begins"""
 
     # ── from the client ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,7 +257,7 @@ class UserSpeech:
 
     def _forget_unspoken(self) -> list[Effect]:
         horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
-        if self.speaking or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
+        if self.speaking or self._is_ending or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
             return []
         self._committed_at = max(self._committed_at, horizon)
         dropped = self._spoken.forget_before(horizon)
@@ -282,13 +289,16 @@ class UserSpeech:
 
     # ── from the model ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def started(self) -> None:
-        """The VAD hears speech."""
+    def started(self, item: str, audio_start_ms: int | None) -> None:
+        """The VAD hears speech, which is going to be this item, from this point of its audio clock on."""
         self.speaking = True
+        # Looked up now: before the item is there, so much may be said that this place is forgotten.
+        start = None if audio_start_ms is None else self._spoken.at((audio_start_ms - BEFORE_SPEECH_MS) * SAMPLES_PER_MS)
+        self._heard_from = None if start is None else (item, start)
 
     def stopped(self, audio_end_ms: int | None) -> None:
         """The VAD hears its end, at this point of its audio clock."""
-        self.speaking = False
+        self.speaking, self._is_ending = False, True
         self._stopped_at = None if audio_end_ms is None else audio_end_ms * SAMPLES_PER_MS
 
     def committed(self, item: str) -> list[Effect]:
@@ -300,19 +310,29 @@ class UserSpeech:
             return [*effects, *self._delete(item)] if recording.taken_back else effects
         asked_at = self._asked.popleft()[1] if self._stopped_at is None and self._asked else self._spoken.clock
         end = asked_at if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
-        self._stopped_at = None
+        start = None if self._stopped_at is None or self._recordings else self._start_of(item)
+        self._stopped_at, self._heard_from, self._is_ending = None, None, False
         self._committed_at = max(self._committed_at, end)
         position = Position(self._last_end, 0) if self._recordings else self._spoken.at(end)
-        effects = [self._record(item, position)] if position is not None else []
+        effects = [self._record(item, position, start)] if position is not None else []
         # What was committed now is not answered yet: if this bridge dies, the next one has to say it again.
         dropped = self._spoken.forget_before(self._previous_commit)
         self._previous_commit = end
         return effects if dropped is None or self._recordings else [*effects, *self._let_go(dropped)]
 
-    def _record(self, item: str, position: Position) -> Effect:
-        self._unwritten.committed(item, max(self._begin, self.committed_to), self._spoken.clock)
-        self.committed_to = max(self.committed_to, position)
-        return Record(turns.Committed(item=item, pcm_id=str(position.entry), offset=position.samples))
+    def _start_of(self, item: str) -> Position | None:
+        """Where the VAD has heard this one begin, which it has also heard end."""
+        named, start = self._heard_from or ("", None)
+        return start if named in ("", item) else None
+
+    def _record(self, item: str, end: Position, start: Position | None = None) -> Effect:
+        """An item ends here. `start`: it begins there, and not at the end of the one before."""
+        before, self.committed_to = max(self._begin, self.committed_to), max(self.committed_to, end)
+        if start is None or not before < start < end:
+            self._unwritten.committed(item, before, self._spoken.clock)
+            return Record(turns.Committed(item, str(end.entry), end.samples))
+        self._unwritten.committed(item, start, self._spoken.clock)
+        return Record(turns.Committed(item, str(end.entry), end.samples, str(start.entry), start.samples))
 
     def _delete(self, item: str) -> list[Effect]:
         self._unwritten.written(item)

@@ -85,6 +85,10 @@ class Committed(Message, frozen=True, tag="committed"):
     """the last entry of `pcm` whose audio is in the item"""
     offset: int
     """samples of that entry that are in the item"""
+    start_id: str | None = None
+    """where the model heard it begin: this entry of `pcm`; None: it is all that was said since the item before"""
+    start_offset: int | None = None
+    """samples of that entry that came before"""
 
 
 class Removed(Message, frozen=True, tag="removed"):

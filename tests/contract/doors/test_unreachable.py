@@ -22,8 +22,11 @@ async def test_who_listens_only_is_kept_for_the_grace_time(kind: type[LastingAns
     waits: list[int] = []
 
     async def listen(request: web.Request) -> web.StreamResponse:
-        limits = {"send_timeout_s": 1.0, "grace_s": GRACE_S}
-        answer = EventStream(**limits) if kind is EventStream else EndlessWav(24_000, **limits)
+        answer: EventStream | EndlessWav
+        if kind is EventStream:
+            answer = EventStream(send_timeout_s=1.0, grace_s=GRACE_S)
+        else:
+            answer = EndlessWav(24_000, send_timeout_s=1.0, grace_s=GRACE_S)
         response = await answer.open(request)
         assert request.transport is not None
         ours = request.transport.get_extra_info("socket")

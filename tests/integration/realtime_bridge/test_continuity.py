@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -215,21 +216,38 @@ async def test_what_was_said_is_told_as_sound_a_few_sessions_at_a_time(hub: Hub,
     options = replace(AT_ONCE, faults=(Fault("reset", 18),))
     async with running(options) as simulator:
         settings = settings_for(monkeypatch, simulator.base_url, PARLEY_TRANSCRIPTION_MODEL="none")
-        async with bridged(hub, settings) as call:
+        async with bridged(hub, settings) as call, AsyncExitStack() as others:
             for _ in range(SOUNDS_AT_ONCE):
-                await call.bridge._r.sounds.acquire()
+                await others.enter_async_context(call.bridge._r.sounds.taken(0, due=False))
             call.says(silence(400) + speech(0) + silence(800))
             await call.until(lambda call: down.Resumed() in call.told)
             await call.uplink.flush()
             second = simulator.sessions[1]
             assert not second.conversation.items
-            call.bridge._r.sounds.release()
+            await others.aclose()
             async with asyncio.timeout(10):
                 while not second.conversation.items:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             said = second.conversation.items[0]
             assert said.sound is not None
             assert speech(0) in said.sound.audio()
+
+
+async def test_the_silence_before_what_was_said_is_not_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is told as sound is paid for, and takes its time."""
+    async with running(AT_ONCE) as simulator:
+        settings = settings_for(monkeypatch, simulator.base_url, PARLEY_TRANSCRIPTION_MODEL="none")
+        async with bridged(hub, settings) as call:
+            call.says(silence(8_000) + speech(0) + silence(800))
+            await call.until(lambda call: call.completed > 0)
+            await call.relieve()
+            async with asyncio.timeout(10):
+                while len(simulator.sessions) < 2 or not simulator.sessions[1].conversation.items:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            told = simulator.sessions[1].conversation.items[0].sound
+            assert told is not None
+            assert speech(0) in told.audio()
+            assert len(told.audio()) < len(speech(0)) + 2_000 * MS
 
 
 async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

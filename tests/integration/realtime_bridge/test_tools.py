@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
 
-from realtime_bridge.personas import Personas
-from realtime_bridge.session_bridge import Resources, SessionBridge
-from realtime_bridge.settings import BridgeSettings
+from realtime_bridge.session_bridge import SessionBridge
 from simulator import voice
 from simulator.answers import Call as Calls
 from simulator.answers import Speech
 from simulator.server import running
 from streams import down, pcm, turns
-from streams.consumer import read
 from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.messages import ClientEvent, End
-from streams.producer import Chained, Marked, Producer
-from streams.sessions import Session, Sessions
+from streams.sessions import Sessions
 from tests.integration.realtime_bridge.backend import Posted, backend
 from tests.integration.realtime_bridge.test_session_bridge import over
 from tests.integration.realtime_bridge.tools_stage import (
@@ -42,7 +36,6 @@ from tests.integration.realtime_bridge.tools_stage import (
     says,
     slow,
 )
-from tests.reigns import reign
 
 
 async def test_a_function_is_called_and_its_answer_spoken_about(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,56 +322,6 @@ async def test_a_client_runs_its_own_functions_beside_the_personas(hub: Hub, mon
             "weather": False,
             "paint": True,
         }
-
-
-async def test_a_function_of_the_clients_that_only_turns_knows_of(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bridge died between the two streams: the next one tells the client of the call, and the model of its output."""
-    options = calling(WEATHER)
-    opened = turns.Opened(user="ann", door="openai", turn_mode="server_vad")
-    session = (await Sessions(hub.redis).create(opened, "ann")).session
-    epoch = await reign(hub, session, "killed:1")
-    noted = Producer(hub.writer, session.keys.turns, Chained(epoch))
-    noted.append(turns.Begun("resp_1", "0-0", 0))
-    noted.append(turns.ToolCalled("resp_1", "item_1", "call_1", "paint", '{"it": "red"}', by_client=True))
-    await noted.append(turns.Answered("resp_1", "0-0", 0))
-    begins = msgspec.json.encode({"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}})
-    await Producer(hub.writer, session.keys.down, Chained(epoch)).append(
-        down.ServerEvent("response.created", msgspec.Raw(begins))
-    )
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
-    async with running(options) as simulator, aiohttp.ClientSession() as http:
-        monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)
-        bridge = SessionBridge(
-            Assignment(EntryId(1, 1), session), Resources(BridgeSettings.load(), Personas.load(None), hub, http, "test:2")
-        )
-        task = asyncio.create_task(bridge.run())
-        async with asyncio.timeout(5):
-            while (events := await events_of(hub, session))[-1]["type"] != "response.done":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        (call,) = events[-1]["response"]["output"]
-        assert (call["type"], call["call_id"], call["arguments"]) == ("function_call", "call_1", '{"it": "red"}')
-        told = ["response.function_call_arguments.done", "response.output_item.done", "response.done"]
-        assert [each["type"] for each in events][-3:] == told
-        uplink = Producer(hub.writer, session.keys.pcm, Marked("client"))
-        output = {"type": "function_call_output", "call_id": "call_1", "output": "painted"}
-        body = msgspec.Raw(msgspec.json.encode({"type": "conversation.item.create", "item": output}))
-        uplink.append(ClientEvent("conversation.item.create", body))
-        await uplink.append(ClientEvent("response.create", msgspec.Raw(b'{"type":"response.create"}')))
-        async with asyncio.timeout(5):
-            while (events := await events_of(hub, session))[-1].get("response", {}).get("id") == "resp_1":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        (model,) = simulator.sessions
-        assert [item["call_id"] for item in items(model, "function_call")] == ["call_1"]
-        assert [item["output"] for item in items(model, "function_call_output")] == ["painted"]
-        bridge.end("over")
-        assert await asyncio.wait_for(task, 10)
-
-
-async def events_of(hub: Hub, session: Session) -> list[dict[str, Any]]:
-    """The model's, about responses, as the client is told of them."""
-    entries = await read(hub.redis, session.keys.down, down.decoder)
-    told = [entry.message for entry in entries if isinstance(entry.message, down.ServerEvent)]
-    return [msgspec.json.decode(each.body) for each in told if each.type.startswith("response.")]
 
 
 async def test_a_response_that_the_user_interrupts_calls_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

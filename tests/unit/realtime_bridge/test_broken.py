@@ -39,12 +39,16 @@ CALL = event("response.output_item.added", response_id="r1", item={"id": "f1", "
 
 
 def mended(
-    *told: down.DownMessage, goes_on: bool = True, log: list[turns.TurnsMessage] = ASKED, closes_all: bool = False
+    *told: down.DownMessage,
+    goes_on: bool = True,
+    log: list[turns.TurnsMessage] = ASKED,
+    closes_all: bool = False,
+    offered: tuple[str, ...] = (),
 ) -> tuple[list[turns.TurnsMessage], list[str]]:
     rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate(log, 1)])
     assert rebuilt is not None
     entries = [Entry(EntryId(2, n), message) for n, message in enumerate(told, 1)]
-    found = mend(entries, rebuilt, goes_on=goes_on, closes_all=closes_all)
+    found = mend(entries, rebuilt, goes_on=goes_on, closes_all=closes_all, offered=offered)
     return found.turns, [each.type for each in found.told if isinstance(each, down.ServerEvent)]
 
 
@@ -232,3 +236,49 @@ def test_a_call_that_was_answered_or_has_long_arrived_is_not_told_again() -> Non
     assert mended(event("input_audio_buffer.speech_started"), log=CALLED, closes_all=True) == ([], [])
     later = event("response.created", response={"id": "r2"}), event("response.done", response={"id": "r2"})
     assert mended(*opened_before(*later), log=CALLED, closes_all=True) == ([], [])
+
+
+def done(status: str = "completed", *, calls: tuple[dict[str, str], ...], **fields: Any) -> down.ServerEvent:
+    return event("response.done", response={"id": "r1", "status": status, "output": calls} | fields)
+
+
+WEATHER = {"id": "f1", "type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Ulm"}'}
+OTHER = {"id": "f2", "type": "function_call", "call_id": "call_2", "name": "rooms"}
+
+
+def test_a_function_that_the_client_was_told_to_run_counts_as_called_though_nobody_noted_it() -> None:
+    """`turns` and `down` are written side by side: `down` may be ahead, too. Whoever was told to run it does so once."""
+    told = (*opened_before(*TELLS[:-1]), done(calls=(WEATHER, OTHER), conversation_id="conv_1"))
+    notes, closing = mended(*told, closes_all=True, offered=("rooms",))
+    theirs = turns.ToolCalled("r1", "f1", "call_1", "weather", '{"city":"Ulm"}', by_client=True)
+    ours = turns.ToolCalled("r1", "f2", "call_2", "rooms", "{}")
+    assert (notes, closing) == ([theirs, ours, answered(whole=True)], [])
+    rebuilt = rebuild([Entry(EntryId(1, n), message) for n, message in enumerate([*ASKED, *notes], 1)])
+    assert rebuilt is not None
+    assert (rebuilt.unanswered, rebuilt.theirs, [each.call for each in rebuilt.owed]) == ([], [theirs], [ours])
+    log = [*ASKED, *notes]
+    assert mended(*told, log=log, closes_all=True, offered=("rooms",)) == ([], [])  # whoever takes over next
+
+
+def test_where_the_bridge_runs_all_functions_so_does_the_next_one() -> None:
+    """Also of an answer that has said something before it called."""
+    said = turns.AssistantSaid(response="r1", item="a1", text="one two three four five")
+    called = turns.ToolCalled("r1", "f1", "call_1", "weather", '{"city":"Ulm"}')
+    whole = done(calls=(WEATHER,))
+    assert mended(*TELLS[:-1], whole) == ([called, answered(whole=True)], [])
+    spoken = (CREATED, ITEM, WORDS, SOUND, ALL_SOUND, ALL_WORDS, ITEM_DONE)
+    assert mended(*spoken, CALL, whole) == ([said, called, answered(whole=True)], [])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        done("cancelled", calls=(WEATHER,)),
+        done("failed", calls=(WEATHER,)),
+        done("incomplete", calls=({**WEATHER, "status": "incomplete"},)),
+        done(calls=(WEATHER,), conversation_id=None),
+    ],
+    ids=["cancelled", "failed", "broken off", "out of band"],
+)
+def test_what_is_not_called_is_asked_anew(end: down.ServerEvent) -> None:
+    assert mended(*opened_before(*TELLS[:-1]), end, closes_all=True) == ([], [])

@@ -169,6 +169,14 @@ def test_functions_are_declared_without_their_address() -> None:
     assert (persona.tool("ring"), persona.tool("sing")) == (tool, None)
 
 
+def test_what_somebody_offers_is_known_by_its_names() -> None:
+    """Where nobody was chosen, or somebody unknown, it is the default who offers."""
+    bell, book = ({"name": name, "description": "x", "url": "https://bells.example.com/"} for name in ("ring", "book"))
+    known = Personas.parse(personas(a=with_tools(bell), b=with_tools(book)))
+    offered = [known.functions(who) for who in (None, "nobody", "a", "b")]
+    assert offered == [{"ring"}, {"ring"}, {"ring"}, {"book"}]
+
+
 @pytest.mark.parametrize(
     ("choice", "declared"), [("none", "none"), ("required", "required"), ("f", {"type": "function", "name": "f"})]
 )

@@ -8,6 +8,7 @@ from realtime_bridge.client_events import user_audio, user_text
 from realtime_bridge.effects import Effect, Send, TellSound, Trim
 from realtime_bridge.rebuild import Rebuilt, Unwritten
 from realtime_bridge.spoken import START, Position
+from realtime_bridge.tools import Owed
 from streams import turns
 from streams.ids import EntryId
 from tests.unit.realtime_bridge.talking import Talk, sent
@@ -83,3 +84,15 @@ def test_what_is_told_as_sound_keeps_its_place_among_what_is_told_as_words() -> 
     items = [effect for effect in effects if isinstance(effect, TellSound) or sent([effect]) == ["conversation.item.create"]]
     assert [type(effect) for effect in items] == [Send, TellSound, Send]
     assert items[1] == TellSound("u3", kept.start, kept.end)
+
+
+def test_sound_on_which_an_answer_waits_is_told_first() -> None:
+    """Of many sessions that a bridge takes over at once: somebody listens there."""
+    called = turns.ToolCalled("r1", "f1", "call_1", "weather", "{}")
+    for due in ({"goes_on": True}, {"unanswered": ["u2"]}, {"owed": [Owed(called, START, None, is_answered=False)]}, {}):
+        told = Rebuilt(turns.Opened(user="ann", door="mobile"), items=[user_audio(b"", "u1")], **due)
+        told.unwritten = [Unwritten("u1", 0, START, Position(EntryId(1, 2), 0))]
+        talk = Talk(rebuilt=told)
+        talk.conversation.dialled()
+        effects = talk.hears({"type": "session.updated", "session": {"type": "realtime"}})
+        assert [each.due for each in effects if isinstance(each, TellSound)] == [bool(due)]
