@@ -101,6 +101,10 @@ class Outflow:
             with contextlib.suppress(OSError):  # it has just gone
                 self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(1000 * unreachable_s))
 
+    def close(self) -> None:
+        """No more is written; what was goes out."""
+        self._transport.close()
+
     def abort(self) -> None:
         """Cut the client off: what the kernel has of it still goes out, and that it was the end."""
         self._transport.abort()

@@ -70,6 +70,7 @@ class TextSocket:
             protocols=protocols,
             compress=False,  # audio does not get smaller
             autoping=False,
+            autoclose=False,  # it would answer the answer to our goodbye
             heartbeat=HEARTBEAT_S,
             timeout=CLOSE_TIMEOUT_S,
             max_msg_size=max_message_bytes,
@@ -152,8 +153,11 @@ class TextSocket:
                         self.on_pong(bytes(message.data))
                 case WSMsgType.CLOSE:
                     self._left.set()
-                    if not self._departs:  # else it is the answer to ours, and says nothing of its own
+                    if self._departs:  # it is the answer to ours, and says nothing of its own
+                        self._outflow.close()
+                    else:
                         self.goodbye = message.data or CLOSED_WITHOUT_CODE
+                        await self._ws.close(drain=False)
                     return
                 case WSMsgType.ERROR if _is_too_large(message.data):
                     raise FrameTooLarge
@@ -207,7 +211,10 @@ class TextSocket:
 
     async def close(self, over: ConnectionOver) -> None:
         """Tell the client why, and wait a little for its answer. One that does not read is cut off."""
-        if over.close_code is not None:
+        if self._departs:  # it was told: a second close is a fault of ours, for a browser
+            self._outflow.close()
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._outflow.abort)
+        elif over.close_code is not None:
             await self.hang_up(over.close_code, str(over))
         elif isinstance(over, SlowClient):
             self._outflow.reset()  # what it has not got counts as not heard, and comes again over its next connection

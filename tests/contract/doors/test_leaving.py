@@ -170,6 +170,42 @@ async def audio_in(redis: Redis, session: Session) -> bytes:
     return b"".join(entry.message.audio for entry in entries if isinstance(entry.message, pcm.Audio))
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_gateway_that_stops_says_so_once(settings: GatewaySettings, *, answers: bool) -> None:
+    """A browser takes a second close for a fault, and tells its page that the connection was lost (1006)."""
+    async with serving(settings) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(f"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        assert (await _frame(reader))[0] == 0x81  # session.created
+        frames = asyncio.create_task(_closes(reader, writer, answers=answers))
+    async with asyncio.timeout(LIMIT_S):
+        assert await frames == [1012]
+    writer.close()
+
+
+async def _frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The next of the server's, which masks nothing: its first byte, and what it carries."""
+    first, size = await reader.readexactly(2)
+    if size > 125:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+    return first, await reader.readexactly(size)
+
+
+async def _closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> list[int]:
+    """The codes of all close frames that come until the connection ends."""
+    codes = []
+    try:
+        while True:
+            first, data = await _frame(reader)
+            if first == 0x88:
+                codes.append(int.from_bytes(data[:2]))
+                if answers:
+                    writer.write(b"\x88\x82" + bytes(4) + data[:2])  # masked with nothing
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return codes
+
+
 async def test_a_gateway_that_stops_keeps_no_connection_for_the_next_request(
     settings: GatewaySettings, redis: Redis
 ) -> None:

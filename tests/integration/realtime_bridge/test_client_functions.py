@@ -15,6 +15,7 @@ from realtime_bridge.settings import BridgeSettings
 from simulator.server import running
 from streams import down, turns
 from streams.consumer import read
+from streams.dispatch import Assignment
 from streams.hub import Hub
 from streams.ids import EntryId
 from streams.messages import ClientEvent
