@@ -265,6 +265,18 @@ def lost_down(ledger: Ledger) -> Iterator[str]:
         yield f"{run[0]}–{run[-1]} of an answer were not heard"
 
 
+def went_back(ledger: Ledger) -> Iterator[str]:
+    """Each time that what was heard went back into the middle of an answer, and the seams around it of what is coded."""
+    begins = {utterance[0] for utterance in ledger.asked if utterance}
+    for (before_at, before), (at, number) in pairwise(ledger.heard):
+        if number <= before and number not in begins:
+            yield f"{number} was heard at {at:.2f} s after {before} at {before_at:.2f} s"
+    for at, seam in ledger.seams_down:
+        if seam.skipped < 0:
+            places = f"{seam.left / STEP:.1f} back to {seam.back / STEP:.1f}"
+            yield f"from {places} at {at:.2f} s, with {seam.between} samples between"
+
+
 def _again(asked: Sequence[Sequence[int]]) -> tuple[int, int, int]:
     """Frames asked once more in another utterance; twice in one; out of order."""
     again = doubled = reordered = 0

@@ -14,7 +14,7 @@ from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import PACKETS, Fault, Kind, schedule
 from cli.load.fleet import BACK_AFTER_S, DRAIN_S, Fleet
-from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up
+from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up, went_back
 from cli.load.line import Line
 from cli.load.packets import an_address
 from cli.load.promises import broken, loosest
@@ -63,7 +63,7 @@ class Session:
     broken: tuple[str, ...]
     """promises"""
     lost: tuple[str, ...]
-    """which frames, and when they were sent"""
+    """which frames, and when they were sent; and where it was heard again"""
     troubles: tuple[str, ...]
     """what it was told, and ran into"""
     breaks: tuple[str, ...]
@@ -265,7 +265,7 @@ class Run:
             caller.turns,
             figures,
             tuple(complaints),
-            (*lost_up(caller.ledger), *lost_down(caller.ledger)),
+            (*lost_up(caller.ledger), *lost_down(caller.ledger), *went_back(caller.ledger)),
             tuple(caller.ledger.troubles),
             tuple(f"{each.begin:.2f}–{each.end or 0:.2f} {each.cause}" for each in caller.ledger.breaks),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cli.load.alignment import Seam
 from cli.load.coding import Frame
-from cli.load.ledger import NEVER_MS, Break, Ledger, judge, lost_up
+from cli.load.ledger import NEVER_MS, Break, Ledger, judge, lost_up, went_back
 from cli.load.sound import STEP
 
 
@@ -151,6 +151,7 @@ def test_going_back_into_the_middle_of_an_answer_is_another_one_in_between() -> 
     assert judge(ledger).interleaved == 2
     ledger.breaks.append(Break("cut", 20.0, 20.1))
     assert judge(ledger).interleaved == 1
+    assert [each[:10] for each in went_back(ledger)] == ["1 was hear", "2 was hear"]
     anew = spoken(asked=[range(20), range(20)], heard=[*range(10), *range(20)])
     assert judge(anew).interleaved == 0
 
