@@ -22,6 +22,7 @@ from gateway.session_formats import Named, keep
 from gateway.source_change import change_source
 from gateway.uplink import LEAVE_TIMEOUT_S
 from streams import errors, pcm, up
+from streams.attach import presence
 from streams.dispatch import hand_out
 from streams.keys import new_sid
 from streams.messages import ClientEvent, End, Message
@@ -167,6 +168,8 @@ class LiveUplink:
         except errors.Wanted as wanted:
             self._log.debug("left with a number missing: %s", wanted)  # the client goes on from it when it comes back
         except errors.Replaced:
+            if not await self._is_anothers():  # Redis has forgotten whose it is: it is held again when this one comes back
+                raise Unavailable from None
             self._log.info("what was said last is not stored: the client has spoken over another connection")
             raise Replaced from None
         except errors.StreamError as error:
@@ -207,8 +210,18 @@ class LiveUplink:
         self._scheme = Numbered(gen) if numbers else self._marked()
         self._producer = self._new_producer(number or 1)
 
+    async def _is_anothers(self) -> bool:
+        """Whether the session is another connection's now, as far as that can be known."""
+        if self._held is None:
+            return True
+        try:
+            holder = (await presence(self._backend.redis, self._session)).holder
+        except errors.StreamUnavailable:
+            return False
+        return bool(holder) and holder != self._held
+
     async def _say_goodbye(self) -> None:
-        if self._last_words is not None:
+        if self._last_words is not None and (self._held is None or not await self._is_anothers()):
             producer = Producer(self._backend.writer, self._stream, self._marked())
             producer.append(End(self._last_words))
             await producer.flush()

@@ -33,6 +33,9 @@ KEEP_UNSPOKEN_SAMPLES = 15_000 * SAMPLES_PER_MS
 UNSPOKEN_TAIL_SAMPLES = 2_000 * SAMPLES_PER_MS
 """The VAD may be about to hear speech that has begun in here: another socket hears it again."""
 
+ENDING_SAMPLES = 15_000 * SAMPLES_PER_MS
+"""So much may be said after the end of a turn before it is an item, or never becomes one."""
+
 FORGET_SAMPLES = 5_000 * SAMPLES_PER_MS
 """And so much more before it is let go: a trim costs two commands, which is too much for every frame."""
 
@@ -117,8 +120,8 @@ class UserSpeech:
         self.committed_to = START
         """up to where the speech is in an item of this socket"""
         self._begin = begin
-        self._is_ending = False
-        """what was said is over, and no item yet: its sound is not let go"""
+        self._ends_at: int | None = None
+        """the model's audio clock when what was said was over; it is no item yet, and its sound is not let go"""
         self._heard_from: tuple[str, Position] | None = None
         """the item that is being said, as the VAD hears it, and where it begins"""
 
@@ -255,6 +258,11 @@ class UserSpeech:
     def _open_samples(self) -> int:
         return self._spoken.clock - self._committed_at
 
+    @property
+    def _is_ending(self) -> bool:
+        """Not for ever: a server may drop what it has heard without a word."""
+        return self._ends_at is not None and self._spoken.clock - self._ends_at < ENDING_SAMPLES
+
     def _forget_unspoken(self) -> list[Effect]:
         horizon = self._spoken.clock - KEEP_UNSPOKEN_SAMPLES
         if self.speaking or self._is_ending or not self.vad or horizon - self._spoken.oldest < FORGET_SAMPLES:
@@ -298,7 +306,7 @@ class UserSpeech:
 
     def stopped(self, audio_end_ms: int | None) -> None:
         """The VAD hears its end, at this point of its audio clock."""
-        self.speaking, self._is_ending = False, True
+        self.speaking, self._ends_at = False, self._spoken.clock
         self._stopped_at = None if audio_end_ms is None else audio_end_ms * SAMPLES_PER_MS
 
     def committed(self, item: str) -> list[Effect]:
@@ -311,7 +319,7 @@ class UserSpeech:
         asked_at = self._asked.popleft()[1] if self._stopped_at is None and self._asked else self._spoken.clock
         end = asked_at if self._stopped_at is None else min(self._stopped_at, self._spoken.clock)
         start = None if self._stopped_at is None or self._recordings else self._start_of(item)
-        self._stopped_at, self._heard_from, self._is_ending = None, None, False
+        self._stopped_at, self._heard_from, self._ends_at = None, None, None
         self._committed_at = max(self._committed_at, end)
         position = Position(self._last_end, 0) if self._recordings else self._spoken.at(end)
         effects = [self._record(item, position, start)] if position is not None else []

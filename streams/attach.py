@@ -36,6 +36,8 @@ ATTACH_RENEW_S = 3.0
 PROBE_S = 1.0
 """How long a client that may still be there has to answer a ping."""
 
+# The control channel lies in the slot of the keys, and is none of them: while a slot moves, a script is asked again as long
+# as some of its keys are there and some are not.
 # ARGV: value, ttl, '1' to take it from whoever has it, or the value of the only one from whom. Says so on the control
 # channel, unless it was refused.
 _ATTACH = """
@@ -43,7 +45,7 @@ if redis.call('PTTL', KEYS[2]) <= 0 then return 'over' end
 local holder = redis.call('GET', KEYS[1])
 if holder and ARGV[3] ~= '1' and ARGV[3] ~= holder then return 'taken' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SPUBLISH', KEYS[3], cmsgpack.pack({'attached', ARGV[1]}))
+redis.call('SPUBLISH', (string.gsub(KEYS[1], 'attach$', 'control')), cmsgpack.pack({'attached', ARGV[1]}))
 return 'ok'
 """
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
@@ -63,7 +65,7 @@ if ttl > 0 then
   redis.call('HSET', KEYS[2], 'detached_ms', ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ttl)
 end
-redis.call('SPUBLISH', KEYS[4], cmsgpack.pack({'left', ARGV[1]}))
+redis.call('SPUBLISH', (string.gsub(KEYS[1], 'attach$', 'control')), cmsgpack.pack({'left', ARGV[1]}))
 return 1
 """
 
@@ -82,7 +84,7 @@ class Attachment:
         """
         k = self._session.keys
         whose = take if isinstance(take, str) else str(int(take))
-        answer = await self._eval(_ATTACH, 3, k.attach, k.down, k.control, self.value, ATTACH_MS, whose)
+        answer = await self._eval(_ATTACH, 2, k.attach, k.down, self.value, ATTACH_MS, whose)
         return bool(answer == b"ok")
 
     async def renew(self) -> bool:
@@ -100,7 +102,7 @@ class Attachment:
     async def detach(self) -> None:
         """Leave it to the grace time."""
         k = self._session.keys
-        await self._eval(_DETACH, 4, k.attach, k.cursors, k.down, k.control, self.value, now_ms())
+        await self._eval(_DETACH, 3, k.attach, k.cursors, k.down, self.value, now_ms())
 
     async def _eval(self, script: str, count: int, *arguments: Any) -> Any:
         try:

@@ -174,7 +174,10 @@ class Assignments:
             orphans = [each for each in watched if each["time_since_delivered"] >= idle]
             suspects = [each["time_since_delivered"] for each in watched if each["time_since_delivered"] < idle]
             ours = len(orphans) if self._has_left_some or not orphans else await self._share(orphans)
-            self._look_again(suspects, has_left_some=ours < len(orphans))
+            self._has_left_some = ours < len(orphans)
+            # Who is let go is an orphan at once, and each worker sees it when it looks next, a second later at most.
+            others_look_now = all(each["time_since_delivered"] < 2 * idle for each in orphans)
+            self._look_again(suspects, is_soon=self._has_left_some and others_look_now)
             ids = [orphan["message_id"] for orphan in orphans]
             ids = random.sample(ids, min(count, ours, len(ids)))  # others who look at this moment take others
             found: Any = await redis.xclaim(self._stream, group, self._consumer, idle, ids) if ids else []
@@ -187,9 +190,8 @@ class Assignments:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
         return await self._readable(found)
 
-    def _look_again(self, suspects: Sequence[int], *, has_left_some: bool) -> None:
-        self._has_left_some = has_left_some
-        soonest_s = look_again_s(suspects, ORPHAN_MS[self._role], has_left_some=has_left_some, at_latest_s=KEEP_EVERY_S)
+    def _look_again(self, suspects: Sequence[int], *, is_soon: bool) -> None:
+        soonest_s = look_again_s(suspects, ORPHAN_MS[self._role], has_left_some=is_soon, at_latest_s=KEEP_EVERY_S)
         self.look_again_s = soonest_s + LOOK_JITTER_S * random.random()
 
     async def _share(self, orphans: Sequence[dict[str, Any]]) -> int:
@@ -219,7 +221,7 @@ class Assignments:
         """
         lost: list[Assignment] = []
         now = time.monotonic()
-        late, self._kept_at = now - self._kept_at > ORPHAN_MS[self._role] / 1000 - LEASE_MARGIN_S, now
+        late = now - self._kept_at > ORPHAN_MS[self._role] / 1000 - LEASE_MARGIN_S
         try:
             if late and assignments:
                 mine = await self._mine()
@@ -231,6 +233,7 @@ class Assignments:
                 )
         except (RedisError, OSError) as error:
             raise StreamUnavailable(f"{self._stream}: {error}") from error
+        self._kept_at = now
         return lost
 
     async def let_go(self, assignment: Assignment) -> None:

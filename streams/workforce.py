@@ -122,6 +122,7 @@ class Workforce:
                 if loop.time() >= keep_at:
                     keep_at = loop.time() + KEEP_EVERY_S
                     await self._keep_ours()
+                    keep_at = max(keep_at, loop.time() + KEEP_EVERY_S / 4)  # a server that is slow gets no more to do
                 if self._free > 0 and not self._stopping:
                     look_again_s = await self._take_over()
             except StreamUnavailable as error:

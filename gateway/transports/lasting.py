@@ -29,7 +29,7 @@ class LastingAnswer:
     def __init__(self, response: web.StreamResponse, *, send_timeout_s: float, grace_s: float) -> None:
         """`grace_s`: how long its session waits for a client; as long a connection is kept that no packet gets through."""
         self._response = response
-        self.send_timeout_s, self._grace_s = send_timeout_s, grace_s
+        self.send_timeout_s, self._unreachable_s = send_timeout_s, max(grace_s, send_timeout_s)
         self.on_pong: Callable[[bytes], None] | None = None
         """called with the payload of each ping, when all that was written before it has arrived"""
         self._writer: AbstractStreamWriter
@@ -43,7 +43,7 @@ class LastingAnswer:
             writer = await self._response.prepare(request)
             assert writer is not None
             self._writer = writer
-            self._outflow.stay_for(self._grace_s)
+            self._outflow.stay_for(self._unreachable_s)
             self._milestones = Milestones(writer, self._outflow, self._arrived)
             await self._response.write(first)
 

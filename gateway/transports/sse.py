@@ -30,7 +30,9 @@ class EventStream(LastingAnswer):
     """One client's event stream. One task writes."""
 
     def __init__(self, *, send_timeout_s: float, grace_s: float, headers: Mapping[str, str] | None = None) -> None:
-        self._events = EventSourceResponse(sep="\n", send_timeout=send_timeout_s, ping_interval=KEEPALIVE_S, headers=headers)
+        # Its timeout asks nobody whether the client does not read, or its network is away. What of us does is `settle`.
+        patience_s = max(grace_s, send_timeout_s)
+        self._events = EventSourceResponse(sep="\n", send_timeout=patience_s, ping_interval=KEEPALIVE_S, headers=headers)
         super().__init__(self._events, send_timeout_s=send_timeout_s, grace_s=grace_s)
 
     async def open(self, request: web.Request) -> EventSourceResponse:

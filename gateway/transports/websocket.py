@@ -26,6 +26,9 @@ from gateway.transports.outflow import Outflow, gone_is_left
 HEARTBEAT_S = 20.0
 """A client that sends nothing for so long is asked for a sign of life; without one it is gone 10 s later."""
 
+UNREACHABLE_S = 1.5 * HEARTBEAT_S
+"""So long nothing that is sent to a client has to arrive; then it is gone."""
+
 CLOSE_TIMEOUT_S = 2.0
 """How long the client's answer to a close is waited for."""
 
@@ -107,6 +110,8 @@ class TextSocket:
                 self._writer = await self._ws.prepare(request)
             except web.HTTPBadRequest as error:
                 raise NeedsWebSocket from error
+            # Where only our packets are lost the heartbeat is content: it hears the client's.
+            self._outflow.stay_for(max(self.send_timeout_s, UNREACHABLE_S))
         return self._ws
 
     async def received(self) -> AsyncGenerator[bytes | None, None]:

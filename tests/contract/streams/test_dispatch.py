@@ -6,16 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cli.load.far import Line
 from runtime.embedded import EmbeddedServer
 from streams import dispatch, down, keys, turns
 from streams.attach import Attachment, is_alive, presence, read_control, say_alive
 from streams.connection import connect
-from streams.dispatch import Assignments, Lease, hand_out, is_handed_out_as
+from streams.dispatch import KEEP_EVERY_S, Assignments, Lease, hand_out, is_handed_out_as
 from streams.errors import LeaseLost, StreamUnavailable
 from streams.hub import Hub, open_hub
 from streams.ids import BIRTH, EntryId
@@ -137,6 +139,42 @@ async def test_what_is_let_go_is_found_at_once(hub: Hub, session: Session) -> No
     (assignment,) = await one.take(1)
     await one.let_go(assignment)
     assert await two.claim_orphans(1) == [assignment]
+
+
+async def test_what_was_let_go_is_left_to_the_others_for_a_whole_look(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look when they look: nobody has planned to, for nobody knew before."""
+    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": 4000, "transcoder": 2000})
+    one, two, three = [await assignments(hub, name) for name in ("one", "two", "three")]
+    await hand_out(hub.redis, session, "bridge")
+    other = await Sessions(hub.redis).create(turns.Opened(user="bob", door="d"), "c")
+    await hand_out(hub.redis, other.session, "bridge")
+    for assignment in await one.take(2):
+        await one.let_go(assignment)
+    for each in (two, three):
+        assert await each.take(1) == []
+    assert len(await two.claim_orphans(10)) == 1
+    assert two.look_again_s >= KEEP_EVERY_S
+    assert len(await three.claim_orphans(10)) == 1
+
+
+async def test_who_cannot_keep_what_it_has_finds_out_that_it_was_late(
+    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when each of its tries fails at once."""
+    one, two = await assignments(hub, "one"), await assignments(hub, "two")
+    await hand_out(hub.redis, session, "bridge")
+    (assignment,) = await one.take(1)
+    await asyncio.sleep(0.35)
+    assert len(await two.claim_orphans(10)) == 1
+    monkeypatch.setattr(dispatch, "LEASE_MARGIN_S", 0.1)
+    one._kept_at = time.monotonic() - 60
+    with monkeypatch.context() as away:
+        away.setattr(one._redis_now, "xpending_range", AsyncMock(side_effect=RedisConnectionError("away")))
+        with pytest.raises(StreamUnavailable):
+            await one.keep([assignment])
+    assert await one.keep([assignment]) == [assignment]
 
 
 async def orphaned(hub: Hub, count: int) -> None:

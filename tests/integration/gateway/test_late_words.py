@@ -8,12 +8,13 @@ import logging
 import pytest
 
 from gateway.backend import Backend
-from gateway.errors import Replaced
+from gateway.errors import Replaced, Unavailable
 from gateway.live_uplink import LiveUplink
-from streams import turns
+from streams import pcm, turns
 from streams.attach import Attachment
+from streams.consumer import read
 from streams.hub import Hub
-from streams.messages import Text
+from streams.messages import End, Text
 from streams.sessions import Session, Sessions
 from tests.contract.streams.entries import texts
 
@@ -67,3 +68,29 @@ async def test_a_connection_that_is_replaced_stores_what_it_has_read(hub: Hub, b
     await say(new, "3")
     await new.leave()
     assert await texts(hub.redis, session.keys.pcm) == ["1", "2", "3"]
+
+
+async def test_whose_hold_redis_has_forgotten_may_come_back(hub: Hub, backend: Backend, session: Session) -> None:
+    """A failover has lost that the session is this connection's: it is no other one's, and this client is the only one."""
+    old = await dial(backend, session)
+    await say(old, "1")
+    await old.leave()
+    new = await dial(backend, session)
+    await hub.redis.delete(session.keys.attach)
+    new.say(Text("2"))
+    await asyncio.wait([new.worker], timeout=5)
+    assert isinstance(new.worker.exception(), Unavailable)
+
+
+async def test_who_was_replaced_ends_the_session_of_nobody_else(hub: Hub, backend: Backend, session: Session) -> None:
+    """Its goodbye was read when the next connection was there already, and had said nothing yet."""
+    old = await dial(backend, session)
+    await say(old, "1")
+    new = await dial(backend, session)
+    old.end("client_left")
+    await old.leave()
+    await say(new, "2")
+    new.end("client_left")
+    await new.leave()
+    entries = [entry.message for entry in await read(hub.redis, session.keys.pcm, pcm.decoder)]
+    assert [type(message).__name__ for message in entries if isinstance(message, Text | End)] == ["Text", "Text", "End"]

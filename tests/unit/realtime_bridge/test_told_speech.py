@@ -142,6 +142,17 @@ def test_a_long_turn_keeps_its_beginning() -> None:
     assert talk.trims  # it is let go in the end
 
 
+def test_what_never_becomes_an_item_is_not_kept_for_ever() -> None:
+    """A server may hear an end, and drop what it has heard without a word."""
+    talk = Listened()
+    talk.streams(2_000)
+    talk.hears({"type": "input_audio_buffer.speech_started", "item_id": "u1", "audio_start_ms": 1_000})
+    talk.hears({"type": "input_audio_buffer.speech_stopped", "item_id": "u1", "audio_end_ms": 2_000})
+    talk.streams(40_000)
+    assert talk.trims
+    assert talk.log[1:] == []  # and nobody asks for an answer to nothing
+
+
 def test_an_entry_of_an_older_bridge_has_no_beginning() -> None:
     """And what has none is written as it always was."""
     fields = {b"kind": b"committed", b"item": b"u1", b"pcm_id": b"7-5", b"offset": b"10"}
