@@ -26,6 +26,9 @@ FIND_OUT_S = 0.25
 """A client's other connections find out a moment later that they are dead, and what is written into one meanwhile is lost,
 too. The watch's next upload begins 200 ms after the one before has ended, and has to be dialled."""
 
+STOOD_WITHIN_S = 1.0
+"""What a client had longer ago it has said since."""
+
 
 @dataclass
 class Break:
@@ -230,7 +233,7 @@ def judge(ledger: Ledger) -> Figures:
         dropped_ms=max(map(len, dropped), default=0) * FRAME_MS,
         dropped=len(dropped),
         down_doubled=sum(repeats.values()),
-        down_repeat_ms=max((count * FRAME_MS if at >= 0 else NEVER_MS for at, count in repeats.items()), default=0),
+        down_repeat_ms=max((_repeat_ms(ledger, at, count) for at, count in repeats.items()), default=0),
         down_reordered=_descents(firsts),
         interleaved=_interleaved(ledger),
         down_broken=ledger.broken_down,
@@ -368,15 +371,32 @@ def _seam_ms(samples: int) -> float:
 
 def _again_ms(ledger: Ledger, at: float, seam: Seam) -> float:
     again = _seam_ms(-seam.skipped)
-    return again if not again or _latest_break(ledger.breaks, at) >= 0 else float(NEVER_MS)
+    if not again:
+        return again
+    place = _latest_break(ledger.breaks, at)
+    return max(0.0, again - _unheard_ms(ledger, place)) if place >= 0 else float(NEVER_MS)
+
+
+def _repeat_ms(ledger: Ledger, place: int, count: int) -> int:
+    """What was repeated after this break."""
+    return max(0, round(count * FRAME_MS - _unheard_ms(ledger, place))) if place >= 0 else NEVER_MS
+
+
+def _unheard_ms(ledger: Ledger, place: int) -> float:
+    """How long the client itself stood still right before this break: nobody knew then that it had anything."""
+    until = ledger.breaks[place].begin
+    return 1000 * _stood_s(ledger, until - STOOD_WITHIN_S, until)
+
+
+def _stood_s(ledger: Ledger, begin: float, end: float) -> float:
+    return sum(max(0.0, min(until, end) - max(since, begin)) for since, until in ledger.stalls)
 
 
 def _before_ms(sent_at: float, ledger: Ledger) -> float:
     """How long before the next break this was sent, without the time in which the harness stood still; 0 within one."""
     for each in ledger.breaks:
         if each.end is None or sent_at <= each.end + FIND_OUT_S:
-            stood = sum(max(0.0, min(end, each.begin) - max(begin, sent_at)) for begin, end in ledger.stalls)
-            return max(0.0, each.begin - sent_at - stood) * 1000
+            return max(0.0, each.begin - sent_at - _stood_s(ledger, sent_at, each.begin)) * 1000
     return float(NEVER_MS)
 
 

@@ -67,6 +67,8 @@ class Session:
     troubles: tuple[str, ...]
     """what it was told, and ran into"""
     breaks: tuple[str, ...]
+    stalls: tuple[str, ...] = ()
+    """when the harness stood still: the same for all"""
 
 
 @dataclass(frozen=True)
@@ -268,4 +270,5 @@ class Run:
             (*lost_up(caller.ledger), *lost_down(caller.ledger), *went_back(caller.ledger)),
             tuple(caller.ledger.troubles),
             tuple(f"{each.begin:.2f}–{each.end or 0:.2f} {each.cause}" for each in caller.ledger.breaks),
+            tuple(f"{begin:.2f}–{end:.2f}" for begin, end in caller.ledger.stalls),
         )

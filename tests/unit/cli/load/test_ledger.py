@@ -80,6 +80,16 @@ def test_a_repeat_counts_for_the_break_before_it() -> None:
     assert (figures.down_doubled, figures.down_repeat_ms, figures.down_reordered) == (10, 200, 0)
 
 
+def test_what_a_client_had_while_it_stood_still_nobody_knew_of() -> None:
+    """It hears that again, and it is no more than what came meanwhile."""
+    ledger, begin = spoken(heard=range(30)), 21.0
+    ledger.breaks.append(Break("cut", begin, 21.2))
+    ledger.heard += [(21.3 + number / 50, number) for number in range(10, 50)]
+    assert judge(ledger).down_repeat_ms == 400
+    ledger.stalls = [(begin - 5.0, begin - 4.0), (begin - 0.3, begin - 0.05)]
+    assert judge(ledger).down_repeat_ms == 150
+
+
 def test_an_answer_that_is_given_anew_is_no_repeat() -> None:
     """The model was asked again; but each frame may be heard only as often as it was said."""
     figures = judge(spoken(asked=[range(50), range(50)], heard=[*range(20), *range(50)]))
