@@ -5,30 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import pytest
-
 from gateway.backend import Backend
 from gateway.errors import Replaced, Unavailable
 from gateway.live_uplink import LiveUplink
-from streams import pcm, turns
+from streams import pcm
 from streams.attach import Attachment
 from streams.consumer import read
 from streams.hub import Hub
 from streams.messages import End, Text
-from streams.sessions import Session, Sessions
+from streams.sessions import Session
 from tests.contract.streams.entries import texts
 
 LOG = logging.LoggerAdapter(logging.getLogger(__name__))
-
-
-@pytest.fixture
-def backend(hub: Hub) -> Backend:
-    return Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis), "test")
-
-
-@pytest.fixture
-async def session(hub: Hub) -> Session:
-    return (await Sessions(hub.redis).create(turns.Opened(user="ann", door="openai"), "ann")).session
 
 
 async def dial(backend: Backend, session: Session) -> LiveUplink:

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.backend import Backend
 from gateway.live_uplink import LiveUplink
-from streams import producer, turns
+from streams import producer
 from streams.hub import Hub
 from streams.messages import Text
 from streams.producer import open_left
-from streams.sessions import Session, Sessions
+from streams.sessions import Session
 from streams.up import GenOpened
 from tests.contract.streams.entries import losing, texts
 
@@ -23,16 +23,6 @@ LOG = logging.LoggerAdapter(logging.getLogger(__name__))
 @pytest.fixture(autouse=True)
 def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "RETAIN_BYTES", 0)
-
-
-@pytest.fixture
-def backend(hub: Hub) -> Backend:
-    return Backend(hub.redis, hub.writer, hub.bus, Sessions(hub.redis), "test")
-
-
-@pytest.fixture
-async def session(hub: Hub) -> Session:
-    return (await Sessions(hub.redis).create(turns.Opened(user="ann", door="openai"), "ann")).session
 
 
 async def say(uplink: LiveUplink, text: str, stored: asyncio.Event) -> None:

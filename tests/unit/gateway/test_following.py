@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -36,6 +37,20 @@ async def test_a_ping_by_bytes_counts_for_the_one_by_time(monkeypatch: pytest.Mo
     await asyncio.wait([running])
 
 
+async def arrived(keep: Callable[[EntryId], Awaitable[bool]]) -> tuple[Arrivals, Following]:
+    """One entry has arrived at the client, and is not kept yet."""
+
+    async def ping(payload: bytes) -> None:
+        """It is answered below."""
+
+    arrivals = Arrivals()
+    followed = Following(arrivals, ping, keep)
+    followed.wrote(EntryId(1, 1), 20_000)
+    await followed.ask()
+    followed.pong(b"1-1")
+    return arrivals, followed
+
+
 async def test_what_could_not_be_kept_is_kept_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anything new from the client: it may be listening to the end of an answer."""
     monkeypatch.setattr(following, "KEEP_AGAIN_S", 0.0)
@@ -43,20 +58,13 @@ async def test_what_could_not_be_kept_is_kept_again(monkeypatch: pytest.MonkeyPa
     tries: list[EntryId] = []
     kept = asyncio.Event()
 
-    async def ping(payload: bytes) -> None:
-        pass
-
     async def keep(entry: EntryId) -> bool:
         tries.append(entry)
         if len(tries) > 1:
             kept.set()
         return kept.is_set()
 
-    arrivals = Arrivals()
-    followed = Following(arrivals, ping, keep)
-    followed.wrote(EntryId(1, 1), 20_000)
-    await followed.ask()
-    followed.pong(b"1-1")
+    arrivals, followed = await arrived(keep)
     running = asyncio.create_task(followed.run())
     async with asyncio.timeout(5):
         await kept.wait()
@@ -72,19 +80,12 @@ async def test_what_was_about_to_be_kept_when_the_connection_ended_is_not_kept()
     """Whoever ends it has to."""
     asked = asyncio.Event()
 
-    async def ping(payload: bytes) -> None:
-        pass
-
     async def keep(entry: EntryId) -> bool:
         asked.set()
         await asyncio.get_running_loop().create_future()
         return True
 
-    arrivals = Arrivals()
-    followed = Following(arrivals, ping, keep)
-    followed.wrote(EntryId(1, 1), 20_000)
-    await followed.ask()
-    followed.pong(b"1-1")
+    arrivals, followed = await arrived(keep)
     running = asyncio.create_task(followed.run())
     async with asyncio.timeout(5):
         await asked.wait()
