@@ -237,7 +237,7 @@ class Line:
         self._lease.check()
         match what:
             case str(frame):
-                await self._send(frame)
+                await self.upstream.send(frame)
             case Reappend(after=after, upto=upto):
                 await self._append_again(after, upto)
             case TellSound() as told:
@@ -250,6 +250,7 @@ class Line:
                     await self._look_what_arrived()
 
     async def _send(self, frame: str) -> None:
+        """What had to be read first: the lease may have run out meanwhile."""
         self._lease.check()
         await self.upstream.send(frame)
 

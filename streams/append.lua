@@ -32,6 +32,7 @@ local STRIDE = 4096
 local stream, marks = KEYS[1], KEYS[2]
 local scheme = ARGV[1]
 local name = string.match(stream, '([^:]*)$')
+local mine = scheme == 'held' and string.match(ARGV[2], '^(.*)/')  -- whose attachment it is
 
 local function split(id)
   local left, right = string.match(id, '^(%d+)-(%d+)$')
@@ -75,7 +76,6 @@ local function take_id()
     local have = tonumber(counted or (redis.call('EXISTS', marks) == 1 and 0 or first - 1))
     if last <= have then return nil, {'stored', tip} end
     if scheme == 'held' then
-      local mine = string.match(ARGV[2], '^(.*)/')
       local spoke = redis.call('HGET', marks, name .. ':by')
       if spoke and spoke ~= mine and redis.call('GET', KEYS[3]) ~= mine then return nil, {'newer', tip} end
     end
@@ -112,7 +112,7 @@ if not stored then return {'over', ''} end
 if scheme == 'marked' then
   redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4])
 elseif scheme == 'held' then
-  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4], name .. ':by', string.match(ARGV[2], '^(.*)/'))
+  redis.call('HSET', marks, name, stored, name .. '/' .. ARGV[2], ARGV[4], name .. ':by', mine)
 else
   redis.call('HSET', marks, name, stored)
 end
