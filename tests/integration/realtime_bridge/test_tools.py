@@ -12,6 +12,7 @@ from realtime_bridge.session_bridge import SessionBridge
 from simulator import voice
 from simulator.answers import Call as Calls
 from simulator.answers import Speech
+from simulator.faults import Fault
 from simulator.server import running
 from streams import down, pcm, turns
 from streams.dispatch import Assignment
@@ -202,21 +203,26 @@ async def test_a_bridge_that_dies_between_call_and_answer(hub: Hub, monkeypatch:
 
 async def test_a_socket_that_breaks_between_call_and_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request goes on; its answer is told to the model on the next socket, where it is spoken about once."""
+    next_is_up = asyncio.Event()
 
     async def answer(posted: Posted) -> web.StreamResponse:
-        await asyncio.sleep(1.5)
+        await next_is_up.wait()
         return web.json_response({"degrees": 11})
 
+    broken = (Fault.parse("reset@response.done:1"),)
     async with (
         backend(answer) as app,
-        running(calling(WEATHER, session_s=1.0)) as simulator,
+        running(calling(WEATHER, faults=broken)) as simulator,
         bridged(hub, simulator, app, monkeypatch) as call,
     ):
         await call.says(bytes(48_000))
+        before = await call.until(lambda message: isinstance(message, down.Resumed))
+        assert said(before) == []
+        next_is_up.set()
         told = await call.until(says("I was told"))
         assert said(told) == ['I was told {"degrees": 11}.']
         assert len(app.posted) == 1
-        assert len(simulator.sessions) > 1
+        assert len(simulator.sessions) == 2
         assert len(await recorded(call, turns.ToolCalled)) == 1
 
 
