@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +61,15 @@ def ask(front: str, path: str) -> tuple[int, bytes]:
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def logged(file: Path, words: str) -> str:
+    """All of the log, once these words are in it: they are written behind the answer, and lost with the process."""
+    limit = time.monotonic() + 20
+    while words not in (log := file.read_text()):
+        assert time.monotonic() < limit, log
+        time.sleep(0.02)
+    return log
 
 
 @pytest.mark.parametrize("kind", KINDS)
