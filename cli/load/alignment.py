@@ -252,7 +252,7 @@ class Frames:
             begin, end = stretches[place].said, stretches[place].said_end
             if place == self._place:
                 begin = max(begin, self._said)
-            elif 0 < begin - self._said <= NOTHING:
+            elif abs(begin - self._said) <= NOTHING:
                 begin = self._said
             found += self._cover(begin, end)
             self._place, self._said = place, end

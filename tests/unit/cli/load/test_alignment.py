@@ -109,6 +109,14 @@ def test_it_is_read_as_it_comes(size: int) -> None:
     assert listener.unknown == []
 
 
+def test_what_two_answers_seem_to_share_is_of_one() -> None:
+    """The first broke off in its last frame and came again, to its end; the next one seems to begin a little before itself."""
+    first, again = Stretch(2_400, 0, 29 * STEP + STEP // 2), Stretch(16_560, 19 * STEP, 11 * STEP + 40)
+    following = Stretch(32_880, 30 * STEP - 30, 5 * STEP)
+    numbers = [frame.number for frame in Frames(7).fresh([first, again, following])]
+    assert numbers == [*range(29), *range(19, 30), *range(30, 35)]
+
+
 def test_what_a_codec_leaves_at_two_edges_is_not_one_long_sound() -> None:
     """A little behind the end of a turn and a little before the next one, and silence in between."""
     edge = np.random.default_rng(1).normal(0, 1_000, 20 * MS)
