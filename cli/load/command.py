@@ -19,7 +19,7 @@ from cli.load import report
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import KINDS, PACKETS, TOGETHER, Kind, setup
 from cli.load.fleet import Fleet, fleet
-from cli.load.ledger import judge
+from cli.load.judgement import judge
 from cli.load.packets import HOW, can_be_dropped
 from cli.load.run import Plan, Result, Run
 from cli.load.witness import Witness, model

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from cli.load.faults import Kind
-from cli.load.ledger import NEVER_MS, Figures
+from cli.load.judgement import NEVER_MS, Figures
 
 Cause: TypeAlias = Literal["none", "line", "gateway", "transcoder", "bridge", "redis", "failover"]
 """What went wrong: nothing, the client's line, a process of this kind, the server that all of them meet in, its primary."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from cli.load.ledger import NEVER_MS, Figures
+from cli.load.judgement import NEVER_MS, Figures
 from cli.load.run import Result, Session
 
 _COLUMNS = (

@@ -14,7 +14,8 @@ from cli.load.caller import Caller
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import PACKETS, Fault, Kind, schedule
 from cli.load.fleet import BACK_AFTER_S, DRAIN_S, Fleet
-from cli.load.ledger import Figures, Ledger, judge, lost_down, lost_up, went_back
+from cli.load.judgement import Figures, judge, lost_down, lost_up, went_back
+from cli.load.ledger import Ledger
 from cli.load.line import Line
 from cli.load.packets import an_address
 from cli.load.promises import broken, loosest

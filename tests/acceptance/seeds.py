@@ -24,7 +24,7 @@ import uvloop
 from cli.load.doors.classes import NAMES
 from cli.load.faults import KINDS, PACKETS, Kind
 from cli.load.fleet import Fleet, fleet
-from cli.load.ledger import NEVER_MS
+from cli.load.judgement import NEVER_MS
 from cli.load.packets import can_be_dropped
 from cli.load.report import percentile
 from cli.load.run import Plan, Run

@@ -15,9 +15,10 @@ from cli.load.alignment import FOUND, Frames, heard_whole, is_of, seams, strange
 from cli.load.doors.coded import Recorder, encode_m4a
 from cli.load.doors.ios_narrow import Rate
 from cli.load.doors.packed import decoded
-from cli.load.ledger import Break, Ledger, judge
+from cli.load.judgement import judge
+from cli.load.ledger import Break, Ledger
 from cli.load.promises import TABLE, broken
-from cli.load.sound import RATE, Samples, like, pcm, samples
+from cli.load.sound import RATE, STEP, Samples, like, pcm, samples
 from transcoder.encoder import Encoder
 
 CLASSES = ("mobile-aac", "web-opus", "ios-16k")
@@ -127,6 +128,21 @@ def test_what_a_break_may_cost_is_no_complaint_and_more_is() -> None:
         assert (not said) == kept, (ms, said)
     heard = down("web-opus", harmed(whole, "cut", 20, whole))
     assert any("cut out" in sentence for sentence in complaints("web-opus", whole, heard, cut))
+
+
+@pytest.mark.parametrize("frames", [1.0, 2.0])
+def test_what_a_break_leaves_of_a_turn_is_known_to_a_frame(frames: float) -> None:
+    """60 ms are missing so many frames before its end; the client's codec begins anew beside them. Two frames are seen."""
+    whole = up("web-opus", OURS)
+    (stretch,) = heard_whole(whole, OURS, FRAMES).stretches
+    end = stretch.at - stretch.said + FRAMES * STEP
+    left = round(end - frames * STEP)
+    model_heard = np.concatenate([whole[: left - 3 * STEP], whole[left:]])
+    cut = Break("cut", 9.5, 15.0)
+    assert complaints("web-opus", model_heard, down("web-opus", model_heard), cut) == []
+    lacks_two = down("web-opus", np.concatenate([model_heard[: 20 * STEP], model_heard[22 * STEP :]]))
+    assert any("cut out" in sentence for sentence in complaints("web-opus", model_heard, lacks_two, cut))
+    assert any("not heard" in sentence for sentence in complaints("web-opus", model_heard, lacks_two, cut))
 
 
 @pytest.mark.parametrize("client", CLASSES)

@@ -110,7 +110,7 @@ def test_it_is_read_as_it_comes(size: int) -> None:
 
 
 def test_what_two_answers_seem_to_share_is_of_one() -> None:
-    """The first broke off in its last frame and came again, to its end; the next one seems to begin a little before itself."""
+    """The first broke off in its last frame and came again whole; the next one seems to begin before itself."""
     first, again = Stretch(2_400, 0, 29 * STEP + STEP // 2), Stretch(16_560, 19 * STEP, 11 * STEP + 40)
     following = Stretch(32_880, 30 * STEP - 30, 5 * STEP)
     numbers = [frame.number for frame in Frames(7).fresh([first, again, following])]

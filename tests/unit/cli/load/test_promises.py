@@ -10,7 +10,8 @@ import pytest
 
 from cli.load.doors.classes import CLASSES
 from cli.load.faults import KINDS
-from cli.load.ledger import NEVER_MS, Figures, Ledger, judge
+from cli.load.judgement import NEVER_MS, Figures, judge
+from cli.load.ledger import Ledger
 from cli.load.promises import CAUSES, TABLE, Promise, broken, cause, loosest
 
 PAGE = Path(__file__).parents[4] / "docs" / "promises.md"

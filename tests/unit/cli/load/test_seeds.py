@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from cli.load.faults import KINDS
-from cli.load.ledger import Ledger, judge
+from cli.load.judgement import judge
+from cli.load.ledger import Ledger
 from tests.acceptance import seeds
 
 CLEAN = replace(judge(Ledger(1)), sent=100, down_due=100)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cli.load.coding import TALK, Frame
 from cli.load.faults import KINDS
-from cli.load.ledger import Ledger, judge
+from cli.load.judgement import judge
+from cli.load.ledger import Ledger
 from cli.load.report import percentile, takeovers
 from cli.load.run import Plan, Result
 from cli.load.takeover import Takeover, answer_is_due, is_behind

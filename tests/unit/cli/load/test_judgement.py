@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from cli.load.alignment import Seam
 from cli.load.coding import Frame
-from cli.load.ledger import NEVER_MS, Break, Ledger, judge, lost_up, went_back
+from cli.load.judgement import NEVER_MS, judge, lost_up, went_back
+from cli.load.ledger import Break, Ledger
 from cli.load.sound import STEP
 
 
@@ -41,6 +42,22 @@ def test_what_did_not_reach_the_model_is_lost_on_the_way_up() -> None:
     figures = judge(spoken(asked=[[*range(10), *range(20, 50)]], heard=[*range(10), *range(20, 50)]))
     assert (figures.up_lost, figures.up_gaps, figures.down_lost) == (10, 1, 0)
     assert figures.up_lost_before_ms == NEVER_MS
+
+
+def test_what_is_compressed_is_not_known_beside_a_hole() -> None:
+    """After a break a codec begins anew there: a frame at its border may be too unlike itself. Two of them are missing."""
+    asked = [[*range(10), *range(20, 40)], [*range(40, 50)]]
+    for missing, lost in (({0}, 0), ({9, 20}, 0), ({39}, 0), ({40}, 0), ({8, 9}, 2), ({30}, 1), ({48, 49}, 2)):
+        ledger = spoken(asked=asked, heard=[number for each in asked for number in each if number not in missing])
+        ledger.is_coded = True
+        figures = judge(ledger)
+        assert figures.down_lost + figures.cut_off_ms // 20 == len(missing), "nothing was broken"
+        ledger.breaks.append(Break("cut", 10.1, 10.5))
+        figures = judge(ledger)
+        assert figures.down_lost + figures.cut_off_ms // 20 == lost
+        ledger.is_coded = False
+        figures = judge(ledger)
+        assert figures.down_lost + figures.cut_off_ms // 20 == len(missing), "each sample is known"
 
 
 def test_what_was_sent_just_before_a_break_or_within_is_told_apart() -> None:
