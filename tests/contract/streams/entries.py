@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from streams import keys
 from streams.cluster import ClusterClient, ClusterNodes
+from streams.dispatch import Assignment
 from streams.ids import EntryId
 
 
@@ -46,3 +48,9 @@ async def losing(redis: Redis, *names: str) -> AsyncIterator[None]:
     for name, value in zip(names, before, strict=True):
         assert value is not None
         await redis.restore(name, 60_000, value, replace=True)
+
+
+async def silent(redis: Redis, role: keys.Role, worker: str, taken: Sequence[Assignment], ms: int) -> None:
+    """As if this worker had not kept what it has for so long: the server's own clock is not waited for."""
+    ids = [str(assignment.id) for assignment in taken]
+    await redis.xclaim(keys.dispatch(role), keys.DISPATCH_GROUP, worker, 0, cast(Any, ids), idle=ms, justid=True)

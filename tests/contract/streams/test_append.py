@@ -32,20 +32,26 @@ async def kinds(redis: Redis, stream: str) -> list[bytes]:
 class Ear:
     """Hears a channel through a connection of its own and keeps what it heard."""
 
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
+    def __init__(self, pubsub: PubSub, redis: Redis, channel: str) -> None:
+        self._pubsub, self._redis, self._channel = pubsub, redis, channel
 
     async def all(self) -> list[Any]:
-        heard = []
-        while (message := await self._pubsub.get_message(timeout=0.05)) is not None:
-            heard.append(msgpack.unpackb(message["data"], raw=True))
-        return heard
+        """Up to a last word of our own: what was published before comes before it."""
+        await self._redis.spublish(self._channel, b"last")
+        heard = list[Any]()
+        async with asyncio.timeout(10):
+            while True:
+                message = await self._pubsub.get_message(timeout=10)
+                if message is not None and message["data"] == b"last":
+                    return heard
+                if message is not None:
+                    heard.append(msgpack.unpackb(message["data"], raw=True))
 
 
 async def test_what_is_stored_is_heard_with_the_id_before_it(redis: Redis, writer: Writer, session: Session) -> None:
     """A message carries the new id, the id before it, and the entry."""
     async with hearing(redis, session.keys.up) as pubsub:
-        ear = Ear(pubsub)
+        ear = Ear(pubsub, redis, session.keys.up)
         producer = Producer(writer, session.keys.up, Marked("c1"))
         first = await producer.append(Text("hello"))
         second = await producer.append(Commit())
@@ -61,7 +67,7 @@ async def test_what_is_stored_is_heard_with_the_id_before_it(redis: Redis, write
 async def test_a_large_entry_rings_without_its_body(redis: Redis, writer: Writer, session: Session) -> None:
     """Past the inline size only the ids travel."""
     async with hearing(redis, session.keys.up) as pubsub:
-        ear = Ear(pubsub)
+        ear = Ear(pubsub, redis, session.keys.up)
         producer = Producer(writer, session.keys.up, Marked("c1"))
         await producer.append(up.File(data=bytes(INLINE_BYTES + 1), arrived_ms=0))
         heard = await ear.all()
@@ -76,7 +82,7 @@ async def test_nothing_refused_is_heard(redis: Redis, writer: Writer, session: S
     await zombie.append(down.Failed(code="a", message="in time"))
     await open_left(writer, session.keys.down, down.EpochTaken(owner="new"), 1000)
     async with hearing(redis, session.keys.down) as pubsub:
-        ear = Ear(pubsub)
+        ear = Ear(pubsub, redis, session.keys.down)
         with pytest.raises(Fenced) as caught:
             await zombie.append(down.Failed(code="b", message="too late"))
         assert await ear.all() == []

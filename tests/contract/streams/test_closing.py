@@ -13,7 +13,7 @@ from runtime.embedded import EmbeddedServer
 from streams.connection import connect
 from streams.hub import open_hub
 from streams.messages import Text
-from streams.producer import RESEND_AFTER_S, Marked, Producer
+from streams.producer import Marked, Producer
 from streams.sessions import Session
 
 
@@ -30,6 +30,14 @@ async def closes(redis: Redis, before: int) -> None:
     async with asyncio.timeout(5):
         while await connections(redis) > before:  # noqa: ASYNC110 - a server: no event
             await asyncio.sleep(0.005)
+
+
+async def waits(producer: Producer) -> asyncio.TimerHandle:
+    """What it has was not answered, and it will offer that again."""
+    async with asyncio.timeout(10):
+        while producer._pause is None:  # noqa: ASYNC110 - its own affair: no event
+            await asyncio.sleep(0.005)
+    return producer._pause
 
 
 async def test_a_closed_client_asks_nobody(redis: Redis, redis_server: EmbeddedServer) -> None:
@@ -57,19 +65,20 @@ async def test_one_that_is_closed_while_somebody_connects(redis: Redis, redis_se
 
 
 async def test_a_producer_that_tries_again_when_all_is_closed(
-    redis: Redis, redis_server: EmbeddedServer, session: Session
+    redis: Redis, redis_server: EmbeddedServer, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its line broke a moment before, so that it waited to offer what it has once more."""
+    monkeypatch.setattr("streams.producer.RESEND_AFTER_S", (3600.0,))
     before = await connections(redis)
     async with open_hub(redis_server.url) as hub:
         producer = Producer(hub.writer, session.keys.up, Marked("c"))
         await producer.append(Text("1"))
-        await redis.execute_command("CLIENT", "PAUSE", 100, "WRITE")
+        await redis.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
         producer.append(Text("2"))
         await asyncio.sleep(0.01)
         await redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.15 + sum(RESEND_AFTER_S[:2]))
+        await redis.execute_command("CLIENT", "UNPAUSE")
+        (await waits(producer)).cancel()
+    producer._offer_again()
+    (await waits(producer)).cancel()
     await closes(redis, before)
-    assert producer._pause is not None
-    producer._pause.cancel()

@@ -25,6 +25,7 @@ from streams.producer import Chained, Producer
 from streams.sessions import Session, Sessions
 from streams.workforce import Workforce
 from streams.writer import Writer
+from tests.contract.streams.entries import silent
 from tests.reigns import reign
 
 
@@ -34,12 +35,23 @@ async def hub(redis_server: EmbeddedServer, redis: Redis) -> AsyncIterator[Hub]:
         yield hub
 
 
+ORPHAN_MS = 60_000
+"""No pause of this machine makes one: where there is to be one, its worker is said to have been silent."""
+
+
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same machinery with small numbers."""
     monkeypatch.setattr(dispatch, "BLOCK_MS", 50)
-    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": 300, "transcoder": 300})
+    monkeypatch.setattr(dispatch, "ALIVE_MARGIN_MS", 60_000)
+    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": ORPHAN_MS, "transcoder": ORPHAN_MS})
     monkeypatch.setattr("streams.workforce.KEEP_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def _soon_orphaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody keeps is an orphan in a moment."""
+    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": 300, "transcoder": 300})
 
 
 async def assignments(hub: Hub, name: str) -> Assignments:
@@ -75,22 +87,23 @@ async def test_an_orphan_is_found_and_a_kept_session_is_not(hub: Hub, session: S
     one, two = await assignments(hub, "one"), await assignments(hub, "two")
     await hand_out(hub.redis, session, "bridge")
     (assignment,) = await one.take(1)
-    for _ in range(8):
-        await asyncio.sleep(0.06)
+    for _ in range(2):
+        await silent(hub.redis, "bridge", "one", [assignment], ORPHAN_MS - 1)
         assert await one.keep([assignment]) == []
         assert await two.claim_orphans(10) == []
-    await asyncio.sleep(0.35)
+    await silent(hub.redis, "bridge", "one", [assignment], ORPHAN_MS)
     (orphan,) = await two.claim_orphans(10)
     assert orphan == assignment
 
 
+@pytest.mark.usefixtures("_soon_orphaned")
 async def test_what_will_be_an_orphan_is_looked_at_when_it_is_one(hub: Hub, session: Session) -> None:
     """Whoever has looked knows when that will be, and need not look again and again."""
     one, two = await assignments(hub, "one"), await assignments(hub, "two")
     await hand_out(hub.redis, session, "bridge")
     (assignment,) = await one.take(1)
     looks = 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (orphans := await two.claim_orphans(10)):
             looks += 1
             await asyncio.sleep(two.look_again_s)
@@ -114,10 +127,10 @@ async def test_a_worker_looks_again_before_it_keeps_again(hub: Hub, monkeypatch:
     monkeypatch.setattr(ours, "keep", keep)
     monkeypatch.setattr(ours, "claim_orphans", claim_orphans)
     running = asyncio.create_task(Workforce(ours, lambda _: Job("one", "", []), 5).run(stop))
-    await until(lambda: did.count("keep") == 3)
+    whole = "keep look look look keep"  # where this process stands still, a round may be cut short
+    await until(lambda: whole in " ".join(did))
     stop.set()
     await running
-    assert did[:8] == ["keep", "look", "look", "look"] * 2
 
 
 async def test_a_worker_that_was_asleep_does_not_steal_back(hub: Hub, session: Session) -> None:
@@ -126,7 +139,7 @@ async def test_a_worker_that_was_asleep_does_not_steal_back(hub: Hub, session: S
     await hand_out(hub.redis, session, "bridge")
     (assignment,) = await one.take(1)
     one._kept_at = time.monotonic() - 60
-    await asyncio.sleep(0.35)
+    await silent(hub.redis, "bridge", "one", [assignment], ORPHAN_MS)
     assert len(await two.claim_orphans(10)) == 1
     assert await one.keep([assignment]) == [assignment]
     assert await two.keep([assignment]) == []
@@ -141,11 +154,8 @@ async def test_what_is_let_go_is_found_at_once(hub: Hub, session: Session) -> No
     assert await two.claim_orphans(1) == [assignment]
 
 
-async def test_what_was_let_go_is_left_to_the_others_for_a_whole_look(
-    hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_let_go_is_left_to_the_others_for_a_whole_look(hub: Hub, session: Session) -> None:
     """They look when they look: nobody has planned to, for nobody knew before."""
-    monkeypatch.setattr(dispatch, "ORPHAN_MS", {"bridge": 4000, "transcoder": 2000})
     one, two, three = [await assignments(hub, name) for name in ("one", "two", "three")]
     await hand_out(hub.redis, session, "bridge")
     other = await Sessions(hub.redis).create(turns.Opened(user="bob", door="d"), "c")
@@ -166,10 +176,9 @@ async def test_who_cannot_keep_what_it_has_finds_out_that_it_was_late(
     one, two = await assignments(hub, "one"), await assignments(hub, "two")
     await hand_out(hub.redis, session, "bridge")
     (assignment,) = await one.take(1)
-    await asyncio.sleep(0.35)
+    await silent(hub.redis, "bridge", "one", [assignment], ORPHAN_MS)
     assert len(await two.claim_orphans(10)) == 1
-    monkeypatch.setattr(dispatch, "LEASE_MARGIN_S", 0.1)
-    one._kept_at = time.monotonic() - 60
+    one._kept_at = time.monotonic() - ORPHAN_MS / 1000
     with monkeypatch.context() as away:
         away.setattr(one._redis_now, "xpending_range", AsyncMock(side_effect=RedisConnectionError("away")))
         with pytest.raises(StreamUnavailable):
@@ -183,7 +192,9 @@ async def orphaned(hub: Hub, count: int) -> None:
     for number in range(count):
         creation = await Sessions(hub.redis).create(turns.Opened(user=f"u{number}", door="d"), "c")
         await hand_out(hub.redis, creation.session, "bridge")
-    assert len(await dead.take(count)) == count
+    taken = await dead.take(count)
+    assert len(taken) == count
+    await silent(hub.redis, "bridge", "dead", taken, ORPHAN_MS)
 
 
 async def test_orphans_are_shared_by_all_that_are_alive(hub: Hub) -> None:
@@ -192,7 +203,6 @@ async def test_orphans_are_shared_by_all_that_are_alive(hub: Hub) -> None:
     await orphaned(hub, 12)
     for each in (one, two, asleep):
         assert await each.take(1) == []
-    await asyncio.sleep(0.35)
     assert [len(await each.claim_orphans(100)) for each in (one, two)] == [4, 4]
     assert len(await two.claim_orphans(1)) == 1
     assert len(await one.claim_orphans(100)) == 3
@@ -206,9 +216,7 @@ async def test_who_has_less_takes_more(hub: Hub, session: Session) -> None:
     mine = await busy.take(1)
     await orphaned(hub, 5)
     assert await fresh.take(1) == []
-    for _ in range(7):
-        await asyncio.sleep(0.05)
-        await busy.keep(mine)
+    assert await busy.keep(mine) == []
     assert [len(await each.claim_orphans(100)) for each in (busy, fresh)] == [2, 3]
 
 
@@ -232,13 +240,12 @@ async def test_a_lease_is_held_by_one_and_renewed_only_while_it_is_ours(
     assert await mine.acquire()
     assert not await theirs.acquire()
     keeping = asyncio.create_task(mine.keep(seen.append))
-    await asyncio.sleep(0.1)
+    await until(lambda: len(seen) >= 2)
     assert mine.held
-    assert seen
     assert not any(seen)
     await hub.redis.delete(session.keys.lease)
     assert await theirs.acquire_within(1)
-    await asyncio.wait_for(keeping, 1)
+    await asyncio.wait_for(keeping, 10)
     assert not mine.held
     await mine.release()
     assert await theirs.holder() is not None
@@ -250,20 +257,25 @@ async def test_a_renewal_that_failed_is_tried_again_at_once(
     """Not when the next one is due: by then the lease may be over."""
     monkeypatch.setattr(dispatch, "LEASE_RENEW_S", 0.0)
     renewed = asyncio.Event()
+    stalls: list[asyncio.Task[None]] = []
 
     def is_renewed(_: bool) -> None:
         monkeypatch.setattr(dispatch, "LEASE_RENEW_S", 3600.0)
+        if not stalls:  # what it asks at once is not answered, however long it takes us to cut the line
+            stalls.append(asyncio.create_task(line.stall(3600)))
         renewed.set()
 
     async with Line(redis_server.url, delay_s=0.05).open() as line, connect(line.url) as redis:
         lease = Lease(redis, session, "one")
         assert await lease.acquire()
         keeping = asyncio.create_task(lease.keep(is_renewed))
-        await asyncio.wait_for(renewed.wait(), 5)
-        await asyncio.sleep(0.02)  # it asks again at once, and its question is on the line
-        line.cut()
+        await asyncio.wait_for(renewed.wait(), 10)
+        for _ in range(10):
+            await asyncio.sleep(0.002)  # it asks again at once, and its question is on the line
         renewed.clear()
-        await asyncio.wait_for(renewed.wait(), 5)
+        line.cut()
+        stalls[0].cancel()
+        await asyncio.wait_for(renewed.wait(), 10)
         assert "could not be renewed" in caplog.text
         keeping.cancel()
         await asyncio.wait([keeping])
@@ -341,7 +353,7 @@ class Job:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110 - several tasks and a server make it so
             await asyncio.sleep(0.005)
 
@@ -385,6 +397,7 @@ class Robbed(Job):
         return not self.is_robbed
 
 
+@pytest.mark.usefixtures("_soon_orphaned")
 @pytest.mark.parametrize("is_over", [False, True])
 async def test_who_claims_what_it_has_just_lost_begins_again(
     hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch, is_over: bool
@@ -472,9 +485,10 @@ async def test_a_client_that_answers_is_alive_and_a_silent_one_is_not(
     hub: Hub, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody there: known at once. Somebody there who does not answer: known in a moment."""
-    monkeypatch.setattr("streams.attach.PROBE_S", 0.2)
+    monkeypatch.setattr("streams.attach.PROBE_S", 3600.0)
     assert not await is_alive(hub.redis, hub.bus, session)
     for alive in (True, False):
+        monkeypatch.setattr("streams.attach.PROBE_S", 20.0 if alive else 0.2)
         phone = Phone(hub, session, alive=alive)
         await hub.bus.subscribe(session.keys.control, phone)
         assert await is_alive(hub.redis, hub.bus, session) is alive
@@ -608,7 +622,7 @@ async def test_a_heart_beats_only_while_redis_answers(hub: Hub, monkeypatch: pyt
     monkeypatch.setattr(ours, "keep", keep)
     workforce = Workforce(ours, lambda _: Job("one", "", []), 5, lambda: beats.append(rounds[-1]))
     running = asyncio.create_task(workforce.run(stop))
-    await until(lambda: len(beats) == 2)
+    await until(lambda: len(beats) >= 2)
     stop.set()
     await running
-    assert beats == [2, 3]
+    assert beats[:2] == [2, 3]

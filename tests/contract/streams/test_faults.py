@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -46,24 +47,34 @@ async def test_connections_that_are_cut_lose_and_double_nothing(
         assert [text for text in found if text.startswith(f"{i}:")] == [f"{i}:{n}" for n in range(150)]
 
 
+async def is_sent(writer: Writer) -> None:
+    """What the writer was given is with the server."""
+    async with asyncio.timeout(10):
+        while cast(Any, writer._pipelines)._answered is None:  # noqa: ASYNC110 - its own affair: no event
+            await asyncio.sleep(0)
+
+
 async def test_a_server_that_stalls_gets_a_resend_and_stores_it_once(
-    redis_server: EmbeddedServer, redis: Redis, session: Session
+    redis_server: EmbeddedServer, redis: Redis, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the answer's time limit the same entry is sent again; the stalled first try is executed too, and refused."""
-    impatient = connect(redis_server.url)
-    impatient.connection_pool.connection_kwargs["socket_timeout"] = 0.05
-    async with Writer(impatient) as writer:
+    client = connect(redis_server.url)
+    async with Writer(client) as writer:
         producer = Producer(writer, session.keys.up, Marked("c"))
         await producer.append(Text("before"))
         os.kill(redis_server.process.pid, signal.SIGSTOP)
         try:
             for n in range(5):
                 producer.append(Text(f"during {n}"))
-            await asyncio.sleep(0.19)
+            await is_sent(writer)
+            with monkeypatch.context() as patch:
+                patch.setattr("streams.pipelines.ANSWER_TIMEOUT_S", 0.0)
+                cast(Any, writer._pipelines)._look_at_the_clock()
+            assert producer._failures == 1
         finally:
             os.kill(redis_server.process.pid, signal.SIGCONT)
         await producer.append(Text("after"))
-    await impatient.aclose()
+    await client.aclose()
     assert await texts(redis, session.keys.up) == ["before", *(f"during {n}" for n in range(5)), "after"]
 
 

@@ -13,23 +13,17 @@ from gateway.behind import look
 from gateway.metrics import Metrics
 from runtime.embedded import EmbeddedServer
 from streams import keys, turns
-from streams import lag as the_lag
-from streams.dispatch import Assignments, hand_out
+from streams.dispatch import ORPHAN_MS, Assignments, hand_out
 from streams.hub import Hub, open_hub
-from streams.lag import Lag, lag
+from streams.lag import LATE_MS, Lag, lag
 from streams.sessions import Sessions
+from tests.contract.streams.entries import silent
 
 
 @pytest.fixture
 async def hub(redis_server: EmbeddedServer, redis: Redis) -> AsyncIterator[Hub]:
     async with open_hub(redis_server.url) as hub:
         yield hub
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(the_lag, "ORPHAN_MS", {"bridge": 100, "transcoder": 100})
-    monkeypatch.setattr(the_lag, "LATE_MS", 100)
 
 
 async def handed_out(hub: Hub, count: int) -> None:
@@ -59,11 +53,12 @@ async def test_what_a_worker_has_does_not_wait_until_it_is_left_behind(hub: Hub)
     taken = await worker.take(2)
     there = await lag(hub.redis, "transcoder")
     assert (there.waiting, there.served) == (1, 2)
-    await asyncio.sleep(0.25)
+    left_ms = ORPHAN_MS["transcoder"] + LATE_MS + 1
+    await silent(hub.redis, "transcoder", "one", taken, left_ms)
     await worker.keep(taken[:1])
     there = await lag(hub.redis, "transcoder")
     assert (there.waiting, there.served) == (2, 1)
-    assert there.waiting_ms >= 200
+    assert there.waiting_ms >= left_ms
 
 
 async def test_who_gives_up_waiting_does_not_hide_the_others(hub: Hub) -> None:

@@ -48,7 +48,7 @@ async def test_who_was_told_that_it_is_stored_is_not_told_again(redis: Redis, wr
     async with losing(redis, k.up, k.marks):
         await ours.append(Text("2"))
     await ours.append(Text("3"))
-    await asyncio.wait_for(ours.flush(), 2)
+    await asyncio.wait_for(ours.flush(), 10)
     assert await texts(redis, k.up) == ["1", "2", "3"]
     assert told == [1, 2, 3]
 

@@ -28,7 +28,7 @@ async def test_a_message_that_does_not_read_deafens_nobody(redis: Redis, writer:
         await redis.spublish(session.keys.pcm, b"\xc1nonsense")
         await asyncio.sleep(0.05)
         await Producer(writer, session.keys.pcm, Marked(token_hex(4))).append(pcm.Audio(bytes(480)))
-        entry = await asyncio.wait_for(waiting, 2)
+        entry = await asyncio.wait_for(waiting, 10)
         assert isinstance(entry.message, pcm.Audio)
 
 
