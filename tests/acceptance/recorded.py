@@ -107,6 +107,13 @@ class Client(ABC):
         await asyncio.wait_for(self.heard.wait(), 20)
         await asyncio.sleep(seconds)
 
+    async def has_said(self) -> None:
+        """It is silent again, and all of it has arrived."""
+        async with asyncio.timeout(20):
+            while self._loud >= 0:  # noqa: ASYNC110 - the microphone's clock
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.4)
+
     async def falls_silent(self) -> None:
         """All that was sent is heard."""
         while time.time() < self._until + 0.3:  # noqa: ASYNC110 - the player's clock

@@ -117,15 +117,32 @@ async def test_three_slices_are_one_speech(stack: Stack) -> None:
     """A client that cuts its recording every second is heard as one speech: the last answer is all of it."""
     clip = make_clip("speech_jfk", rate=24_000, samples=24_000, codec="alac")
     async with calling(stack.url, "slices") as phone:
-        started = asyncio.get_running_loop().time()
-        for n in range(3):
-            await asyncio.sleep(max(0.0, started + n + 1 - asyncio.get_running_loop().time()))
-            await phone.send(clip.data)
+        for _ in range(5):
+            if await three_slices(phone, clip):
+                break
+            await asyncio.sleep(2)  # what comes then is another speech
+        else:
+            raise AssertionError("This machine has never let three slices arrive in time.")
         audio = b""
         async with asyncio.timeout(20):
             while len(audio) < 3 * 48_000:
                 audio = (await phone.answer()).audio
     assert correlation(as_samples(audio), np.tile(libav_decode(clip.data), 3)) > 0.99
+
+
+async def three_slices(phone: Phone, clip: Clip) -> bool:
+    """Whether the gateway had each when it was due: slices are told from recordings by when they arrive, to 300 ms."""
+    loop, is_in_time = asyncio.get_running_loop(), True
+    started = loop.time()
+    for n in range(3):
+        due = started + n + 1
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        await phone.send(clip.data)
+        await phone.say(type="ping")
+        while (await phone.hear())["type"] != "pong":
+            pass  # the answer to the slices so far
+        is_in_time &= loop.time() - due < 0.15
+    return is_in_time
 
 
 async def test_a_voice_message_of_45_s_is_answered(stack: Stack) -> None:
@@ -202,10 +219,12 @@ async def test_redis_cli_shows_a_live_session(stack: Stack) -> None:
             assert await redis.zscore("parley:sessions", sid)
             for name in ("meta", "up", "pcm", "down", "turns", "lease", "marks"):
                 assert await redis.pttl(f"parley:{{{sid}}}:{name}") > 0, name
-            turns = [fields for _, fields in await raw(redis, f"parley:{{{sid}}}:turns")]
-            kinds = [fields[b"kind"] for fields in turns]
+            kinds: list[bytes] = []
+            async with asyncio.timeout(10):
+                while not {b"committed", b"assistant"} <= set(kinds):
+                    turns = [fields for _, fields in await raw(redis, f"parley:{{{sid}}}:turns")]
+                    kinds = [fields[b"kind"] for fields in turns]
             assert kinds[:2] == [b"opened", b"epoch"]
-            assert {b"committed", b"assistant"} <= set(kinds)
             said = next(fields for fields in turns if fields[b"kind"] == b"assistant")
             assert b"samples" in said[b"text"]
         await ended(redis, sid)
@@ -218,7 +237,9 @@ async def ended(redis: Redis, sid: str) -> None:
     async with asyncio.timeout(10):
         while await redis.zscore("parley:sessions", sid) is not None:  # noqa: ASYNC110 - other processes end it
             await asyncio.sleep(0.02)
-    assert not await redis.exists(f"parley:{{{sid}}}:up", f"parley:{{{sid}}}:pcm", f"parley:{{{sid}}}:lease")
+        while await redis.exists(f"parley:{{{sid}}}:lease"):  # noqa: ASYNC110 - a bridge's, that keeps it until all is done
+            await asyncio.sleep(0.02)
+    assert not await redis.exists(f"parley:{{{sid}}}:up", f"parley:{{{sid}}}:pcm")
     assert await redis.get(AT) is None
     assert await redis.pttl(f"parley:{{{sid}}}:down") <= 10_000
 

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -87,14 +88,20 @@ async def listen(phone: Phone, heard: Heard) -> None:
 
 async def stored(ships: Fleet, user: str, entries: int) -> str:
     """Wait until what this user said is in Redis; the session's id."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             sid = ships.redis.get(f"parley:at:{user}:{user}")
             if isinstance(sid, bytes):
                 k = f"parley:{{{sid.decode()}}}"
-                if int(ships.redis.xlen(f"{k}:pcm")) >= entries or int(ships.redis.xlen(f"{k}:up")) >= 2:
+                if added(ships, f"{k}:pcm") >= entries or added(ships, f"{k}:up") >= 2:
                     return sid.decode()
             await asyncio.sleep(0.005)
+
+
+def added(ships: Fleet, stream: str) -> int:
+    """Entries that it has ever had: of what is answered it keeps the last one."""
+    about: Any = ships.redis.xinfo_stream(stream)
+    return int(about["entries-added"])
 
 
 async def talk(ships: Fleet, gateways: list[str], user: str, query: str, recording: bytes) -> Heard:
