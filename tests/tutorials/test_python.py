@@ -25,7 +25,7 @@ async def test_it_talks_and_hears_over_a_line_that_breaks(
     redis_server: EmbeddedServer, redis: Redis, tmp_path: Path
 ) -> None:
     """Cut while the answer is said; with a token. The first question's answer is interrupted by the second question."""
-    first, second = speech(1.4), speech(0.5)
+    first, second = speech(2.0), speech(0.5)
     questions = write_wav(tmp_path / "first.wav", first), write_wav(tmp_path / "second.wav", second)
     async with (
         system(redis_server, Options(speed=2.0), secret=SECRET) as parley,
@@ -47,7 +47,7 @@ async def test_it_talks_and_hears_over_a_line_that_breaks(
     assert likeness(heard, first[: RATE // 4]) > 0.99
     assert likeness(heard, first[-RATE // 4 :]) < 0.9, "the rest was not heard"
     (truncated,) = [event for event in session.recording.client_events if event["type"] == "conversation.item.truncate"]
-    assert 0 < int(str(truncated["audio_end_ms"])) < 1_400
+    assert 0 < int(str(truncated["audio_end_ms"])) < 2_000
 
 
 async def test_it_says_why_it_gives_up(redis_server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:

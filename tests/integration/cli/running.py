@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -71,8 +72,13 @@ class Parley:
         return processes(f"PARLEY_PARENT_PID={self.process.pid}", self.temporary)
 
     def leaves_nothing(self) -> bool:
-        """No process and no file."""
-        return not self.descendants() and not list(self.temporary.iterdir())
+        """No process and no file; a process that was killed may take a moment to be gone."""
+        limit = time.monotonic() + 10
+        while self.descendants() or list(self.temporary.iterdir()):
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.02)
+        return True
 
     async def _read(self) -> None:
         assert self.process.stdout is not None

@@ -18,6 +18,7 @@ from rich.console import Console
 from cli.errors import OperateError
 from cli.operate import listen, sessions, tail
 from cli.operate.sessions import SessionsOptions
+from cli.operate.timeline import Side, Timeline
 from runtime.embedded import EmbeddedServer
 from simulator.answers import words
 from simulator.options import Options
@@ -201,7 +202,21 @@ async def test_a_gateway_that_goes_away_is_dialled_again(
     tmp_path: Path,
 ) -> None:
     """Another one behind the same address tells what happens from then on, once; what was said meanwhile is silence."""
-    output = tmp_path / "session.wav"
+    output, out, err = tmp_path / "session.wav", "", ""
+    taped = list[int]()
+
+    class Tape(Timeline):
+        def put(self, side: Side, pcm: bytes, now: float, item: str | None = None, start_ms: int = 0) -> None:
+            super().put(side, pcm, now, item, start_ms)
+            taped.append(len(pcm) if side == "user" else 0)
+
+    def is_told() -> bool:
+        nonlocal out, err
+        said = capsys.readouterr()
+        out, err = out + said.out, err + said.err
+        return "response.done" in out and sum(taped) >= 400 * 48
+
+    monkeypatch.setattr(listen, "Timeline", Tape)
     async with (
         operated(redis_server, monkeypatch) as (whole, client, sid),
         forwarding(whole.urls[0]) as first,
@@ -213,6 +228,9 @@ async def test_a_gateway_that_goes_away_is_dialled_again(
         ]
         await looks_on(redis, sid, least=3)
         await turn(client)
+        async with asyncio.timeout(LIMIT_S):
+            while not is_told():  # noqa: ASYNC110 - two commands' own
+                await asyncio.sleep(0.01)
         first.leave()
         second.leave()
         await looks_on(redis, sid, least=1, most=1)
@@ -222,12 +240,12 @@ async def test_a_gateway_that_goes_away_is_dialled_again(
         await turn(client)
         await sessions.run(asked(whole.urls[0], end=sid), Console(file=io.StringIO()))
         assert await asyncio.wait_for(asyncio.gather(*following), LIMIT_S) == [0, 0]
-    said = capsys.readouterr()
-    entries = [json.loads(line) for line in said.out.splitlines()]
+    is_told()
+    entries = [json.loads(line) for line in out.splitlines()]
     assert len(entries) == len({(each["side"], each["id"]) for each in entries})
     assert sum(each.get("type") == "response.done" for each in entries) >= 2
-    assert said.err.count("It is dialled again") == 2
-    assert said.err.count("The line is there again") == 2
+    assert err.count("It is dialled again") == 2
+    assert err.count("The line is there again") == 2
     with wave.open(str(output)) as file:
         samples = memoryview(file.readframes(file.getnframes())).cast("h").tolist()[::2]
     one = memoryview(bytes(range(48)) * 400).cast("h").tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,15 +38,20 @@ def python(code: str, name: str = "child") -> ChildSpec:
     return ChildSpec(name, [sys.executable, "-c", code])
 
 
-async def test_a_child_that_does_not_get_ready_in_time_is_named() -> None:
+async def test_a_child_that_does_not_get_ready_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it said last."""
     shown = Shown()
+    limit = asyncio.timeout(None)
+    children = [python(READY + WAITS, "quick"), python(f"print('a moment please', flush=True); {WAITS}", "slow")]
     async with shown.supervisor() as supervisor:
-        with pytest.raises(StartError, match=r"^Not ready after 1 s: slow\. slow said last: a moment please$"):
-            await supervisor.start(
-                [python(READY + WAITS, "quick"), python(f"print('a moment please', flush=True); {WAITS}", "slow")],
-                limit_s=1.0,
-            )
+        with monkeypatch.context() as patch:
+            patch.setattr("asyncio.timeout", lambda _: limit)
+            starting = asyncio.create_task(supervisor.start(children, limit_s=60.0))
+            await asyncio.sleep(0)  # it sets its limit before all else
+        await eventually(lambda: supervisor.waiting_for == ["slow"] and "a moment please" in shown.lines)
+        limit.reschedule(0.0)
+        with pytest.raises(StartError, match=r"^Not ready after 60 s: slow\. slow said last: a moment please$"):
+            await starting
         assert supervisor.waiting_for == ["slow"]
 
 
@@ -85,7 +91,7 @@ async def test_a_line_without_end_is_shown_in_pieces() -> None:
     assert max(map(len, shown.lines)) < 140_000
 
 
-async def test_work_is_cancelled_when_a_child_ends_for_good() -> None:
+async def test_work_is_cancelled_when_a_child_ends_for_good(tmp_path: Path) -> None:
     """Its death is the reason that matters."""
     work_ended = asyncio.Event()
 
@@ -97,7 +103,10 @@ async def test_work_is_cancelled_when_a_child_ends_for_good() -> None:
 
     shown = Shown()
     async with shown.supervisor(RestartPolicy(limit=0)) as supervisor:
-        await supervisor.start([python(READY + "import time; time.sleep(0.05)")])
+        goes = tmp_path / "goes"
+        wait = f"import os, time\nwhile not os.path.exists({str(goes)!r}): time.sleep(0.01)"
+        await supervisor.start([python(f"{READY}\n{wait}")])
+        goes.touch()
         with pytest.raises(ChildEnded, match="child ended 1 times within 60 s: ended with code 0"):
             await supervisor.during(work())
         assert work_ended.is_set()

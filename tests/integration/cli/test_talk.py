@@ -102,8 +102,8 @@ async def test_an_error_ends_the_turn_with_the_gateways_sentence() -> None:
 async def test_a_gateway_that_falls_silent_is_not_waited_for_for_ever() -> None:
     """And what came so far is kept."""
     async with door(lambda socket: says(socket, audio())) as url:
-        result = await say_hello(url, timeout_s=0.05)
-    assert result.errors == ["The gateway said nothing for 0.05 s after 0.5 s of audio."]
+        result = await say_hello(url, timeout_s=1.0)
+    assert result.errors == ["The gateway said nothing for 1 s after 0.5 s of audio."]
     assert bytes(result.audio) == PCM
 
 

@@ -15,7 +15,7 @@ from runtime.embedded import EmbeddedServer
 from streams import producer
 from streams.connection import connect
 
-LIMIT_S = 10.0
+LIMIT_S = 20.0
 
 
 @pytest.fixture
