@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import cast
 
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
@@ -19,6 +20,10 @@ from tests import order
 from tests.acceptance.balancers import balancer
 from tests.browser.browsers import HOW, are_required, find_chromium
 from tests.contract.sdks import node
+
+# No example is judged by how long it took: a machine that stands still for 200 ms fails nothing.
+hypothesis.settings.register_profile("parley", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("parley")
 
 os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
 
