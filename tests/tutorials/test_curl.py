@@ -70,7 +70,7 @@ if shutil.which("curl") or node.is_required():
         arguments = [tmp_path / path for path in given]
         with HeldPorts() as ports:
             nobody = f"http://127.0.0.1:{ports.take()}"
-        lines = await run("bash", SCRIPT, *arguments, code=code, PARLEY=nobody, TOKEN="", TMPDIR=str(tmp_path))
+            lines = await run("bash", SCRIPT, *arguments, code=code, PARLEY=nobody, TOKEN="", TMPDIR=str(tmp_path))
         assert sentence in " ".join(lines)
 
     async def test_a_wrong_token_is_said(redis_server: EmbeddedServer, redis: Redis, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from cli import doctor, redis_server
 from cli.redis_server import ServerFacts
 from cli.settings import CommandSettings
 from runtime.embedded import EmbeddedServer
+from runtime.ports import HeldPorts
 from tests.integration.cli.running import REPOSITORY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -111,9 +111,8 @@ async def test_a_server_that_says_something_else_is_no_model() -> None:
 
 async def test_an_unreachable_host_is_told_from_a_refused_key() -> None:
     """Nobody listens on the port."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    finding = await ask(port)
+    with HeldPorts() as ports:
+        finding = await ask(ports.take())
     assert finding.state == "fatal"
     assert "cannot be reached" in finding.found
 
@@ -126,7 +125,9 @@ async def test_the_gateways_port_is_free_or_ours_or_somebody_elses() -> None:
 
     async with serving("/health", health) as port:
         assert (await doctor.gateway("127.0.0.1", port)).found == f"Parley answers at http://127.0.0.1:{port} already"
-    assert (await doctor.gateway("127.0.0.1", port)).found == f"127.0.0.1:{port} is free"
+    with HeldPorts() as ports:
+        port = ports.take()
+        assert (await doctor.gateway("127.0.0.1", port)).found == f"127.0.0.1:{port} is free"
     async with serving("/elsewhere", health) as port:
         finding = await doctor.gateway("127.0.0.1", port)
     assert finding.state == "fatal"

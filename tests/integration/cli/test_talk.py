@@ -17,6 +17,7 @@ from aiohttp import web
 from cli.app import HELLO
 from cli.errors import TalkError
 from cli.talk import TalkResult, read_recording, talk
+from runtime.ports import HeldPorts
 from tests.integration.cli.running import REPOSITORY
 
 Turn = Callable[[web.WebSocketResponse], Awaitable[object]]
@@ -130,11 +131,9 @@ async def test_what_is_no_message_is_an_error() -> None:
 
 
 async def test_where_nobody_listens_the_sentence_says_how_to_start_one() -> None:
-    """The port has just been closed."""
-    async with door(lambda socket: says(socket)) as url:
-        pass
-    with pytest.raises(TalkError, match=r"^Nothing answers at ws://127.* \(connection refused\): start it with `make run`"):
-        await say_hello(url)
+    refused = r"^Nothing answers at ws://127.* \(connection refused\): start it with `make run`"
+    with HeldPorts() as ports, pytest.raises(TalkError, match=refused):
+        await say_hello(f"ws://127.0.0.1:{ports.take()}")
 
 
 async def test_a_gateway_without_tls_is_not_asked_for_it() -> None:
@@ -199,9 +198,9 @@ async def test_a_raw_file_is_declared_and_a_wav_answer_asked_for(tmp_path: Path)
 
 async def test_without_a_server_the_command_ends_with_one_sentence(tmp_path: Path) -> None:
     """And exit code 1."""
-    async with door(lambda socket: says(socket)) as url:
-        pass
-    code, out, error = await command(str(HELLO), "--url", url, cwd=tmp_path)
+    with HeldPorts() as ports:
+        url = f"ws://127.0.0.1:{ports.take()}"
+        code, out, error = await command(str(HELLO), "--url", url, cwd=tmp_path)
     assert (code, out) == (1, "")
     assert error.startswith(f"parley: Nothing answers at {url}")
     assert error.count("\n") == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.embedded import EmbeddedServer
+from runtime.ports import HeldPorts
 from tests.integration.cli.conftest import Up
 from tests.integration.cli.running import eventually
 
@@ -158,10 +159,10 @@ async def test_an_address_without_a_key_is_refused(up: Up) -> None:
 
 async def test_a_redis_server_that_does_not_answer_is_one_sentence(up: Up) -> None:
     """It names the address."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
-    async with up(REDIS_URL=f"redis://{address}/0", OPENAI_API_KEY="k") as parley:
-        assert await parley.ends() == 1
+    with HeldPorts() as ports:
+        address = f"127.0.0.1:{ports.take()}"
+        async with up(REDIS_URL=f"redis://{address}/0", OPENAI_API_KEY="k") as parley:
+            assert await parley.ends() == 1
         assert parley.lines[-1].startswith(f"parley: No Redis server answers at redis://{address}/0 (REDIS_URL): ")
 
 

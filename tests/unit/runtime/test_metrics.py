@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
-from runtime.embedded import free_port
 from runtime.errors import PortBusy, StartError
 from runtime.metrics import LONGEST_WAIT_S, WAIT_BUCKETS_S, Metrics, QueueWaits, exposed, may_read
+from runtime.ports import HeldPorts
 from runtime.settings import Settings
 
 TOKEN = "a-token-of-metrics"
@@ -53,11 +53,12 @@ async def test_a_token_is_asked_for_where_one_is_set(shown: str | None, status: 
 
 
 async def test_a_port_that_somebody_has_is_told_with_what_to_do() -> None:
-    port = free_port()
-    async with exposed(Metrics(), settings(port=port)):
-        with pytest.raises(PortBusy, match="PARLEY_METRICS_PORT"):
-            async with exposed(Metrics(), settings(port=port)):
-                pass
+    with HeldPorts() as ports:
+        port = ports.take()
+        async with exposed(Metrics(), settings(port=port)):
+            with pytest.raises(PortBusy, match="PARLEY_METRICS_PORT"):
+                async with exposed(Metrics(), settings(port=port)):
+                    pass
 
 
 async def test_an_address_that_is_not_ours_is_told_with_what_to_do() -> None:
