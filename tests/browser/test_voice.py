@@ -499,7 +499,8 @@ async def test_a_token_is_asked_for_and_each_dial_has_its_ticket(
         await page.shot("voice-token")
         await page.page.fill("#token", token("ann", OTHERS))
         await page.page.press("#token", "Enter")
-        await page.until("() => !document.getElementById('token-form').hidden")
+        await page.until("() => document.body.innerText.includes('does not accept this token')")
+        assert await page.page.is_visible("#token-form")
         assert dials() == []
         await page.page.fill("#token", token("ann"))
         await page.page.press("#token", "Enter")

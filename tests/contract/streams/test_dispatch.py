@@ -419,8 +419,8 @@ async def test_who_claims_what_it_has_just_lost_begins_again(
     claim = ours.claim_orphans
 
     async def claim_orphans(count: int) -> list[dispatch.Assignment]:
-        if claimed.is_set():
-            return []  # it would be an orphan again
+        if claimed.is_set() or not works or not works[0].is_robbed:
+            return []  # it is none yet, or would be one again
         if found := await claim(count):
             claimed.set()
         return found
