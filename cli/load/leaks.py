@@ -120,9 +120,16 @@ def _held(pid: int, tasks: int, memory_mb: float, pooled: frozenset[str]) -> Hel
     every = [_target(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
     descriptors = [target for target in every if target not in pooled]
     threads = os.listdir(f"/proc/{pid}/task")
-    children = [child for thread in threads for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+    children = [child for thread in threads for child in _children(pid, thread)]
     sockets = sum(target.startswith("socket:") for target in descriptors)
     return Held(tasks, len(threads), len(descriptors), sockets, len(children), memory_mb)
+
+
+def _children(pid: int, thread: str) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+    except OSError:
+        return []  # it has ended meanwhile
 
 
 def _target(link: str) -> str:

@@ -35,7 +35,7 @@ async def asked(hub: Hub, user: str) -> tuple[Session, Ledger]:
 
 async def test_what_is_due_is_heard_behind_a_long_conversation(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is due of an answer that ended at the last moment."""
-    monkeypatch.setattr(takeover, "LIMIT_S", 2.0)
+    monkeypatch.setattr(takeover, "LIMIT_S", 20.0)
     (session, _), (ended, dying) = await asked(hub, "ann"), await asked(hub, "bob")
     watch = Watch(hub.redis, "bridge", pids=(1,))
     await watch.begin("bridge kill")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
 
-from cli.load.leaks import Held, Holdings, is_a_sessions, leaks
+from cli.load.leaks import Held, Holdings, _held, is_a_sessions, leaks
 
 HELD = Held(tasks=20, threads=4, descriptors=30, sockets=12, children=2, memory_mb=80.0)
 BEFORE = Holdings({"bridge-1": HELD}, 20, 3.0, 0, 0, frozenset(), frozenset())
@@ -51,3 +52,10 @@ def test_what_is_kept_of_a_session_outlives_it() -> None:
         "parley:usage:u:1",
     )
     assert [key for key in keys if is_a_sessions(key)] == ["parley:{ab}:up", "parley:{ab}:play:opus", "parley:at:u:c"]
+
+
+def test_a_thread_that_ends_while_one_looks_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was listed a moment before."""
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), *(["0"] if path.endswith("/task") else [])])
+    assert _held(os.getpid(), 0, 0.0, frozenset()).threads == len(listed("/proc/self/task")) + 1
