@@ -136,6 +136,7 @@ async def test_a_spoken_turn_is_answered_heard_and_shown(
         await page.until("() => parley.player.samplesPlayed > 24000")
         await page.shot(f"voice-speaking-{transport}")
         await page.phase("listening")
+        await page.until("() => parley.conversation.items.at(-1).status === 'done'")
         processing = {"echoCancellation": True, "noiseSuppression": True, "autoGainControl": True}
         assert await page.page.evaluate("window.asked") == {"audio": {"channelCount": 1, **processing}}
 
@@ -186,6 +187,7 @@ async def test_an_interruption_stops_the_playback_at_once(
         assert after["isPlaying"] is False
         await page.phase("speaking")
         await page.phase("listening")
+        await page.until("() => parley.conversation.items.at(-1).status === 'done'")
 
         recording = upstream(parley).recording
         first, second = (len(said) // 2 for said in recording.utterances)
@@ -310,6 +312,7 @@ async def test_an_interruption_in_opus_flushes_what_is_decoded(
         await page.phase("interrupted")
         await page.phase("speaking")
         await page.phase("listening")
+        await page.until("() => parley.conversation.items.at(-1).status === 'done'")
         recording = upstream(parley).recording
         first, second = (len(said) // 2 for said in recording.utterances)
         at_flush = await page.state("parley.player.samplesPlayed") - second
