@@ -135,6 +135,30 @@ async def test_server_sent_events_are_read_in_any_cut(page: Page) -> None:
     }
 
 
+async def test_a_token_that_is_entered_while_another_is_refused_stays(page: Page) -> None:
+    """The answer to the first comes late, and is not about the second."""
+    assert await run(
+        page,
+        "admission",
+        """
+        const admission = new m.Admission();
+        const original = window.fetch;
+        try {
+          let refuse;
+          window.fetch = () => new Promise((resolve) => { refuse = () => resolve(new Response("", { status: 401 })); });
+          admission.token = "wrong";
+          const asking = admission.ticket().catch((error) => error.message);
+          admission.token = "right";
+          refuse();
+          return [await asking, admission.token];
+        } finally {
+          window.fetch = original;
+          admission.token = "";
+        }
+        """,
+    ) == ["The server does not accept this token, or it has expired. Enter another one.", "right"]
+
+
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
 async def test_a_microphone_of_another_rate_is_resampled(page: Page, rate: int) -> None:
     """Without clicks where blocks meet: a tone stays this tone to 60 dB."""

@@ -37,6 +37,7 @@ export class Admission {
   /** A ticket for one dial, or null where none is needed. Raises TokenWanted, NotAllowed, TypeError: it is not there. */
   async ticket() {
     if (this.#isOpen) return null;
+    const { token } = this;
     const response = await fetch(new URL("v1/tickets", root()), {
       method: "POST",
       headers: this.headers,
@@ -45,10 +46,9 @@ export class Admission {
     });
     if (response.status === 403) throw new NotAllowed("This server lets nobody in from this address. Open its own page.");
     if (response.status === 401) {
-      const hadToken = this.token !== "";
-      this.token = "";
+      if (this.token === token) this.token = ""; // else another one was entered meanwhile
       throw new TokenWanted(
-        hadToken
+        token
           ? "The server does not accept this token, or it has expired. Enter another one."
           : "This server asks for a token. Enter yours.",
       );
