@@ -103,7 +103,8 @@ def pytest_tell_of_node(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedServer]:
-    """One real server for all tests of this worker process; with REDIS_KIND=cluster a Cluster of three."""
+    """One real server for all tests of this worker process; with REDIS_KIND=cluster a Cluster of three, on
+    which a test that has a server pause, or kill connections, cannot be run."""
     if os.environ.get("REDIS_KIND") == "cluster":
         with clustered_outside() as nodes:
             yield cast(EmbeddedServer, nodes)  # but for its `process`
