@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pybase64
+import pytest
 from redis.asyncio import Redis
 
 from streams import down, keys, pcm, stopping, turns, up
@@ -22,8 +23,11 @@ from streams.sessions import Session, Sessions, now_ms
 from streams.writer import Writer
 from tests.contract.streams.entries import hearing
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 """The longest that a test waits for anything."""
+
+clients_are_cut_off_soon = pytest.mark.parametrize("send_timeout_s", [0.15])
+"""Where a client does not read."""
 
 
 class Client:

@@ -32,7 +32,7 @@ from streams.writer import Writer
 from tests.contract.doors.openai_stage import Talker
 from tests.contract.doors.stage import Stage
 
-LIMIT_S = 10.0
+LIMIT_S = 20.0
 OLD, NEW, OTHERS = ("old-" * 8, "new-" * 8, "not-" * 8)
 PAGE = "https://app.example.com"
 DAY_S = 86_400

@@ -17,7 +17,7 @@ from gateway.pace import AHEAD_S
 from streams import down, turns
 from streams.ids import EntryId
 from tests.contract.doors.ios_stage import kept, listening
-from tests.contract.doors.stage import Bridge, Stage
+from tests.contract.doors.stage import LIMIT_S, Bridge, Stage
 from tests.contract.doors.watch_app import streaming
 
 TENTH = bytes(range(1, 241)) * 20
@@ -115,7 +115,7 @@ PACED = ("mobile", "web", "watch, paced", "ios")
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while not done():  # noqa: ASYNC110 - another process: no event
             await asyncio.sleep(0.005)
 

@@ -29,7 +29,7 @@ from streams.attach import presence
 from streams.messages import End
 from streams.sessions import Session, Sessions, now_ms
 from tests.contract.doors.ios_stage import KeptConnection, kept, listening, ramp
-from tests.contract.doors.stage import Bridge, Stage
+from tests.contract.doors.stage import LIMIT_S, Bridge, Stage, clients_are_cut_off_soon
 
 ANYBODY = "anonymous"
 CHUNK = ramp(320)
@@ -510,7 +510,7 @@ async def test_the_listeners_place_is_kept(app: KeptConnection, stage: Stage) ->
         await bridge.say_audio(ramp(240))
         await bridge.say_audio(ramp(24_000 * 30), start_ms=10)
         await stream.until_heard(24_000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while (arrived := await sessions.cursor(session, "arrived")) is None:
                 await stream.read()
         last = await sessions.last_id(session, "down")
@@ -518,6 +518,7 @@ async def test_the_listeners_place_is_kept(app: KeptConnection, stage: Stage) ->
         assert arrived < last
 
 
+@clients_are_cut_off_soon
 async def test_a_listener_that_does_not_read_is_cut_off(app: KeptConnection, stage: Stage) -> None:
     """Half a second is under way to it at most; its session waits for it."""
     sid = await app.create(sampleRate=24_000)

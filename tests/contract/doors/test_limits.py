@@ -27,7 +27,7 @@ from tests.contract.doors.openai_stage import Talker
 from tests.contract.doors.stage import Stage
 from tests.contract.doors.test_auth import NEW, WAYS, Way, gateway, named, token
 
-LIMIT_S = 10.0
+LIMIT_S = 20.0
 
 sockets = pytest.mark.parametrize("way", [way for way in WAYS if way.is_socket], ids=named)
 

@@ -14,7 +14,7 @@ from runtime.embedded import EmbeddedServer
 from streams import down
 from streams.sessions import Session
 from tests.contract.doors.coded_stage import SPEECH, assert_is, assert_seamless, begin, end, played, say, transcoding
-from tests.contract.doors.stage import Client, Stage
+from tests.contract.doors.stage import LIMIT_S, Client, Stage
 from tests.media.make_media import as_samples
 
 BRIEF = SPEECH[:24_000]
@@ -131,7 +131,7 @@ async def broken_after(stage: Stage, audio_format: str, entries: int) -> tuple[b
         await bridge.say_event("response.output_audio_transcript.delta", item_id="i1", delta="And so")
         before = [await client.hear_audio() for _ in range(entries)]
         await client.hear_nothing_more()
-        async with asyncio.timeout(5):  # which is known a ping later
+        async with asyncio.timeout(LIMIT_S):  # which is known a ping later
             while not (await arrived(stage, session)).endswith(f"-{entries + 1}".encode()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
     await stage.gone(session.keys.attach)

@@ -44,7 +44,7 @@ def keys_of(session_id: str) -> SessionKeys:
 
 async def is_over(redis: Redis, session: SessionKeys) -> None:
     """Wait until nothing can be said any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while await redis.exists(session.pcm):  # noqa: ASYNC110 - another process: no event
             await asyncio.sleep(0.005)
 

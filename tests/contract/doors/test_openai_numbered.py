@@ -20,7 +20,7 @@ from streams.keys import SessionKeys
 from streams.messages import VOID, ClientEvent
 from streams.sessions import Session, Sessions
 from streams.trim import trim
-from tests.contract.doors.openai_stage import NumberedClient, Object, System, Talker, coded_frame, spoken, system
+from tests.contract.doors.openai_stage import LIMIT_S, NumberedClient, Object, System, Talker, coded_frame, spoken, system
 
 CUTS = int(os.environ.get("CUTS", "30"))
 """How often the line breaks. `CUTS=200 make test ARGS="-k line_that_breaks"` for a longer look."""
@@ -164,7 +164,7 @@ async def test_what_was_received_and_played_is_kept(parley: System, redis: Redis
         delta = (await client.until("response.output_audio.delta"))[-1]
         await client.say("parley.received", did=delta["did"])
         await client.say("parley.played", did=delta["did"], item_id=delta["item_id"], played_ms=20, useq=2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             for cursor in ("arrived", "played"):
                 while str(await Sessions(redis).cursor(session, cursor)) != delta["did"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
@@ -204,6 +204,6 @@ async def test_a_close_with_1000_is_a_goodbye(parley: System, redis: Redis) -> N
     async with parley.talker(f"?parley=1&session={session.sid}") as client:
         await client.until("response.output_audio.delta")
         await client.ws.close(code=1000)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while await redis.exists(session.pcm):  # noqa: ASYNC110 - another process: no event
             await asyncio.sleep(0.005)

@@ -26,7 +26,7 @@ from gateway.app import create_app
 from gateway.doors.recorder import MAX_CHUNK_BYTES
 from gateway.settings import GatewaySettings
 from runtime.embedded import EmbeddedServer
-from tests.contract.doors.stage import LIMIT_S, Stage
+from tests.contract.doors.stage import LIMIT_S, Stage, clients_are_cut_off_soon
 
 MEDIA = Path(__file__).parents[2] / "media" / "mediarecorder"
 CONNECTED = re.compile(r"Connected! Session ID: ([0-9a-f]{8})\. Ready to receive audio data\.")
@@ -45,11 +45,11 @@ def uploads(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(redis_server: EmbeddedServer, uploads: Path) -> GatewaySettings:
+def settings(redis_server: EmbeddedServer, uploads: Path, send_timeout_s: float) -> GatewaySettings:
     return GatewaySettings(
         PORT=0,
         REDIS_URL=redis_server.url,
-        PARLEY_SEND_TIMEOUT_S=0.5,
+        PARLEY_SEND_TIMEOUT_S=send_timeout_s,
         PARLEY_UPLOADS=uploads,
         PARLEY_MAX_RECORDING_BYTES=MAX_RECORDING_BYTES,
     )
@@ -239,6 +239,7 @@ async def test_a_line_that_breaks_in_the_middle(stage: Stage, uploads: Path) -> 
         assert (await saved_file(uploads)).read_bytes() == b"".join(chunks)
 
 
+@clients_are_cut_off_soon
 async def test_a_client_that_does_not_read_is_cut_off_and_saved(stage: Stage, uploads: Path) -> None:
     """It asks for more than its socket can hold."""
     async with page(stage.url) as browser:

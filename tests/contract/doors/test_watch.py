@@ -30,7 +30,7 @@ from streams.messages import End
 from streams.sessions import Session, Sessions
 from streams.turns import HistoryLine
 from tests.contract.doors.openai_stage import system
-from tests.contract.doors.stage import Bridge, Stage
+from tests.contract.doors.stage import Bridge, Stage, clients_are_cut_off_soon
 from tests.contract.doors.watch_app import LIMIT_S, Event, Raw, end, spoken, streaming, upload, uploading
 
 TENTH = bytes(range(256)) * 18 + bytes(192)
@@ -582,6 +582,7 @@ async def test_a_stream_that_nobody_spoke_in_leaves_nothing_behind(stage: Stage)
 SLOW = 'parley_gateway_errors_total{code="slow_client",door="watch"}'
 
 
+@clients_are_cut_off_soon
 async def test_a_client_that_does_not_read_is_cut_off(stage: Stage) -> None:
     """It costs a bounded buffer, then its connection."""
     async with streaming(stage.url):
