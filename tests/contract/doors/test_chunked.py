@@ -19,6 +19,7 @@ from gateway.transports.chunked import chunks, whole
 LIMIT_S = 20.0
 MAX_BYTES = 100_000
 IDLE_S = 0.2
+"""Where a body is to stall; elsewhere a slow machine may take its time."""
 
 
 class Door:
@@ -49,8 +50,14 @@ async def door() -> AsyncIterator[Door]:
     heard: asyncio.Queue[bytes | str] = asyncio.Queue()
 
     async def up(request: web.Request) -> web.Response:
+        return await take(request, LIMIT_S)
+
+    async def stalling(request: web.Request) -> web.Response:
+        return await take(request, IDLE_S)
+
+    async def take(request: web.Request, idle_s: float) -> web.Response:
         try:
-            async with aclosing(chunks(request, max_bytes=MAX_BYTES, idle_s=IDLE_S)) as body:
+            async with aclosing(chunks(request, max_bytes=MAX_BYTES, idle_s=idle_s)) as body:
                 async for data in body:
                     heard.put_nowait(data)
         except RequestRefused as refused:
@@ -66,14 +73,14 @@ async def door() -> AsyncIterator[Door]:
         return web.Response(text="OK")
 
     async def small(request: web.Request) -> web.Response:
-        return web.Response(body=await whole(request, max_bytes=10, idle_s=IDLE_S))
+        return web.Response(body=await whole(request, max_bytes=10, idle_s=LIMIT_S))
 
     async def large(request: web.Request) -> web.Response:
         return web.Response(body=await whole(request, max_bytes=MAX_BYTES, idle_s=LIMIT_S))
 
     app = web.Application(middlewares=[refusals])
     app[METRICS] = Metrics()
-    app.add_routes([web.post(f"/{handler.__name__}", handler) for handler in (up, slow, small, large)])
+    app.add_routes([web.post(f"/{handler.__name__}", handler) for handler in (up, stalling, slow, small, large)])
     runner = web.AppRunner(app, access_log=None, read_bufsize=16 << 10, auto_decompress=False, lingering_time=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -131,7 +138,7 @@ async def test_a_length_that_is_too_large_is_refused_unread(door: Door) -> None:
 
 
 async def test_a_stalled_body_is_408(door: Door) -> None:
-    async with door.dial("Transfer-Encoding: chunked") as (reader, writer):
+    async with door.dial("Transfer-Encoding: chunked", path="/stalling") as (reader, writer):
         writer.write(chunk(b"a") + b"5\r\nb")
         assert (await answer(reader))[0] == 408
         assert await closed(reader)
@@ -175,7 +182,7 @@ async def test_identity_is_no_coding(door: Door, coding: str) -> None:
 
 async def test_what_is_no_chunk_ends_the_request(door: Door) -> None:
     """aiohttp tells the handler nothing of it, so it counts as nothing."""
-    async with door.dial("Transfer-Encoding: chunked") as (reader, writer):
+    async with door.dial("Transfer-Encoding: chunked", path="/stalling") as (reader, writer):
         writer.write(chunk(b"a"))
         assert await door.hear() == b"a"
         writer.write(b"nonsense\r\n")
