@@ -96,7 +96,7 @@ class Bridge:
     """The test as a bridge: the only one who writes to `down`."""
 
     def __init__(self, producer: Producer, redis: Redis, session: Session) -> None:
-        self._producer, self._redis, self._session = producer, redis, session
+        self._producer, self._redis, self.session = producer, redis, session
         self._stops = 0
 
     async def say(self, *messages: Message) -> None:
@@ -106,9 +106,9 @@ class Bridge:
     async def stop(self, *items: str) -> dict[tuple[str, int], int]:
         """Ask the gateway to stop, and how many ms of these items' first parts were heard: what it says."""
         self._stops += 1
-        async with hearing(self._redis, self._session.keys.control) as ear:
+        async with hearing(self._redis, self.session.keys.control) as ear:
             name = f"stop {self._stops}"
-            await stopping.say(self._redis, self._session, stopping.Stop(name, tuple((item, 0) for item in items)))
+            await stopping.say(self._redis, self.session, stopping.Stop(name, tuple((item, 0) for item in items)))
             async with asyncio.timeout(LIMIT_S):
                 async for message in ear.listen():
                     what, argument = read_control(message["data"]) if message["type"] == "smessage" else ("", "")
