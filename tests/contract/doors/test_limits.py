@@ -278,7 +278,13 @@ def two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowance, "CAPACITY_S", 2.0)
 
 
-async def test_pcm_on_the_mobile_door(stage: Stage, two_seconds: None) -> None:
+@pytest.fixture
+def two_seconds_for_good(two_seconds: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more with time, of which a slow machine takes much."""
+    monkeypatch.setattr(allowance.Allowance, "_level", lambda self, now: self._level_s)
+
+
+async def test_pcm_on_the_mobile_door(stage: Stage, two_seconds_for_good: None) -> None:
     async with stage.client("/ws-mobile/ann?input_format=pcm16") as client:
         for _ in range(2):
             await client.say_audio(SECOND)
@@ -303,7 +309,7 @@ async def heard_error(talker: Talker) -> Any:
     return (await talker.until("error"))[-1]["error"]
 
 
-async def test_appends_on_the_openai_door(stage: Stage, two_seconds: None) -> None:
+async def test_appends_on_the_openai_door(stage: Stage, two_seconds_for_good: None) -> None:
     """The event is named, and the connection goes on."""
     async with stage.http.ws_connect(f"{stage.url}/v1/realtime") as ws:
         talker = Talker(ws)
@@ -316,7 +322,7 @@ async def test_appends_on_the_openai_door(stage: Stage, two_seconds: None) -> No
         assert (await heard_error(talker))["code"] != "too_fast"
 
 
-async def test_numbered_appends_on_the_openai_door(stage: Stage, two_seconds: None) -> None:
+async def test_numbered_appends_on_the_openai_door(stage: Stage, two_seconds_for_good: None) -> None:
     """Its number is used up; one that is sent again after a break costs nothing."""
     async with stage.http.ws_connect(f"{stage.url}/v1/realtime?parley=1") as ws:
         talker = Talker(ws)
@@ -331,7 +337,7 @@ async def test_numbered_appends_on_the_openai_door(stage: Stage, two_seconds: No
             pass
 
 
-async def test_chunks_on_the_phone_of_the_watch_app(stage: Stage, two_seconds: None) -> None:
+async def test_chunks_on_the_phone_of_the_watch_app(stage: Stage, two_seconds_for_good: None) -> None:
     async with stage.http.ws_connect(f"{stage.url}/realtime") as ws:
         assert (await ws.receive_json(timeout=LIMIT_S))["type"] == "session.created"
         await ws.send_json({"type": "start_conversation", "conversationId": "c1", "conversationHistory": []})
@@ -354,7 +360,7 @@ async def test_an_upload_of_the_watch_is_read_no_faster(stage: Stage, two_second
         assert sum(len(fields.get(b"audio", b"")) for _, fields in entries) == 120_000
 
 
-async def test_a_chunk_on_the_ios_door(stage: Stage, two_seconds: None) -> None:
+async def test_a_chunk_on_the_ios_door(stage: Stage, two_seconds_for_good: None) -> None:
     async with stage.http.post(f"{stage.url}/api/sessions", json={"sampleRate": 16_000}) as created:
         url = f"{stage.url}/api/sessions/{(await created.json())['id']}/upload_audio"
     for status in (200, 200, 429):
