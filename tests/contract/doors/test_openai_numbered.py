@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
+from gateway.numbering import ACK_EVERY_EVENTS, ACK_EVERY_S
 from runtime.embedded import EmbeddedServer
 from simulator.answers import Echo
 from simulator.options import Options
@@ -82,13 +83,15 @@ async def acked(client: Talker, useq: int) -> list[Object]:
 
 async def test_what_is_stored_is_acknowledged(parley: System, redis: Redis) -> None:
     """Cumulatively, and not for each event; a number is its place in the stream."""
+    now = asyncio.get_running_loop().time
     async with parley.talker("?parley=1") as client:
         session = (await client.hear())["session"]["id"]
+        began = now()
         for useq in range(1, 51):
             await sends(client, useq)
         acks = [event["useq"] for event in await acked(client, 50) if event["type"] == "parley.ack"]
         assert acks == sorted(set(acks))
-        assert len(acks) <= 10
+        assert len(acks) <= 50 / ACK_EVERY_EVENTS + (now() - began) / ACK_EVERY_S + 1
         entries = await read(redis, keys_of(session).pcm, pcm.decoder)
         assert entries[-1].id.right == 50 * 4096
 
