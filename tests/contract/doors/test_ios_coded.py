@@ -20,7 +20,7 @@ from streams.play import coding_of, open_play
 from streams.sessions import Session
 from tests.contract.doors.coded_stage import LIMIT_S, SPEECH, begin, played, say, transcoding
 from tests.contract.doors.ios_stage import KeptConnection, WavStream, kept, listening
-from tests.contract.doors.stage import Stage
+from tests.contract.doors.stage import Bridge, Stage
 from tests.media.make_media import Samples, as_samples, correlation
 
 RATE = 24_000
@@ -46,13 +46,16 @@ async def app(stage: Stage) -> AsyncIterator[KeptConnection]:
         yield connection
 
 
-async def coded(stage: Stage, session: Session, codec: PlayCodec, item: str) -> None:
-    """Wait until some of this item is: what is read from then on comes at once."""
+async def said_and_coded(stage: Stage, session: Session, codec: PlayCodec) -> Bridge:
+    """An answer, which can be played without a pause: who reads it from now on has it at once."""
+    bridge = await stage.bridge(session)
+    await open_play(stage.redis, session, codec)
+    await say(bridge, SAID, "1")
     async with asyncio.timeout(LIMIT_S):
         while True:
             entries = await read(stage.redis, session.keys.play(codec), down.decoder)
-            if any(isinstance(one.message, down.Coded) and one.message.item == item for one in entries):
-                return
+            if any(isinstance(one.message, down.ServerEvent) and one.message.type == "response.done" for one in entries):
+                return bridge
             await asyncio.sleep(0.01)
 
 
@@ -102,11 +105,7 @@ async def test_an_answer_is_played_between_silence(
     sid = await app.create()
     await app.upload(sid, CHUNK)
     session = await stage.session("anonymous", sid)
-    bridge = await stage.bridge(session)
-    await say(bridge, SAID, "1")
-    await begin(bridge, SAID, "2", 0, 1)
-    await open_play(stage.redis, session, codec)
-    await coded(stage, session, codec, "i2")
+    bridge = await said_and_coded(stage, session, codec)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with listening(stage.url, sid, query, accept) as stream:
@@ -130,12 +129,13 @@ async def test_an_answer_is_played_between_silence(
 async def test_the_client_says_what_a_packet_costs_and_lasts(app: KeptConnection, stage: Stage, frame_ms: int) -> None:
     """When it creates the session, and more when it listens; what was asked first holds for the conversation."""
     sid = await app.create(audio_format="opus", bitrate=12_000, frame_ms=frame_ms)
+    await app.upload(sid, CHUNK)
+    session = await stage.session("anonymous", sid)
     async with listening(stage.url, sid, "?bitrate=16000", "*/*") as stream:
         assert stream.headers["content-type"] == "audio/ogg"
-        session = await stage.session("anonymous", sid)
         assert await coding_of(stage.redis, session, "opus") == Coding(16_000, frame_ms)
-        bridge = await stage.bridge(session)
-        await say(bridge, SAID, "1")
+    bridge = await said_and_coded(stage, session, "opus")
+    async with listening(stage.url, sid, "?bitrate=16000", "*/*") as stream:
         await bridge.say(down.Ended("client_ended"))
         await stream.until_over()
     heard, said = sound(stream.file, "opus"), as_samples(SAID)
@@ -182,9 +182,9 @@ async def test_an_interruption_cuts_over(app: KeptConnection, stage: Stage) -> N
 
 async def test_a_wav_may_have_the_rate_of_the_devices_own_clock(app: KeptConnection, stage: Stage) -> None:
     sid = await app.create(sampleRate=48_000)
+    await app.upload(sid, CHUNK)
+    bridge = await said_and_coded(stage, await stage.session("anonymous", sid), "pcm16_48000")
     async with listening(stage.url, sid) as stream:
-        bridge = await stage.bridge(await stage.session("anonymous", sid))
-        await say(bridge, SAID, "1")
         await bridge.say(down.Ended("client_ended"))
         await stream.until_over()
     heard, said = as_samples(stream.pcm)[::2], as_samples(SAID)
