@@ -3,7 +3,6 @@
 // Asserts by itself. Says `cut` on its standard output when its network is to break.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { RealtimeAgent, RealtimeSession, tool } from "@openai/agents/realtime";
 import { z } from "zod";
 
@@ -32,25 +31,47 @@ function begin() {
   return session;
 }
 
+/** All that is told, in order: several things may come in one packet, too quickly to listen for each when it is awaited. */
+function following(session) {
+  const came = [];
+  let awake = () => {};
+  const note = (emitter, kind) =>
+    emitter.on(kind, (event) => {
+      came.push({ kind, event });
+      awake();
+    });
+  for (const kind of ["agent_tool_end", "audio", "audio_stopped", "audio_interrupted"]) note(session, kind);
+  for (const kind of ["session.created", "response.created"]) note(session.transport, kind);
+  return async function until(wanted) {
+    for (;;) {
+      while (came.length) {
+        const { kind, event } = came.shift();
+        if (kind === wanted) return event;
+      }
+      await new Promise((resolve) => (awake = resolve));
+    }
+  };
+}
+
 const first = begin();
-let named = "";
-first.transport.on("session.created", ({ session }) => (named = session.id));
+const until = following(first);
 await first.connect({ apiKey: "sk-any", url });
+const named = (await until("session.created")).session.id;
 
 first.sendMessage("What is the weather in Bonn?");
-await once(first, "agent_tool_end");
+await until("agent_tool_end");
 assert.deepEqual(asked, ["Bonn"]);
-const [{ data }] = await once(first, "audio");
+const { data } = await until("audio");
 assert.ok(data.byteLength);
-await once(first, "audio_stopped");
+await until("audio_stopped");
 
 first.sendMessage("Tell me a long story.");
-await once(first, "audio");
+await until("audio");
 first.sendAudio(speech(0.4));
-await once(first, "audio_interrupted");
+await until("audio_interrupted");
 first.sendAudio(silence(0.8));
-await once(first.transport, "response.created");
-await once(first, "audio_stopped");
+await until("response.created");
+await until("audio_stopped");
 
 const gone = new Promise((resolve) => {
   first.transport.on("connection_change", (status) => status === "disconnected" && resolve());
@@ -59,9 +80,9 @@ console.log("cut");
 await gone;
 
 const second = begin();
-const goesOn = once(second.transport, "session.created");
+const untilSecond = following(second);
 await second.connect({ apiKey: "sk-any", url: `${url}&session=${named}` });
-assert.equal((await goesOn)[0].session.id, named);
+assert.equal((await untilSecond("session.created")).session.id, named);
 second.sendMessage("Where were we?");
-await once(second, "audio_stopped");
+await untilSecond("audio_stopped");
 second.close();

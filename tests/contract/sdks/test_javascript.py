@@ -16,7 +16,8 @@ from tests.contract.sdks.conftest import ECHO, Prompted
 from tests.contract.sdks.wire import Tap, judge, tapping
 
 CALL = (Call("weather", '{"city":"Bonn"}'),)
-LONG = (tone(440, 20).speech,)
+LONG = (tone(440, 100).speech,)
+"""Five seconds, as it is sent: there is time to interrupt it."""
 HELLO = (words("Hello.").speech,)
 
 

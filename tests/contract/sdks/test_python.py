@@ -26,7 +26,8 @@ WEATHER: Any = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
 CALL = (Call("weather", '{"city":"Bonn"}'),)
-LONG = (tone(440, 20).speech,)
+LONG = (tone(440, 100).speech,)
+"""Five seconds, as it is sent: there is time to interrupt it."""
 
 
 async def until(connection: AsyncRealtimeConnection, kind: str) -> list[Any]:
