@@ -301,6 +301,9 @@ async def test_a_session_is_ended_and_its_client_is_told(redis_server: EmbeddedS
         assert (await whole.api.ask("POST", f"/v1/sessions/{sid}/end")).status == 202
         assert await closes(client) == 1000
         assert (await whole.api.document(sid, has_ended))["reason"] == "ended_by_app"
+        async with asyncio.timeout(LIMIT_S):  # the document is there before the streams are gone
+            while await redis.exists(SessionKeys(sid).marks):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         for path in ("text", "instructions", "end"):
             again = await whole.api.ask("POST", f"/v1/sessions/{sid}/{path}", {"text": "x"} if path == "text" else None)
             assert again.status in (400, 404)
@@ -526,8 +529,12 @@ async def test_a_command_goes_through_the_transcoder_where_all_speech_does(
 
 async def is_forgotten(whole: Parley, redis: Redis, sid: str) -> None:
     """Nothing is left but the note that nothing is to be kept, and what its user has used that day."""
-    named = [key for key in await named_in(redis, sid) if not key.startswith("parley:usage:")]
+    passing = ("parley:usage:", "parley:dispatch:")
+    named = [key for key in await named_in(redis, sid) if not key.startswith(passing)]
     assert named == [SessionKeys(sid).forgotten]
+    async with asyncio.timeout(LIMIT_S):  # its bridge gives it back last of all
+        while any(key.startswith("parley:dispatch:") for key in await named_in(redis, sid)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert (await whole.api.ask("GET", f"/v1/sessions/{sid}")).status == 404
     assert (await whole.api.ask("DELETE", f"/v1/sessions/{sid}")).status == 404
 
