@@ -28,6 +28,13 @@ from streams.writer import Writer
 from tests.contract.doors.stage import LIMIT_S, Bridge, Client, Stage
 
 
+@pytest.fixture(autouse=True)
+def _nobody_is_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the client who is to say what has arrived, nor Redis who is to keep it."""
+    monkeypatch.setattr("gateway.connections.ARRIVE_WITHIN_S", LIMIT_S)
+    monkeypatch.setattr("gateway.connections.KEEP_WITHIN_S", LIMIT_S)
+
+
 @dataclass
 class House:
     """A gateway whose process is this one."""

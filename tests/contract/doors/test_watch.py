@@ -104,12 +104,13 @@ async def test_a_stream_tells_what_the_session_says(stage: Stage) -> None:
         await bridge.say_text("Good day")
         await bridge.say_event("response.output_text.done", response_id="r1", text="Good day, written")
         await bridge.say_done()
+        heard = await stream.until("response_complete")  # what waits to be sent would be void
         await bridge.say(down.Interrupted("i1", 0, 120))
         await bridge.say(down.Reconnecting(), down.Resumed())
         await bridge.say(down.Failed("x", "Something\nis wrong."))
         await bridge.say(down.Notice("usage_limit", "That was all.", final=True))
         await bridge.say(down.Ended("client_ended"))
-        heard = await stream.until("conversation_ended")
+        heard += await stream.until("conversation_ended")
         await stream.hear_end()
     assert [(event.name, event.data) for event in heard] == [
         ("speech_started", "{}"),
@@ -328,7 +329,8 @@ async def test_an_empty_upload_ends_nothing(stage: Stage) -> None:
         assert (await stream.hear()).name == "response_complete"
 
 
-async def test_an_upload_waits_for_its_stream(stage: Stage) -> None:
+async def test_an_upload_waits_for_its_stream(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.doors.watch.WAIT_FOR_STREAM_S", LIMIT_S)
     async with uploading(stage.url) as body:
         await body.send_chunk(TENTH)
         async with streaming(stage.url):
