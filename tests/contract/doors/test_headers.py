@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -96,7 +96,8 @@ async def test_a_head_that_drips(port: int) -> None:
         while not closing.done():
             line.say(b"a")
             await asyncio.wait([closing], timeout=0.01)
-        await asyncio.wait_for(asyncio.shield(closing), LIMIT_S)
+        with suppress(ConnectionResetError):  # what a byte is answered with that comes behind the close
+            await asyncio.wait_for(asyncio.shield(closing), LIMIT_S)
 
 
 async def test_a_head_in_pieces(patient: int) -> None:
