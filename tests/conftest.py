@@ -10,8 +10,6 @@ from typing import cast
 
 import hypothesis
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from cli.load import packets
@@ -28,12 +26,6 @@ hypothesis.settings.register_profile("parley", hypothesis.settings.default, dead
 hypothesis.settings.load_profile("parley")
 
 os.environ.setdefault("PARLEY_DRAIN_S", "0")  # services of the tests end at once, but where that is what is tested
-
-# An example that takes long says something about the machine: where it was paused, one of 200 ms would be a failure.
-hypothesis_settings.register_profile(
-    "any machine", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-hypothesis_settings.load_profile("any machine")
 
 BROWSER_TESTS = Path(__file__).parent / "browser"
 TUTORIALS = Path(__file__).parent / "tutorials"
