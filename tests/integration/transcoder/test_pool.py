@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +172,17 @@ async def test_a_hanging_child_is_killed_and_replaced(lone: DecoderPool, clip: C
     assert len(decoded.pcm) == 48_000
     assert lone.replaced == 1
     assert not is_alive(pid)
+
+
+async def test_who_has_answered_while_the_worker_stood_still_is_not_killed(lone: DecoderPool, long_clip: Clip) -> None:
+    """Longer than a child may; the answer is more than a stream's buffer takes at once."""
+    lone._hang_s = HANG_S
+    job = asyncio.create_task(lone.decode_file(long_clip.data, max_seconds=20.0))
+    await asyncio.sleep(0)
+    await until(lambda: lone.waiting == 0)
+    time.sleep(2 * HANG_S)  # noqa: ASYNC251 - the loop stands still, which is what this is about
+    assert len((await job).pcm) // 2 == long_clip.samples_at_24k
+    assert lone.replaced == 0
 
 
 async def test_what_fails_twice_is_told_to_its_client_only(
