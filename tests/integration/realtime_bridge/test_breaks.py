@@ -30,7 +30,7 @@ from simulator.answers import Output, Question, Speech
 from simulator.audio_format import PCM
 from simulator.faults import Fault
 from simulator.server import Running, running
-from streams import dispatch, down, turns
+from streams import down, turns
 from streams.consumer import read
 from streams.hub import Hub
 from tests.integration.realtime_bridge.backend import SECRET, Backend, Posted, backend
@@ -222,8 +222,6 @@ async def broken(hub: Hub, monkeypatch: pytest.MonkeyPatch, mode: turns.TurnMode
     failed: list[str] = []
     sockets: dict[str, int] = {}
 
-    # Nobody takes these sessions over; and so many at once in one process may be late to renew a lease.
-    monkeypatch.setattr(dispatch, "LEASE_MS", 60_000)
     async with backend(fine) as app:
         tools = {"PARLEY_TOOLS_URL": app.url, "PARLEY_TOOLS_SECRET": SECRET}
         settings = settings_for(monkeypatch, "http://127.0.0.1:1/v1", **tools)
