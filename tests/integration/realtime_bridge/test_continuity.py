@@ -321,6 +321,10 @@ async def test_a_call_of_three_caps(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
             await in_real_time(call, turn)
         await call.until(partial(_has_heard, len(spoken)))
         sessions = [session.recording for session in simulator.sessions]
+        async with asyncio.timeout(20):  # the silence behind the last word is on its way
+            while not any(each.appended.endswith(uplink[-FRAME_MS * MS :]) for each in sessions):
+                await asyncio.sleep(0.02)
+                sessions = [session.recording for session in simulator.sessions]
         heard = [uplink.find(u) for each in sessions for u in each.utterances]
         ends = [start + len(u) for start, u in zip(heard, (u for each in sessions for u in each.utterances), strict=True)]
         assert min(heard) >= 0, "an utterance is not what was said, sample by sample"
