@@ -13,10 +13,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transcoder import wire
 from transcoder.errors import DecoderFailed, rebuild
@@ -29,6 +29,11 @@ _PASSED_ON = ("LD_LIBRARY_PATH",)
 
 _LAST_WORDS_S = 0.5
 _LAST_WORDS_BYTES = 2000
+
+_LATE_S = 0.1
+"""When a time is up so much later than it should be, this process was stopped, or was long at something else."""
+
+T = TypeVar("T")
 
 
 class ChildDied(Exception):
@@ -44,6 +49,8 @@ class Child:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._header = b""
+        """of a message whose body has not come yet"""
         self._end = asyncio.create_task(process.wait(), name=f"end of decoder child {process.pid}")
         self._killing: asyncio.Task[str] | None = None
         self._born = asyncio.get_running_loop().time()
@@ -127,12 +134,10 @@ class Child:
         """
         self.asked += 1
         try:
-            async with asyncio.timeout(hang_s):
-                self._writer.write(wire.pack(request))
-                await self._writer.drain()
+            self._writer.write(wire.pack(request))
+            await _within(hang_s, self._writer.drain)
             while True:
-                async with asyncio.timeout(hang_s):
-                    message = await self._receive()
+                message = await _within(hang_s, self._receive)
                 match message:
                     case wire.Progress(stream=request.stream):
                         continue
@@ -184,13 +189,32 @@ class Child:
         return said[-_LAST_WORDS_BYTES:].decode(errors="replace")
 
     async def _receive(self) -> wire.Message:
+        """Its next message. Whoever is cancelled meanwhile may ask for it again."""
         try:
-            header = await self._reader.readexactly(wire.HEADER_BYTES)
-            return wire.unpack(await self._reader.readexactly(wire.body_bytes(header)))
+            if not self._header:
+                self._header = await self._reader.readexactly(wire.HEADER_BYTES)
+            body = await self._reader.readexactly(wire.body_bytes(self._header))
+            self._header = b""
+            return wire.unpack(body)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ChildDied("it closed its socket") from error
         except wire.WireError as error:
             raise ChildDied(f"it does not speak our language: {error}") from error
+
+
+async def _within(seconds: float, step: Callable[[], Awaitable[T]]) -> T:
+    """What this gives, in time: else TimeoutError. Where we have stood still ourselves it begins anew: what has come
+    meanwhile is not read yet."""
+    clock = asyncio.get_running_loop().time
+    due = clock() + seconds
+    try:
+        async with asyncio.timeout_at(due):
+            return await step()
+    except TimeoutError:
+        if clock() - due < _LATE_S:
+            raise
+    async with asyncio.timeout(seconds):
+        return await step()
 
 
 async def _undo(spawning: asyncio.Task[Child]) -> None:

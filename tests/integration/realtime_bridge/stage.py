@@ -115,7 +115,7 @@ class Call:
     async def leave(self) -> None:
         """Nobody has the session."""
         self.bridge.leave()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await self.hub.redis.exists(self.session.keys.lease):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 

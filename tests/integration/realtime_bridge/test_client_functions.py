@@ -46,7 +46,7 @@ async def test_a_function_of_the_clients_that_only_turns_knows_of(hub: Hub, monk
             Assignment(EntryId(1, 1), session), Resources(BridgeSettings.load(), Personas.load(None), hub, http, "test:2")
         )
         task = asyncio.create_task(bridge.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (events := await events_of(hub, session))[-1]["type"] != "response.done":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         (call,) = events[-1]["response"]["output"]
@@ -58,7 +58,7 @@ async def test_a_function_of_the_clients_that_only_turns_knows_of(hub: Hub, monk
         body = msgspec.Raw(msgspec.json.encode({"type": "conversation.item.create", "item": output}))
         uplink.append(ClientEvent("conversation.item.create", body))
         await uplink.append(ClientEvent("response.create", msgspec.Raw(b'{"type":"response.create"}')))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (events := await events_of(hub, session))[-1].get("response", {}).get("id") == "resp_1":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         (model,) = simulator.sessions
@@ -98,7 +98,7 @@ async def test_a_function_of_the_clients_that_only_down_knows_of(hub: Hub, monke
             Assignment(EntryId(1, 1), session), Resources(BridgeSettings.load(), Personas.load(None), hub, http, "test:2")
         )
         task = asyncio.create_task(bridge.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not simulator.sessions or not items(simulator.sessions[0], "function_call_output"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         (model,) = simulator.sessions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -20,7 +20,7 @@ from realtime_bridge.lines import Lines
 from realtime_bridge.prompts import GO_ON
 from realtime_bridge.session_bridge import SOUNDS_AT_ONCE
 from realtime_bridge.upstream import Upstream
-from simulator.answers import Fixed, Speech
+from simulator.answers import Fixed, Output, Question, Speech
 from simulator.faults import Fault
 from simulator.items import Item
 from simulator.server import running
@@ -190,7 +190,7 @@ async def test_another_bridge_goes_on_in_the_middle_of_an_answer(hub: Hub, monke
     """A takeover is a redial: what was said is kept, and the rest is asked for, once."""
     options = replace(AT_ONCE, speed=1.0)
     async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
-        call.says(silence(400) + speech(0) + silence(800))
+        call.says(silence(400) + speech(0, 6_000) + silence(800))
         await call.until(lambda call: len(call.heard) > 500 * MS)
         await call.relieve()
         await call.until(partial(_has_heard, 1))
@@ -254,8 +254,7 @@ async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, mo
     """It was told that the answer is over; the rest of that, which it has not asked for, is not in its way."""
     session = msgspec.json.encode({"audio": {"input": {"turn_detection": None}}})
     opened = turns.Opened(user="sdk", door=passthrough.DOOR, turn_mode="server_vad", session=msgspec.Raw(session))
-    answer = Fixed(Speech("It takes a while until all of this is said.", speech(7, 2_000)))
-    options = replace(AT_ONCE, answer=answer, speed=2.0, delta_ms=100)
+    options = replace(AT_ONCE, answer=LongUntil(speech(1)), speed=2.0, delta_ms=100)
     async with (
         running(options) as simulator,
         bridged(hub, settings_for(monkeypatch, simulator.base_url), opened=opened) as call,
@@ -271,6 +270,17 @@ async def test_what_a_client_asks_while_nobody_is_there_is_answered(hub: Hub, mo
         assert "error" not in call.events
 
 
+@dataclass(frozen=True)
+class LongUntil:
+    """Says what takes long, but to this."""
+
+    heard: bytes
+
+    def outputs(self, question: Question) -> tuple[Output, ...]:
+        is_it = question.utterance is not None and self.heard in question.utterance.audio
+        return (Speech("It takes a while until all of this is said.", speech(7, 400 if is_it else 20_000)),)
+
+
 def asks(call: Call, audio: bytes) -> None:
     """As a client does that speaks the model's protocol."""
     call.says(audio)
@@ -278,11 +288,28 @@ def asks(call: Call, audio: bytes) -> None:
     call.tells(ClientEvent("response.create", msgspec.Raw(b'{"type":"response.create"}')))
 
 
+SLACK_S = 10.0
+
+
+@pytest.fixture
+def _has_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server closes its sessions so much later than is believed here: there is room for a machine that stands still just
+    when the last moment has come. Of sessions that are longer half a minute is left."""
+    expires_in_s = Lines._expires_in_s
+
+    def sooner(lines: Lines, upstream: Upstream) -> float | None:
+        left_s = expires_in_s(lines, upstream)
+        return None if left_s is None else left_s - SLACK_S
+
+    monkeypatch.setattr(Lines, "_expires_in_s", sooner)
+
+
 @pytest.mark.timeout(120)
+@pytest.mark.usefixtures("_has_slack")
 async def test_a_call_of_three_caps(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user talks on through the end of three sessions of three seconds, once in the middle of a word: nobody hears of
     it, and no sample of what was said is lost or comes twice."""
-    options = replace(AT_ONCE, session_s=3.0)
+    options = replace(AT_ONCE, session_s=3.0 + SLACK_S)
     async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
         uplink = bytearray()
         spoken: list[bytes] = []
@@ -294,6 +321,10 @@ async def test_a_call_of_three_caps(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
             await in_real_time(call, turn)
         await call.until(partial(_has_heard, len(spoken)))
         sessions = [session.recording for session in simulator.sessions]
+        async with asyncio.timeout(20):  # the silence behind the last word is on its way
+            while not any(each.appended.endswith(uplink[-FRAME_MS * MS :]) for each in sessions):
+                await asyncio.sleep(0.02)
+                sessions = [session.recording for session in simulator.sessions]
         heard = [uplink.find(u) for each in sessions for u in each.utterances]
         ends = [start + len(u) for start, u in zip(heard, (u for each in sessions for u in each.utterances), strict=True)]
         assert min(heard) >= 0, "an utterance is not what was said, sample by sample"
@@ -326,7 +357,7 @@ async def test_a_line_whose_next_one_is_prepared_says_nothing_more(hub: Hub, mon
         assert lines is not None
         line = lines.current
         assert line is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (prepared := await lines._prepare_next(line)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         going_on = asyncio.create_task(prepared.converse())
@@ -356,13 +387,14 @@ async def test_an_end_in_the_moment_of_a_break(hub: Hub, monkeypatch: pytest.Mon
         await call.until(partial(_has_heard, 1))
         breaks.set()
         call.bridge.end("over")
-        await call.until(lambda call: down.Ended("over") in call.told, within_s=3)
+        await call.until(lambda call: down.Ended("over") in call.told)
         assert len(simulator.sessions) == 1
 
 
+@pytest.mark.usefixtures("_has_slack")
 async def test_a_speech_longer_than_the_session(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never a quiet moment: at the last it happens anyway, and the speech is whole in the next session, once."""
-    options = replace(AT_ONCE, session_s=2.0)
+    options = replace(AT_ONCE, session_s=2.0 + SLACK_S)
     long = speech(7, 2_600)
     async with running(options) as simulator, bridged(hub, settings_for(monkeypatch, simulator.base_url)) as call:
         await in_real_time(call, long + silence(800))
@@ -468,12 +500,14 @@ async def test_what_was_said_a_moment_before_the_next_socket_is_known_to_it(
     async with running(replace(AT_ONCE, sparse=True)) as simulator:
         settings = settings_for(monkeypatch, simulator.base_url, PARLEY_SOCKET_MAX_S="1")
         async with bridged(hub, settings, opened=opened) as call:
-            mic = asyncio.create_task(in_real_time(call, silence(12_000)))
-            async with asyncio.timeout(11):
+            mic = asyncio.create_task(in_real_time(call, silence(60_000)))
+            async with asyncio.timeout(40):
                 while not left or left[0][0].current is left[0][1]:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             await asyncio.sleep(0.3)  # for whatever else is said to it
             mic.cancel()
-            second = simulator.sessions[1]
-            assert [said(item) for item in second.conversation.items] == ["By the way."]
+            adopted = left[0][0].current
+            assert adopted is not None
+            (model,) = (each for each in simulator.sessions if each.id == adopted.upstream.session.id)
+            assert [said(item) for item in model.conversation.items] == ["By the way."]
             assert call.failures == ["damaged_media"]

@@ -117,7 +117,7 @@ async def test_the_end_says_so_and_frees_everything(hub: Hub, tmp_path: Path, mo
         await call.until(done)
         call.uplink.append(End("client_left"))
         assert (await call.until(over))[-1] == down.Ended(reason="client_left")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await hub.redis.exists(call.session.keys.pcm, call.session.keys.lease):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await Sessions(hub.redis).find("ann", "ann") is None
@@ -128,7 +128,7 @@ async def test_an_end_before_the_beginning(hub: Hub, tmp_path: Path, monkeypatch
     """A client may be gone for too long before its bridge has read what was said: the session ends all the same."""
     async with running(FAST) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
         call.bridge.end("client_gone")
-        async with asyncio.timeout(5):  # its name is free before what it held is
+        async with asyncio.timeout(20):  # its name is free before what it held is
             while (await Sessions(hub.redis).find("ann", "ann")) or await hub.redis.exists(call.session.keys.pcm):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -200,13 +200,14 @@ async def test_a_client_too_far_behind_hears_no_more_of_the_answer(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six minutes that never arrive: the answer is broken off with a sentence, and nothing said before is trimmed."""
-    options = replace(FAST, answer=tone(440.0, 400.0), speed=200.0)
+    options = replace(FAST, answer=tone(440.0, 1_200.0), speed=200.0)
     async with running(options) as simulator, bridged(hub, simulator.base_url, tmp_path, monkeypatch) as call:
         await call.says(bytes(48_000))
         told = await call.until(lambda m: isinstance(m, down.Failed), within_s=30)
         assert isinstance(failed := told[-1], down.Failed)
         assert failed.code == "client_too_slow"
-        assert 16 << 20 <= len(heard(told)) < 19 << 20
+        # A machine that stands still hears a second's worth, 9 MiB, at once; a quarter of the answer is never heard.
+        assert 16 << 20 <= len(heard(told)) < 41 << 20
         (finished,) = [message for message in await call.until(done) if done(message)]
         assert isinstance(finished, down.ServerEvent)
         assert msgspec.json.decode(finished.body)["response"]["status"] == "cancelled"
@@ -233,7 +234,7 @@ async def test_a_process_that_stops_leaves_the_session_to_another(
         await call.says(first)
         await call.until(done)
         call.bridge.leave()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await call.says(second, arrived_ms=60_000)
@@ -257,7 +258,7 @@ async def test_the_grace_time_does_not_begin_anew_with_each_bridge(
         await call.says(bytes(48_000))
         await call.until(done)
         call.bridge.leave()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await hub.redis.exists(call.session.keys.lease):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await hub.redis.hset(call.session.keys.cursors, "detached_ms", str(now_ms() - 60_000))

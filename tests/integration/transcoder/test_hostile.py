@@ -1,7 +1,8 @@
 """Broken and hostile files through the pool: audio or a typed error for each, and the child that read them lives on.
 
-A child that died or showed no progress for two seconds would be counted as replaced. `CORPUS=all` (`make corpus`) flips
-bits a thousand times. Where strace is installed a child is watched from outside as well; `apt-get install strace` brings it.
+A child that died or showed no progress for ten seconds would be counted as replaced; no file takes more than some tenths of
+one. `CORPUS=all` (`make corpus`) flips bits a thousand times.
+Where strace is installed a child is watched from outside as well; `apt-get install strace` brings it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from transcoder.stream_pool import StreamPool
 
 FLIPS = 1000 if os.environ.get("CORPUS") == "all" else 100
 LIMIT_S = 240.0
+HANG_S = 10.0
 STRACE = shutil.which("strace")
 if STRACE is None and "PARLEY_REQUIRE_STRACE" in os.environ:
     raise RuntimeError("strace is not installed: apt-get install strace")
@@ -66,7 +68,7 @@ def calls(lines: list[str]) -> tuple[set[str], set[str]]:
 
 
 async def test_every_broken_file_is_heard_or_told_and_harms_nobody() -> None:
-    async with asyncio.timeout(LIMIT_S), DecoderPool(2) as pool:
+    async with asyncio.timeout(LIMIT_S), DecoderPool(2, hang_s=HANG_S) as pool:
         pids = pool.pids
 
         async def outcome(name: str, data: bytes) -> str:
@@ -87,7 +89,7 @@ async def test_every_broken_file_is_heard_or_told_and_harms_nobody() -> None:
 
 
 async def test_every_broken_stream_is_heard_or_told_and_harms_nobody() -> None:
-    async with asyncio.timeout(LIMIT_S), StreamPool() as pool:
+    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=HANG_S) as pool:
         pids, told = pool.pids, 0
         for name, data in (*hostile.made_to_hurt(), *hostile.flipped(FLIPS, seed=6)):
             stream = pool.open("stream")

@@ -87,13 +87,15 @@ async def test_streams_whose_child_is_killed_are_told_and_others_go_on() -> None
 
 
 async def test_a_child_that_hangs_is_replaced() -> None:
-    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=0.5) as pool:
+    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=LIMIT_S) as pool:
         stream = pool.open("stream")
         chunks = cut(make_stream("opus.ogg"))
         await stream.feed(chunks[0], max_seconds=100)
         os.kill(pool.pids[0], signal.SIGSTOP)
+        pool._hang_s = 0.5
         with pytest.raises(Lost):
             await stream.feed(chunks[1], max_seconds=100)
+        pool._hang_s = LIMIT_S
         assert await through(pool.open("stream"), chunks) == here(make_stream("opus.ogg"))
         assert pool.replaced == 1
 
@@ -121,11 +123,12 @@ async def test_one_more_child_is_started_where_all_are_full(monkeypatch: pytest.
 
 
 async def test_whoever_was_not_at_work_is_told_so() -> None:
-    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=0.5) as pool:
+    async with asyncio.timeout(LIMIT_S), StreamPool(hang_s=LIMIT_S) as pool:
         one, other = pool.open("stream"), pool.open("stream")
         for stream in (one, other):
             await stream.feed(b"OggS", max_seconds=100)
         os.kill(pool.pids[0], signal.SIGSTOP)
+        pool._hang_s = 0.5
         told = await asyncio.gather(*(each.feed(b"x", max_seconds=1) for each in (one, other)), return_exceptions=True)
         assert [error.at_work for error in told if isinstance(error, Lost)] == [True, False]
 

@@ -220,7 +220,7 @@ async def test_the_next_one_knows_that_all_is_done(hub: Hub, pool: DecoderPool) 
     session = await new_session(hub, 16_000)
     await say(hub, session, [up.Audio(noise(16_000)), End("done")])
     pieces = await transcode(hub, session, pool)
-    assert await asyncio.wait_for(SessionTranscoder(session, Resources(hub, pool)).run(), 5)
+    assert await asyncio.wait_for(SessionTranscoder(session, Resources(hub, pool)).run(), LIMIT_S)
     assert await made(hub, session) == pieces
 
 
