@@ -121,6 +121,7 @@ def connect_cluster(address: Cluster, answer_s: float) -> Redis:
         password=address.password,
         ssl=address.tls,
         max_connections=MAX_CONNECTIONS,
+        reinitialize_steps=0,  # else each fifth redirection closes all connections, with what others wait for
         **settings,
         **tcp(),
     )

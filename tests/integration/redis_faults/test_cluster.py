@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from redis.crc import key_slot
 
-from cli.load.servers import Nodes, clustered
+from cli.load.servers import SLOTS, Nodes, clustered, until
 from streams import keys
 from streams.connection import connect, text
 from streams.keys import SessionKeys
@@ -50,6 +50,21 @@ async def test_the_keys_of_all_nodes_are_named(cluster: Nodes) -> None:
             await redis.set(name, "1")
         assert set(await redis.keys("key-*")) == names
         assert await redis.keys("other-*") == []
+
+
+async def test_who_is_redirected_hangs_up_on_nobody(cluster: Nodes) -> None:
+    """One slot after the other has moved, and each is found where it is now; what waits for an answer meanwhile gets it."""
+    names = [f"key-{number}" for number in range(12)]
+    async with connect(cluster.url) as redis:
+        for name in names:
+            await redis.set(name, name)
+        waiting = asyncio.ensure_future(redis.blpop("what comes", timeout=4))
+        await until(cluster.nodes[key_slot(b"what comes") * 3 // SLOTS].port, "clients", blocked_clients=1)
+        for number, name in enumerate(names):
+            await cluster.move(key_slot(name.encode()), number % 3)
+            assert await redis.get(name) == name.encode()
+        await redis.rpush("what comes", "it")
+        assert await waiting == (b"what comes", b"it")
 
 
 @pytest.mark.timeout(60 + 2 * MOVES)
