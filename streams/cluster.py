@@ -6,14 +6,17 @@ entry never overtakes the one before it in the same stream. Nothing else is ever
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, PipelineCommand, RedisCluster
 from redis.asyncio.connection import Connection, SSLConnection
+from redis.cluster import PRIMARY
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
@@ -34,12 +37,20 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1_000
 """To one node: its pool does not wait for a free one, it fails."""
 
+LOOK_AFTER = 5
+"""Redirections after which the whole table is looked at: what has moved and was not used since is then known, too. While
+it is looked at, what waits for an answer gets it."""
+LOOK_EVERY_S = 1.0
+
 _REDIRECTED = (MovedError, AskError, TryAgainError)
 _GONE = (RedisConnectionError, RedisTimeoutError, ClusterDownError)
 
 
 class ClusterClient(RedisCluster):
     """What the rest of `streams` takes for a `Redis`: the same commands, each on the node that has its key."""
+
+    _looking: asyncio.Task[None] | None = None
+    _looked_at = 0.0
 
     def pipeline(self, transaction: Any | None = None, shard_hint: Any | None = None) -> ClusterPipeline:
         return cast(ClusterPipeline, cast(Any, _Pipeline)(self))  # of its base's abstract attributes redis-py sets none
@@ -59,8 +70,53 @@ class ClusterClient(RedisCluster):
             return await super().initialize(*args, **kwargs)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        with _as_redis_error():
-            return await super().execute_command(*args, **kwargs)
+        try:
+            with _as_redis_error():
+                return await super().execute_command(*args, **kwargs)
+        finally:
+            self._count_redirections()
+
+    def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
+        """By name it is asked for who is importing a slot, and has none yet where the Cluster has just grown: then redis-py
+        does not know it."""
+        node = super().get_node(host, port, node_name)
+        if node is None and node_name is not None:
+            where, _, number = node_name.rpartition(":")
+            node = ClusterNode(where, int(number), PRIMARY, **self.nodes_manager.connection_kwargs)
+            self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {node.name: node})
+        return node if node is None or node_name is None else _Asked(node)
+
+    async def aclose(self) -> None:
+        if self._looking is not None and self._looking is not asyncio.current_task():
+            self._looking.cancel()
+        await super().aclose()
+
+    def _count_redirections(self) -> None:
+        now = time.monotonic()
+        if self.reinitialize_counter < LOOK_AFTER or now - self._looked_at < LOOK_EVERY_S:
+            return
+        self.reinitialize_counter, self._looked_at = 0, now
+        self._looking = asyncio.create_task(_look_again(self), name="look at the Cluster")
+
+
+class _Asked:
+    """A node that is importing the slot of a command. What allows it the command goes right before that, on the same
+    connection; redis-py sends it on any."""
+
+    def __init__(self, node: ClusterNode) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    async def execute_command(self, *args: Any, asking: bool = False, **kwargs: Any) -> Any:
+        if args == ("ASKING",):
+            return None
+        command = PipelineCommand(1, *args, **kwargs)
+        await self._node.execute_pipeline([PipelineCommand(0, "ASKING"), command])
+        if isinstance(command.result, Exception):
+            raise command.result
+        return command.result
 
 
 @contextmanager
@@ -121,7 +177,7 @@ def connect_cluster(address: Cluster, answer_s: float) -> Redis:
         password=address.password,
         ssl=address.tls,
         max_connections=MAX_CONNECTIONS,
-        reinitialize_steps=0,  # else each fifth redirection closes all connections, with what others wait for
+        reinitialize_steps=0,  # else each fifth redirection closes all connections, with what others wait for: LOOK_AFTER
         **settings,
         **tcp(),
     )

@@ -237,7 +237,7 @@ class Nodes:
             clients = [await stack.enter_async_context(client_of(node.port)) for node in self.nodes]
             for number, client in enumerate(clients):
                 self._names.append(await client.execute_command("CLUSTER", "MYID"))
-                slots = [slot for slot in range(SLOTS) if self._owner(slot) == number]
+                slots = [slot for slot in range(SLOTS) if self.owner(slot) == number]
                 await client.execute_command("CLUSTER", "ADDSLOTSRANGE", slots[0], slots[-1])
                 await client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             for other in self.nodes[1:]:
@@ -247,15 +247,21 @@ class Nodes:
                     while not await _is_whole(client, len(clients)):  # noqa: ASYNC110 - another process: no event
                         await asyncio.sleep(0.05)
 
+    async def begin_to_move(self, slot: int, to: int) -> None:
+        """From here on what the owner does not have is asked for at the other one, and made there."""
+        source = self.owner(slot)
+        async with client_of(self.nodes[to].port) as importing, client_of(self.nodes[source].port) as migrating:
+            await importing.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self._names[source])
+            await migrating.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._names[to])
+
     async def move(self, slot: int, to: int, *, within_s: float = 0.0) -> None:
         """As `redis-cli --cluster reshard` does it: key after key, while the slot is in use. `within_s`: take that long."""
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(client_of(node.port)) for node in self.nodes]
-            source = self._owner(slot)
+            source = self.owner(slot)
             if source == to:
                 return
-            await clients[to].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self._names[source])
-            await clients[source].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._names[to])
+            await self.begin_to_move(slot, to)
             while keys := await clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 2):
                 where = ("127.0.0.1", self.nodes[to].port, "", 0, 5000)
                 await clients[source].execute_command("MIGRATE", *where, "KEYS", *keys)
@@ -265,7 +271,7 @@ class Nodes:
             await clients[3 - to - source].execute_command("CLUSTER", "SETSLOT", slot, "NODE", self._names[to])
             self._moved[slot] = to
 
-    def _owner(self, slot: int) -> int:
+    def owner(self, slot: int) -> int:
         """Which of them has it."""
         return self._moved.get(slot, slot * len(self.nodes) // SLOTS)
 

@@ -10,9 +10,11 @@ from typing import cast
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import ResponseError
 
-from cli.load.servers import SLOTS, Nodes, clustered, until
+from cli.load.servers import Nodes, clustered, until
 from streams import keys
+from streams.cluster import LOOK_AFTER, ClusterClient
 from streams.connection import connect, text
 from streams.keys import SessionKeys
 from tests.contract.doors.openai_stage import system
@@ -55,16 +57,57 @@ async def test_the_keys_of_all_nodes_are_named(cluster: Nodes) -> None:
 async def test_who_is_redirected_hangs_up_on_nobody(cluster: Nodes) -> None:
     """One slot after the other has moved, and each is found where it is now; what waits for an answer meanwhile gets it."""
     names = [f"key-{number}" for number in range(12)]
-    async with connect(cluster.url) as redis:
+    async with connect(cluster.url, waits=True) as redis:
         for name in names:
             await redis.set(name, name)
-        waiting = asyncio.ensure_future(redis.blpop("what comes", timeout=4))
-        await until(cluster.nodes[key_slot(b"what comes") * 3 // SLOTS].port, "clients", blocked_clients=1)
+        waiting = asyncio.ensure_future(redis.blpop("what comes", timeout=8))
+        await until(cluster.nodes[cluster.owner(key_slot(b"what comes"))].port, "clients", blocked_clients=1)
         for number, name in enumerate(names):
             await cluster.move(key_slot(name.encode()), number % 3)
             assert await redis.get(name) == name.encode()
         await redis.rpush("what comes", "it")
         assert await waiting == (b"what comes", b"it")
+
+
+@pytest.mark.parametrize("idle", [1, 2])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_what_is_in_a_slot_that_is_moving_is_found(cluster: Nodes, idle: int, is_known: bool) -> None:
+    """Whatever connections are idle, and at a node that the client does not know yet, as it has no other slot."""
+    slot = key_slot(b"it")
+    target = (cluster.owner(slot) + 1) % 3
+    there = next(name for name in map(str, range(100)) if cluster.owner(key_slot(name.encode())) == target)
+    async with connect(cluster.url) as redis:
+        await asyncio.gather(*(redis.get(there) for _ in range(idle)))
+        await cluster.begin_to_move(slot, target)
+        if not is_known:
+            manager = cast(ClusterClient, redis).nodes_manager
+            del manager.nodes_cache[f"127.0.0.1:{cluster.nodes[target].port}"]
+        assert await redis.set("it", "1") is True
+        assert sorted(await asyncio.gather(*(redis.incr("it") for _ in range(5)))) == [2, 3, 4, 5, 6]
+        pipeline = redis.pipeline()
+        pipeline.incr("it")
+        pipeline.get("it")
+        assert await pipeline.execute() == [7, b"7"]
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await redis.lpush("it", "x")
+
+
+async def test_all_that_has_moved_is_known_after_some_redirections(cluster: Nodes) -> None:
+    """A slot that was not used since, too: whoever has left by then is not asked for it."""
+    names = [f"key-{number}" for number in range(LOOK_AFTER + 1)]
+    async with connect(cluster.url) as redis:
+        for name in names:
+            await redis.set(name, name)
+            slot = key_slot(name.encode())
+            await cluster.move(slot, (cluster.owner(slot) + 1) % 3)
+        *used, unused = names
+        for name in used:
+            assert await redis.get(name) == name.encode()
+        manager = cast(ClusterClient, redis).nodes_manager
+        async with asyncio.timeout(10):
+            while manager.get_node_from_slot(slot).port != cluster.nodes[cluster.owner(slot)].port:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await redis.get(unused) == unused.encode()
 
 
 @pytest.mark.timeout(60 + 2 * MOVES)
