@@ -31,7 +31,8 @@ _LAST_WORDS_S = 0.5
 _LAST_WORDS_BYTES = 2000
 
 _LATE_S = 0.1
-"""When a time is up so much later than it should be, this process was stopped, or was long at something else."""
+"""When a time is up so much later than it should be, this process was stopped, or was long at something else. So long is
+looked for what has come when it is up in time, as a stop may have ended right then."""
 
 T = TypeVar("T")
 
@@ -203,17 +204,16 @@ class Child:
 
 
 async def _within(seconds: float, step: Callable[[], Awaitable[T]]) -> T:
-    """What this gives, in time: else TimeoutError. Where we have stood still ourselves it begins anew: what has come
-    meanwhile is not read yet."""
+    """What this gives, in time: else TimeoutError. Where we have stood still ourselves what has come meanwhile is not read
+    yet, and its time begins anew."""
     clock = asyncio.get_running_loop().time
     due = clock() + seconds
     try:
         async with asyncio.timeout_at(due):
             return await step()
     except TimeoutError:
-        if clock() - due < _LATE_S:
-            raise
-    async with asyncio.timeout(seconds):
+        is_late = clock() - due >= _LATE_S
+    async with asyncio.timeout(seconds if is_late else _LATE_S):
         return await step()
 
 

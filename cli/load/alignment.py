@@ -254,8 +254,9 @@ class Frames:
                 begin = max(begin, self._said)
             elif abs(begin - self._said) <= NOTHING:
                 begin = self._said
-            found += self._cover(begin, end)
-            self._place, self._said = place, end
+            if begin < end:
+                found += self._cover(begin, end)
+            self._place, self._said = place, max(begin, end)
         return found
 
     def _cover(self, begin: int, end: int) -> Iterator[Frame]:

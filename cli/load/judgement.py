@@ -7,7 +7,7 @@ else becomes of it is counted here. Whether that was promised is for `promises.p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -102,10 +102,8 @@ def judge(ledger: Ledger) -> Figures:
     times_heard = Counter(number for _, number in ledger.heard)
     lost_down = sorted(number for number in times_asked if number not in times_heard)
     ends = {max(utterance) for utterance in ledger.asked if utterance}
-    every_run = _runs(lost_down, sorted(times_asked))
-    if ledger.is_coded and ledger.heard and _latest_break(ledger.breaks, ledger.heard[-1][0]) >= 0:
-        borders = _borders(ledger.asked)
-        every_run = [run for run in every_run if not borders.issuperset(run)]
+    blurred = _blurred(ledger, lost_down)
+    every_run = _runs([number for number in lost_down if number not in blurred], sorted(times_asked))
     runs = [run for run in every_run if run[-1] not in ends]
     cut_off = [run for run in every_run if run[-1] in ends]
     dropped = [run for run in cut_off if not any(utterance.intersection(run) for utterance in ledger.continued)]
@@ -217,11 +215,22 @@ def _latest_break(breaks: Sequence[Break], at: float) -> int:
     return max((place for place, each in enumerate(breaks) if each.begin <= at), default=-1)
 
 
-def _borders(asked: Iterable[Sequence[int]]) -> set[int]:
-    """Frames at an end of what the model was asked with, or beside a hole in it. The next codec begins or breaks off there:
-    such a one may be too unlike itself to be known."""
-    utterances = map(frozenset, asked)
-    return {each for utterance in utterances for each in utterance if not utterance.issuperset((each - 1, each + 1))}
+def _blurred(ledger: Ledger, lost: Sequence[int]) -> set[int]:
+    """Of what is compressed, and after a break: single frames at an end of what the model was asked with, or beside a hole
+    in it, where the next codec begins or breaks off. They may be too unlike themselves to be known; others of their
+    utterance were heard."""
+    if not ledger.is_coded or not ledger.breaks:
+        return set()
+    since = min(each.begin for each in ledger.breaks)
+    heard = {number for _, number in ledger.heard}
+    late = {number for at, number in ledger.heard if at >= since} | {n for n, at in ledger.sent.items() if at >= since}
+    missing = frozenset(lost)
+    blurred = set[int]()
+    for utterance in map(frozenset, ledger.asked):
+        if utterance & late and utterance & heard:
+            borders = {each for each in utterance if not utterance.issuperset((each - 1, each + 1))}
+            blurred |= {each for each in borders & missing if missing.isdisjoint((each - 1, each + 1))}
+    return blurred
 
 
 def _runs(lost: Sequence[int], due: Sequence[int]) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """PURE. What is promised to whom, as data; and which of it a run has not kept.
 
-Figures are counted by `ledger.py`. `docs/promises.md` says the same in a table; a test compares the two.
+Figures are counted by `judgement.py`. `docs/promises.md` says the same in a table; a test compares the two.
 """
 
 from __future__ import annotations

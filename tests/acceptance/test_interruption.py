@@ -41,7 +41,10 @@ SILENT_MS = {door: 150 if door in FLUSHES else 350 for door in LISTENERS}
 
 
 MACHINE_STANDS_MS = 30
-"""A point during which a process was later than that is taken again, twice at most: each point passes five of them."""
+"""A point during which a process was later than that is taken again, twice at most. Where all are, they are judged by how
+late it was."""
+PASSED = 5
+"""Processes that a point passes."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,8 @@ async def test_the_model_is_told_what_was_heard(stage: Stage) -> None:
                 return
             try:
                 point = await interrupted(listener, session, random, lateness)
-                if point.late <= MACHINE_STANDS_MS:
-                    points[door].append(point)
-                    judged += 1
+                points[door].append(point)
+                judged += point.late <= MACHINE_STANDS_MS
             except TimeoutError:
                 said = [event["type"] for event in session.recording.client_events]
                 raise AssertionError(f"{door}, round {n}: {said}, {list(session.recording.refused)}") from None
@@ -149,10 +151,9 @@ async def test_the_model_is_told_what_was_heard(stage: Stage) -> None:
                 listener = await stack.enter_async_context(open_listener(stage.url, f"user-{number}-{n}"))
                 sessions.append(await session_of(stage, listener))  # one after the other: whose is whose
                 tasks.create_task(talk(door, listener, sessions[-1]))
-    for door, measured in points.items():
-        if not measured:
-            print(f"{door}: this machine was too busy to say")
-            continue
+    for door, every in points.items():
+        measured = [point for point in every if point.late <= MACHINE_STANDS_MS] or every
+        late = PASSED * (measured is every) * max(point.late for point in measured)
         errors = sorted(abs(point.truncated - point.heard) for point in measured)
         silent = sorted(point.silent_after for point in measured)
         print(
@@ -162,8 +163,8 @@ async def test_the_model_is_told_what_was_heard(stage: Stage) -> None:
         )
         # What passes five processes is late by all of theirs: a few of these delays are not the system's.
         allowed = len(measured) // 50 + 1
-        assert sum(error > TRUE_MS[door] for error in errors) <= allowed, (door, measured)
-        assert sum(ms > SILENT_MS[door] for ms in silent) <= allowed, (door, measured)
+        assert sum(error > TRUE_MS[door] + late for error in errors) <= allowed, (door, measured)
+        assert sum(ms > SILENT_MS[door] + late for ms in silent) <= allowed, (door, measured)
     for session in sessions:
         # A cancel may cross the end of what it cancels; nothing else may be refused.
         assert not [why for why in session.recording.refused if not why.startswith("response.cancel:")]

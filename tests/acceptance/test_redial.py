@@ -24,6 +24,8 @@ from tests.acceptance.test_takeover import FRAME, coded
 PING_INTERVAL_S = 0.25
 SLACK_S = 0.2
 """What was on its way to us when we hung up, and the time the hanging up took. What a busy machine adds is measured."""
+LATE_S = 0.3
+"""And so much of it counts, at most."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ async def test_a_cut_answer_is_heard_whole(ships: Fleet, redis: EmbeddedServer, 
     for at, number in heard:
         if number in first:
             cut = max(cut for cut in cuts if cut < at)
-            late_s = lateness.lost(first[number] - PING_INTERVAL_S, cut)
+            late_s = min(lateness.lost(first[number] - PING_INTERVAL_S, cut), LATE_S)
             assert cut - first[number] <= PING_INTERVAL_S + SLACK_S + late_s, (
                 f"frame {number} came again after {cut - first[number]:.2f} s, on a machine that was {late_s:.2f} s late"
             )

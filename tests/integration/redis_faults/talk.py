@@ -15,6 +15,8 @@ LIVE = Options(answer=Echo(live=True), speed=0, record_s=600)
 """Every append comes back at once, as it was."""
 
 FRAME_S = 0.02
+LIMIT_S = 20.0
+"""So long is waited for what is still to come: then it is lost, and counted."""
 
 
 @dataclass
@@ -45,7 +47,8 @@ class Talk:
                 await self.client.append(coded_frame(self.base + self.sent))
                 self.sent += 1
                 await asyncio.sleep(max(0.0, begun + self.sent * FRAME_S - loop.time()))
-            while not self._all_is_back():  # noqa: ASYNC110 - the client's own event goes with its line
+            limit = loop.time() + LIMIT_S
+            while not self._all_is_back() and loop.time() < limit:  # noqa: ASYNC110 - the client's own event goes with its line
                 await asyncio.sleep(FRAME_S)
         finally:
             await asyncio.sleep(2 * FRAME_S)  # the last silence has ended, too

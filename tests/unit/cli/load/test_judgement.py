@@ -45,19 +45,30 @@ def test_what_did_not_reach_the_model_is_lost_on_the_way_up() -> None:
 
 
 def test_what_is_compressed_is_not_known_beside_a_hole() -> None:
-    """After a break a codec begins anew there: a frame at its border may be too unlike itself. Two of them are missing."""
-    asked = [[*range(10), *range(20, 40)], [*range(40, 50)]]
-    for missing, lost in (({0}, 0), ({9, 20}, 0), ({39}, 0), ({40}, 0), ({8, 9}, 2), ({30}, 1), ({48, 49}, 2)):
-        ledger = spoken(asked=asked, heard=[number for each in asked for number in each if number not in missing])
+    """After a break a codec begins anew there: a frame at its border may be too unlike itself. Two on end are missing, and
+    so is a whole utterance."""
+    asked = [[*range(10), *range(20, 40)], [*range(40, 50)], [50]]
+    everything = [number for each in asked for number in each]
+    for missing, lost in (({0}, 0), ({9, 20}, 0), ({39}, 0), ({40}, 0), ({39, 40}, 2), ({8, 9}, 2), ({30}, 1), ({50}, 1)):
+        ledger = spoken(51, asked, [number for number in everything if number not in missing])
         ledger.is_coded = True
-        figures = judge(ledger)
-        assert figures.down_lost + figures.cut_off_ms // 20 == len(missing), "nothing was broken"
+        assert not_heard(ledger) == len(missing), "nothing was broken"
         ledger.breaks.append(Break("cut", 10.1, 10.5))
-        figures = judge(ledger)
-        assert figures.down_lost + figures.cut_off_ms // 20 == lost
+        assert not_heard(ledger) == lost
         ledger.is_coded = False
-        figures = judge(ledger)
-        assert figures.down_lost + figures.cut_off_ms // 20 == len(missing), "each sample is known"
+        assert not_heard(ledger) == len(missing), "each sample is known"
+
+
+def test_what_was_over_before_anything_broke_is_known_to_its_borders() -> None:
+    ledger = spoken(60, [range(30), range(30, 60)], [*range(29), *range(30, 59)])
+    ledger.is_coded = True
+    ledger.breaks.append(Break("cut", 20.65, 21.0))
+    assert not_heard(ledger) == 1
+
+
+def not_heard(ledger: Ledger) -> int:
+    figures = judge(ledger)
+    return figures.down_lost + figures.cut_off * figures.cut_off_ms // 20
 
 
 def test_what_was_sent_just_before_a_break_or_within_is_told_apart() -> None:
