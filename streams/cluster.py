@@ -41,6 +41,7 @@ LOOK_AFTER = 5
 """Redirections after which the whole table is looked at: what has moved and was not used since is then known, too. While
 it is looked at, what waits for an answer gets it."""
 LOOK_EVERY_S = 1.0
+"""At most."""
 
 _REDIRECTED = (MovedError, AskError, TryAgainError)
 _GONE = (RedisConnectionError, RedisTimeoutError, ClusterDownError)
@@ -92,10 +93,9 @@ class ClusterClient(RedisCluster):
         await super().aclose()
 
     def _count_redirections(self) -> None:
-        now = time.monotonic()
-        if self.reinitialize_counter < LOOK_AFTER or now - self._looked_at < LOOK_EVERY_S:
+        if self.reinitialize_counter < LOOK_AFTER or time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return
-        self.reinitialize_counter, self._looked_at = 0, now
+        self.reinitialize_counter, self._looked_at = 0, time.monotonic()
         self._looking = asyncio.create_task(_look_again(self), name="look at the Cluster")
 
 
