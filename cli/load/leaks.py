@@ -126,10 +126,14 @@ def _held(pid: int, tasks: int, memory_mb: float, pooled: frozenset[str]) -> Hel
 
 
 def _children(pid: int, thread: str) -> list[str]:
+    """Of a thread; none of one that has ended meanwhile. Raises OSError where the kernel does not say."""
+    task = Path(f"/proc/{pid}/task/{thread}")
     try:
-        return Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+        return (task / "children").read_text().split()
     except OSError:
-        return []  # it has ended meanwhile
+        if task.exists():
+            raise
+        return []
 
 
 def _target(link: str) -> str:
