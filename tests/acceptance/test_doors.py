@@ -85,15 +85,19 @@ async def test_one_scenario_through_every_door(stage: Stage, door: str) -> None:
 async def holds(folder: Path, caller: IosCaller) -> None:
     """The one recording of its session is, to the sample, what was uploaded, though each chunk came to another gateway."""
     async with asyncio.timeout(20):
-        while (recorded := recordings_of(folder, caller.sid)) != [(caller.heard.sample_rate, caller.uploaded)]:
-            assert len(recorded) <= 1
+        while recordings_of(folder, caller.sid) != [(caller.heard.sample_rate, caller.uploaded)]:
+            assert len(files_of(folder, caller.sid)) <= 1
             await asyncio.sleep(0.05)
+
+
+def files_of(folder: Path, sid: str) -> list[Path]:
+    return list(folder.glob(f"ios_*_{sid[:8]}_*.wav"))
 
 
 def recordings_of(folder: Path, sid: str) -> list[tuple[int, bytes]]:
     """Rate and samples of each."""
     recorded = []
-    for path in folder.glob(f"ios_*_{sid[:8]}_*.wav"):
+    for path in files_of(folder, sid):
         if not path.read_bytes().startswith(b"RIFF"):
             continue  # it has just been begun, and its head is written last
         with wave.open(str(path)) as file:
